@@ -1,0 +1,1 @@
+"""The side effects: image services, the store, Odoo, notifications. Each may run twice."""

@@ -1,0 +1,1 @@
+"""Image services behind one protocol, and one translator of their answers."""

@@ -1,0 +1,197 @@
+"""What a generation is made of while it lives: plan, routes, image, failure, outcome, state.
+
+These travel between workflow and activities and stand in history, so they are small: references,
+never bytes. Fields may be added with a default, never renamed or removed.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from contracts.errors import TAXONOMY, ErrorCode, ErrorRule
+from contracts.events import GenerationRequested
+
+MAX_DETAIL_CHARACTERS = 1_000
+"""An operator's detail is cut to this size before it is stored."""
+
+
+class Model(BaseModel):
+    """Immutable and tolerant of fields that a newer version added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class GenerationState(StrEnum):
+    """Where a generation stands; the last three are final. Also search attribute GenerationStatus.
+
+    The search attribute is written when it must be (`generating`, `parked`, the final ones), for
+    each writing is a history event; `planning`, `delivering` and `announcing` are in the query and
+    in the current details alone.
+    """
+
+    ACCEPTED = "accepted"
+    PLANNING = "planning"
+    GENERATING = "generating"
+    DELIVERING = "delivering"
+    PARKED = "parked"
+    ANNOUNCING = "announcing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class Route(Model):
+    """One way to make the image: a provider, its name for the model, its extra parameters."""
+
+    provider: str
+    model: str
+    parameters: dict[str, Any] = {}
+
+
+class Plan(Model):
+    """What the settings said when the generation started; recorded, so that they may change.
+
+    Either `routes` or `failure` is set. `odoo` is the origin of the Odoo that is told, None when
+    nobody may be told because the callback's origin is not on the allow list.
+    """
+
+    routes: tuple[Route, ...] = ()
+    odoo: str | None = None
+    deadline_seconds: float = 600
+    submit_timeout_seconds: dict[str, float] = {}
+    notify: bool = False
+    failure: "Failure | None" = None
+
+
+class StoredImage(Model):
+    """An image that stands in the store, verified. `size` in bytes, `width`, `height` in pixels."""
+
+    key: str
+    format: str
+    size: int
+    width: int
+    height: int
+    sha256: str
+
+
+class Job(Model):
+    """A provider's job that was paid for: it is polled, never submitted again."""
+
+    id: str
+    polling_url: str
+
+
+class Failure(Model):
+    """Why there is no image: `detail` is for operators, `hint` (what to fix) for the user."""
+
+    code: ErrorCode
+    detail: Annotated[str, Field(max_length=MAX_DETAIL_CHARACTERS)]
+    hint: str | None = None
+
+    @property
+    def rule(self) -> ErrorRule:
+        """The row of the taxonomy."""
+        return TAXONOMY[self.code]
+
+    @property
+    def user_message(self) -> str:
+        """The friendly text, with the hint where the service named what is wrong."""
+        return f"{self.rule.user_message} {self.hint}" if self.hint else self.rule.user_message
+
+
+class Attempted(Model):
+    """A route that was tried and left, and why."""
+
+    route: Route
+    failure: Failure
+
+
+class Outcome(Model):
+    """How a generation ended: an image or a failure, and the routes that were left on the way."""
+
+    image: StoredImage | None = None
+    failure: Failure | None = None
+    tried: tuple[Attempted, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy cannot see through the stacked decorators
+    @property
+    def state(self) -> GenerationState:
+        """`completed`, `failed` or `canceled`."""
+        if self.image:
+            return GenerationState.COMPLETED
+        if self.failure and self.failure.code is ErrorCode.CANCELED:
+            return GenerationState.CANCELED
+        return GenerationState.FAILED
+
+
+class DeliveryTrouble(Model):
+    """Why an outcome is not with Odoo yet."""
+
+    code: str
+    detail: str
+    attempts: int = 0
+    next_try: str | None = None
+
+
+class GenerationView(Model):
+    """The answer to the query `status`. `progress` is a rough percentage for a progress bar."""
+
+    state: GenerationState
+    progress: int
+    route: Route | None = None
+    outcome: Outcome | None = None
+    parked: DeliveryTrouble | None = None
+
+
+class SubmitTask(Model):
+    """Input of the activity that makes the paid call."""
+
+    request: GenerationRequested
+    route: Route
+
+
+class Submitted(Model):
+    """Its result: the image, or the job that will make it."""
+
+    image: StoredImage | None = None
+    job: Job | None = None
+
+
+class CollectTask(Model):
+    """Input of the activity that waits for a job and fetches its image."""
+
+    request: GenerationRequested
+    route: Route
+    job: Job
+
+
+class Collected(Model):
+    """Its result: the image, or nothing when the worker is leaving and hands the job back."""
+
+    image: StoredImage | None = None
+
+
+class DeliverTask(Model):
+    """Input of the activity that tells Odoo; also of the one that notifies the user."""
+
+    request_id: UUID
+    correlation_id: UUID
+    user_id: UUID
+    callback_url: str
+    odoo: str
+    outcome: Outcome
+
+
+class Delivered(Model):
+    """Its result: how Odoo answered, for operators."""
+
+    answer: str
+
+
+class DeliveryDecision(Model):
+    """Input of the updates `retry_delivery` and `abandon_delivery`: who decided, and why."""
+
+    by: str = ""
+    reason: str = ""

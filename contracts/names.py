@@ -1,0 +1,75 @@
+"""Every name that two parts must agree on: types, ids, queues, search attributes.
+
+`starter/client.py` is self-contained and repeats the few it needs; a test holds the two together.
+"""
+
+from uuid import UUID
+
+GENERATION_WORKFLOW = "Generation"
+WORKFLOW_ID_PREFIX = "generation-"
+
+PLAN_ACTIVITY = "plan_generation"
+SUBMIT_ACTIVITY = "submit_generation"
+COLLECT_ACTIVITY = "collect_generation"
+DELIVER_ACTIVITY = "deliver_outcome"
+NOTIFY_ACTIVITY = "notify_user"
+
+STATUS_QUERY = "status"
+RETRY_DELIVERY_UPDATE = "retry_delivery"
+ABANDON_DELIVERY_UPDATE = "abandon_delivery"
+
+GENERATION_QUEUE = "generation"
+PROVIDER_QUEUE_PREFIX = "provider."
+
+REQUEST_ID = "RequestId"
+CORRELATION_ID = "CorrelationId"
+USER_ID = "UserId"
+CAMPAIGN_ID = "CampaignId"
+GENERATION_STATUS = "GenerationStatus"
+PROVIDER = "Provider"
+ERROR_CODE = "ErrorCode"
+SEARCH_ATTRIBUTES = (
+    REQUEST_ID,
+    CORRELATION_ID,
+    USER_ID,
+    CAMPAIGN_ID,
+    GENERATION_STATUS,
+    PROVIDER,
+    ERROR_CODE,
+)
+"""All of type Keyword. Stored in clear by Temporal: no prompt, no personal data."""
+
+PAYLOAD_DIGEST_MEMO = "payloadSha256"
+"""Memo field by which a door tells a repeated start from a conflicting one."""
+
+CORRELATION_HEADER = "X-Correlation-ID"
+# spec: event-driven-architecture, Tracing And Correlation
+
+
+def workflow_id(request_id: UUID) -> str:
+    """The workflow id of a request: `generation-{requestId}`, which is its idempotency key."""
+    return f"{WORKFLOW_ID_PREFIX}{request_id}"
+
+
+def request_id_of(workflow_id: str) -> UUID:
+    """The inverse of `workflow_id`. Raises ValueError when the id is not one of a generation."""
+    if not workflow_id.startswith(WORKFLOW_ID_PREFIX):
+        raise ValueError(
+            f"{workflow_id!r} is not the id of a generation ({WORKFLOW_ID_PREFIX}<requestId>)"
+        )
+    return UUID(workflow_id.removeprefix(WORKFLOW_ID_PREFIX))
+
+
+def provider_queue(provider: str) -> str:
+    """The task queue of paid calls to `provider`; the server holds its rate limit."""
+    return f"{PROVIDER_QUEUE_PREFIX}{provider}"
+
+
+def provider_jobs_queue(provider: str) -> str:
+    """The task queue of polling jobs of `provider`: free, so without a rate limit."""
+    return f"{PROVIDER_QUEUE_PREFIX}{provider}.jobs"
+
+
+def image_key(request_id: UUID, image_format: str) -> str:
+    """The key of a request's image in the store: `generations/{requestId}.{format}`."""
+    return f"generations/{request_id}.{image_format}"

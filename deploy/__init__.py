@@ -1,0 +1,1 @@
+"""What it takes to run: the embedded stack, and later Odoo's addon and cluster files."""

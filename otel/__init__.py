@@ -1,0 +1,1 @@
+"""Traces, logs and the correlationId that ties them together."""

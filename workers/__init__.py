@@ -1,0 +1,1 @@
+"""The process: settings, wiring, which queue runs what, health, graceful shutdown."""

@@ -1,0 +1,1 @@
+"""The lifecycle, deterministic: it decides, and leaves every side effect to activities."""
