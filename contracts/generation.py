@@ -43,11 +43,20 @@ class GenerationState(StrEnum):
 
 
 class Route(Model):
-    """One way to make the image: a provider, its name for the model, its extra parameters."""
+    """One way to make the image: a provider, its name for the model, its extra parameters.
+
+    `timeout_seconds` is how long the service may take for one call.
+    """
 
     provider: str
     model: str
     parameters: dict[str, Any] = {}
+    timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 120
+
+    @property
+    def image_format(self) -> str:
+        """The format asked for: the parameter `output_format`, PNG when it is not given."""
+        return str(self.parameters.get("output_format", "png"))
 
 
 class Plan(Model):
@@ -60,7 +69,6 @@ class Plan(Model):
     routes: tuple[Route, ...] = ()
     odoo: str | None = None
     deadline_seconds: float = 600
-    submit_timeout_seconds: dict[str, float] = {}
     notify: bool = False
     failure: "Failure | None" = None
 
@@ -143,6 +151,8 @@ class GenerationView(Model):
     route: Route | None = None
     outcome: Outcome | None = None
     parked: DeliveryTrouble | None = None
+    abandoned: str | None = None
+    """Who gave the delivery up, and why; None unless somebody did."""
 
 
 class SubmitTask(Model):

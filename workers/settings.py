@@ -61,8 +61,9 @@ class ProviderSettings(_Group):
     """Held by the Temporal server over all workers; None is no limit."""
     max_in_flight: Annotated[int, Field(ge=1)] = 200
     """Calls, and jobs, that one worker has open at a time."""
-    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 120
-    """How long the service may be silent."""
+    diffusion_fields: bool = False
+    """Send negative_prompt, seed, num_inference_steps and guidance_scale: servers of one's own take
+    them, OpenAI's refuses them."""
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     job_hosts: tuple[str, ...] = ()
     """Hosts beside `base_url`'s own and its siblings to which the key may be sent for polling."""
@@ -181,10 +182,9 @@ class Settings(BaseSettings):
                         f"models.{model_id}: provider {route.provider!r} is not among [providers]:"
                         f" {', '.join(self.providers) or 'none'}"
                     )
-        known = (GENERATION_QUEUE, *(PROVIDER_QUEUE_PREFIX + name for name in self.providers))
         for queue in self.worker.queues:
-            if queue not in known:
-                raise ValueError(f"worker.queues: {queue!r} is not one of {', '.join(known)}")
+            if queue not in self._known_queues:
+                raise ValueError(_unknown_queue(queue, self._known_queues))
         origins = [odoo.origin for odoo in self.odoo]
         if len(set(origins)) != len(origins):
             raise ValueError("odoo: two tables have the same origin")
@@ -193,8 +193,19 @@ class Settings(BaseSettings):
     @property
     def queues(self) -> tuple[str, ...]:
         """The queues this process works on."""
-        every = (GENERATION_QUEUE, *(PROVIDER_QUEUE_PREFIX + name for name in self.providers))
-        return self.worker.queues or every
+        return self.worker.queues or self._known_queues
+
+    @property
+    def _known_queues(self) -> tuple[str, ...]:
+        return (GENERATION_QUEUE, *(PROVIDER_QUEUE_PREFIX + name for name in self.providers))
+
+    def with_queues(self, queues: tuple[str, ...]) -> "Settings":
+        """The same for other queues. Raises SettingsError for an unknown one."""
+        for queue in queues:
+            if queue not in self._known_queues:
+                raise SettingsError(_unknown_queue(queue, self._known_queues))
+        process = self.worker.model_copy(update={"queues": queues})
+        return self.model_copy(update={"worker": process})
 
     @classmethod
     def read(cls) -> "Settings":
@@ -210,6 +221,10 @@ class Settings(BaseSettings):
             raise SettingsError(f"wrong settings ({where} and DURAGEN_*):\n{faults}") from None
         except ValueError as error:  # TOML that does not parse, JSON in a variable that does not
             raise SettingsError(f"cannot read the settings ({where}): {error}") from None
+
+
+def _unknown_queue(queue: str, known: tuple[str, ...]) -> str:
+    return f"worker.queues: {queue!r} is not one of {', '.join(known)}"
 
 
 def _setting(loc: tuple[Any, ...]) -> str:

@@ -1,0 +1,73 @@
+"""How an activity says that something went wrong.
+
+ProviderError       an image service, or the store, did not give us an image; carries an ErrorCode
+OdooError           Odoo did not take an outcome; carries a DeliveryError
+
+Both become Temporal's ApplicationError at the edge of the activity: its type is the code, its
+details hold the Failure, and the taxonomy decides whether it is tried again.
+"""
+
+from datetime import timedelta
+
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from contracts.errors import TAXONOMY, DeliveryError, ErrorCode, ErrorKind
+from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
+
+
+class ProviderError(Exception):
+    """No image. `answered` is False when a submission may have been paid for without a reply."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        *,
+        hint: str | None = None,
+        retry_after: float | None = None,
+        answered: bool = True,
+        final: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.failure = Failure(code=code, detail=detail[:MAX_DETAIL_CHARACTERS], hint=hint)
+        self.retry_after = retry_after
+        self.answered = answered
+        self.final = final
+
+    def to_application_error(self) -> ApplicationError:
+        """The same for Temporal; `final` forbids a retry that the taxonomy would allow."""
+        rule = TAXONOMY[self.failure.code]
+        return ApplicationError(
+            self.failure.detail,
+            self.failure,
+            type=self.failure.code,
+            non_retryable=self.final or not rule.retry,
+            next_retry_delay=_delay(self.retry_after),
+            # A user's error is an expected answer: it must not stand in the worker's log as ours.
+            category=ApplicationErrorCategory.BENIGN
+            if rule.kind is ErrorKind.USER
+            else ApplicationErrorCategory.UNSPECIFIED,
+        )
+
+
+class OdooError(Exception):
+    """Odoo was away (tried again), or refused the outcome (parked at once)."""
+
+    def __init__(self, code: DeliveryError, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail[:MAX_DETAIL_CHARACTERS]
+        self.retry_after = retry_after
+
+    def to_application_error(self) -> ApplicationError:
+        """The same for Temporal."""
+        return ApplicationError(
+            self.detail,
+            type=self.code,
+            non_retryable=self.code is DeliveryError.ODOO_REFUSED,
+            next_retry_delay=_delay(self.retry_after),
+        )
+
+
+def _delay(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

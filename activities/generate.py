@@ -1,0 +1,153 @@
+"""Making the image: the paid call, and the wait for a job. The bytes go straight to the store."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from temporalio import activity
+
+from activities.errors import ProviderError
+from activities.heartbeat import Heart, beating
+from activities.memory import ImageMemory
+from activities.providers.service import ImageService, JobService
+from activities.storage import ImageStore
+from contracts.errors import ErrorCode
+from contracts.generation import Collected, CollectTask, Job, StoredImage, SubmitTask, Submitted
+from contracts.names import COLLECT_ACTIVITY, SUBMIT_ACTIVITY
+
+logger = logging.getLogger(__name__)
+
+MAX_LOST_SUBMISSIONS = 1
+"""After one submission whose reply was lost, one more is made; a second loss ends it."""
+
+
+class SubmitMark(BaseModel):
+    """What an attempt of `submit` leaves for the next one in its heartbeat.
+
+    `settled` says that no submission is open: none was sent, or its answer is known. An attempt
+    that finds no settled mark of its predecessor knows that a submission may have been paid for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    settled: bool = False
+    lost: int = 0
+    job: Job | None = None
+
+
+class JobMark(BaseModel):
+    """What `collect` shows while it waits: the job's id, the progress that the service tells."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    percent: int | None = None
+
+
+class SubmitActivities:
+    """The paid call of one image service; runs on that provider's queue."""
+
+    def __init__(self, service: ImageService, store: ImageStore, memory: ImageMemory) -> None:
+        self._service = service
+        self._store = store
+        self._memory = memory
+
+    @activity.defn(name=SUBMIT_ACTIVITY)
+    async def submit(self, task: SubmitTask) -> Submitted:
+        """Place the one paid call, unless the image stands in the store already.
+
+        Raises ApplicationError whose type is an ErrorCode. An attempt whose predecessor died
+        between sending and hearing counts that submission as lost: at most one more is made.
+        """
+        mark = _mark_left_behind(activity.info().attempt, activity.info().heartbeat_details)
+        if mark.job:
+            return Submitted(job=mark.job)
+        async with beating(SubmitMark(lost=mark.lost)) as heart:
+            if activity.info().attempt > 1:  # or this attempt's death would not be counted
+                await heart.record(SubmitMark(lost=mark.lost))
+            try:
+                return await self._submit(task, mark, heart)
+            except ProviderError as error:
+                if error.answered:
+                    await heart.record(SubmitMark(settled=True, lost=mark.lost))
+                raise error.to_application_error() from error
+
+    async def _submit(self, task: SubmitTask, mark: SubmitMark, heart: Heart) -> Submitted:
+        request, route = task.request, task.route
+        image = await self._store.find(request.request_id, route.image_format)
+        if image:
+            logger.info("the image stands in the store already; nothing is paid")
+            return Submitted(image=image)
+        if mark.lost > MAX_LOST_SUBMISSIONS:
+            raise ProviderError(
+                ErrorCode.OUTCOME_UNKNOWN,
+                f"the replies to {mark.lost} submissions were lost, and {route.provider} may have"
+                " charged for them: look there before you rerun",
+                final=True,
+            )
+        async with self._memory.lease() as admit:
+            made = await self._service.submit(task, admit)
+            if isinstance(made, bytes):
+                return Submitted(image=await _keep(self._store, task, made))
+        await heart.record(SubmitMark(lost=mark.lost, job=made))
+        return Submitted(job=made)
+
+
+class CollectActivities:
+    """Waiting for jobs of one image service; polling is free, so it has a queue without limit."""
+
+    def __init__(self, service: JobService, store: ImageStore, memory: ImageMemory) -> None:
+        self._service = service
+        self._store = store
+        self._memory = memory
+
+    @activity.defn(name=COLLECT_ACTIVITY)
+    async def collect(self, task: CollectTask) -> Collected:
+        """Poll the job until it is ready, and store its image.
+
+        Returns without an image when this worker is leaving: the job goes to another one. Raises
+        ApplicationError whose type is an ErrorCode.
+        """
+        async with beating(JobMark(job_id=task.job.id)) as heart:
+            try:
+                return await self._collect(task, heart)
+            except ProviderError as error:
+                raise error.to_application_error() from error
+
+    async def _collect(self, task: CollectTask, heart: Heart) -> Collected:
+        image = await self._store.find(task.request.request_id, task.route.image_format)
+        while not image:
+            progress = await self._service.poll(task)
+            heart.beat(JobMark(job_id=task.job.id, percent=progress.percent))
+            if progress.result_url:
+                async with self._memory.lease() as admit:
+                    data = await self._service.fetch(task, progress.result_url, admit)
+                    image = await _keep(self._store, task, data)
+            elif await _leaving_within(self._service.poll_seconds):
+                return Collected()
+        return Collected(image=image)
+
+
+async def _keep(store: ImageStore, task: SubmitTask | CollectTask, data: bytes) -> StoredImage:
+    request = task.request
+    return await store.keep(request.request_id, data, task.route.image_format, request.size)
+
+
+async def _leaving_within(seconds: float) -> bool:
+    """Pause; True as soon as the worker is told to shut down."""
+    try:
+        async with asyncio.timeout(seconds):
+            await activity.wait_for_worker_shutdown()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _mark_left_behind(attempt: int, details: Sequence[Any]) -> SubmitMark:
+    if attempt == 1:
+        return SubmitMark(settled=True)
+    # No details at all: the attempt before this one died before its first heartbeat was sent.
+    mark = SubmitMark.model_validate(details[0]) if details else SubmitMark()
+    return mark if mark.settled else mark.model_copy(update={"lost": mark.lost + 1})

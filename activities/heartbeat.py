@@ -1,0 +1,53 @@
+"""Heartbeats: one helper for every activity that may take long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+from temporalio import activity
+from temporalio.client import AsyncActivityCancelledError
+
+
+class Heart:
+    """Beats with `details`, which the next attempt finds when this one dies."""
+
+    def __init__(self, details: BaseModel) -> None:
+        self._details = details
+
+    def beat(self, details: BaseModel | None = None) -> None:
+        """Beat now, with new details when they are given. The SDK may hold it back for a while."""
+        self._details = details or self._details
+        activity.heartbeat(self._details)
+
+    async def record(self, details: BaseModel) -> None:
+        """Beat and wait until the server has it: for a mark that must survive this process.
+
+        Raises CancelledError when the server answers that the activity is to be canceled.
+        """
+        self.beat(details)
+        info = activity.info()
+        handle = activity.client().get_async_activity_handle(task_token=info.task_token)
+        try:
+            await handle.heartbeat(details)
+        except AsyncActivityCancelledError as error:
+            raise asyncio.CancelledError from error
+
+
+@asynccontextmanager
+async def beating(details: BaseModel) -> AsyncIterator[Heart]:
+    """Beat at half the heartbeat timeout for as long as the block runs."""
+    heart = Heart(details)
+    timeout = activity.info().heartbeat_timeout
+    interval = timeout.total_seconds() / 2 if timeout else None
+
+    async def beat_on() -> None:
+        while interval:
+            await asyncio.sleep(interval)
+            heart.beat()
+
+    task = asyncio.create_task(beat_on())
+    try:
+        yield heart
+    finally:
+        task.cancel()

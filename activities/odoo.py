@@ -1,0 +1,80 @@
+"""Telling Odoo the outcome: EVT-AIG-002 or EVT-AIG-003, by the way its settings say."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from temporalio import activity
+
+from activities.errors import OdooError, ProviderError
+from activities.storage import ImageStore
+from contracts.errors import DeliveryError, ErrorKind
+from contracts.events import GenerationCompleted, GenerationFailed, ImageMetadata
+from contracts.generation import Delivered, DeliverTask, Failure
+from contracts.names import DELIVER_ACTIVITY
+
+OutcomeEvent = GenerationCompleted | GenerationFailed
+
+
+class OdooDelivery(Protocol):
+    """One way to one Odoo. May be called twice with the same event; Odoo takes it once."""
+
+    async def deliver(self, task: DeliverTask, event: OutcomeEvent) -> str:
+        """Hand the event over; the answer is for operators. Raises OdooError."""
+
+
+class OdooActivities:
+    """Delivery to each Odoo of the settings, by origin."""
+
+    def __init__(self, odoos: Mapping[str, OdooDelivery], store: ImageStore) -> None:
+        self._odoos = odoos
+        self._store = store
+
+    @activity.defn(name=DELIVER_ACTIVITY)
+    async def deliver(self, task: DeliverTask) -> Delivered:
+        """Tell Odoo. Raises ApplicationError whose type is a DeliveryError."""
+        odoo = self._odoos.get(task.odoo)
+        if odoo is None:
+            raise OdooError(
+                DeliveryError.ODOO_REFUSED,
+                f"{task.odoo} is no longer in the settings: add it to [[odoo]], then retry",
+            ).to_application_error()
+        try:
+            return Delivered(answer=await odoo.deliver(task, await self._event(task)))
+        except OdooError as error:
+            raise error.to_application_error() from error
+        except ProviderError as error:  # the store, which makes the link
+            away = OdooError(DeliveryError.ODOO_UNAVAILABLE, error.failure.detail)
+            raise away.to_application_error() from error
+
+    async def _event(self, task: DeliverTask) -> OutcomeEvent:
+        image, failure = task.outcome.image, task.outcome.failure
+        if image:
+            return GenerationCompleted(
+                request_id=task.request_id,
+                correlation_id=task.correlation_id,
+                image_metadata=ImageMetadata(
+                    format=image.format, size=image.size, width=image.width, height=image.height
+                ),
+                hash_value=image.sha256,
+                image_url=await self._store.link(image),
+            )
+        if failure is None:
+            raise ValueError("an outcome has an image or a failure")
+        return failed_event(task, failure)
+
+
+def failed_event(task: DeliverTask, failure: Failure) -> GenerationFailed:
+    """EVT-AIG-003 of a failure; the platform decides from it what is charged."""
+    rule = failure.rule
+    return GenerationFailed(
+        request_id=task.request_id,
+        correlation_id=task.correlation_id,
+        error_code=failure.code,
+        error_message=failure.detail,
+        error_type=rule.kind,
+        # For the platform our settings are the system: neither is the user's fault.
+        is_system_error=rule.kind in {ErrorKind.SYSTEM, ErrorKind.CONFIGURATION},
+        is_user_error=rule.kind is ErrorKind.USER,
+        retry_suggestion=rule.retry_suggestion,
+        user_message=failure.user_message,
+    )

@@ -1,0 +1,54 @@
+"""The plan of a generation, from the settings; recorded in its history, so that they may change."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from uuid import UUID
+
+from temporalio import activity
+
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested, origin_of
+from contracts.generation import Failure, Plan, Route
+from contracts.names import PLAN_ACTIVITY
+
+
+class PlanActivities:
+    """Looks up; does no I/O, so it runs as a local activity."""
+
+    def __init__(
+        self,
+        routes: Mapping[UUID, tuple[Route, ...]],
+        odoos: AbstractSet[str],
+        deadline_seconds: float,
+        *,
+        notify: bool,
+    ) -> None:
+        self._routes = routes
+        self._odoos = odoos
+        self._deadline_seconds = deadline_seconds
+        self._notify = notify
+
+    @activity.defn(name=PLAN_ACTIVITY)
+    async def plan(self, request: GenerationRequested) -> Plan:
+        """Routes to the model, who is told, and the deadline; or why there can be none."""
+        origin = origin_of(request.callback_url)
+        routes = self._routes.get(request.model_id, ())
+        failure = None
+        if origin not in self._odoos:
+            failure = Failure(
+                code=ErrorCode.INVALID_INPUT,
+                detail=f"callbackUrl is at {origin}, which is not on the allow list: nobody was"
+                " told. Add it to the settings' [[odoo]], then reset the workflow",
+            )
+        elif not routes:
+            failure = Failure(
+                code=ErrorCode.MODEL_CONFIG,
+                detail=f"modelId {request.model_id} is not among the settings' [models]",
+            )
+        return Plan(
+            routes=() if failure else routes,
+            odoo=origin if origin in self._odoos else None,
+            deadline_seconds=self._deadline_seconds,
+            notify=self._notify,
+            failure=failure,
+        )

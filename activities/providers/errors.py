@@ -1,0 +1,162 @@
+"""The one translator from what happened on the wire to the taxonomy, used by every adapter.
+
+A vendor's way of wording its refusals is data (`Dialect`). Decided by the vendor's code first,
+then by its table of statuses, then by the common one; never by an error's text.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+
+from activities.errors import ProviderError
+from activities.http import Answer, TooLargeError, retry_after_seconds
+from contracts.errors import ErrorCode
+
+_COMMON_STATUSES: Mapping[int, ErrorCode] = {
+    400: ErrorCode.INVALID_INPUT,
+    401: ErrorCode.AUTH_CONFIG,
+    402: ErrorCode.QUOTA_EXHAUSTED,
+    403: ErrorCode.AUTH_CONFIG,
+    404: ErrorCode.MODEL_CONFIG,
+    405: ErrorCode.MODEL_CONFIG,
+    408: ErrorCode.PROVIDER_TIMEOUT,
+    409: ErrorCode.PROVIDER_UNAVAILABLE,
+    413: ErrorCode.INVALID_INPUT,
+    422: ErrorCode.INVALID_INPUT,
+    425: ErrorCode.PROVIDER_UNAVAILABLE,
+    429: ErrorCode.RATE_LIMITED,
+    504: ErrorCode.PROVIDER_TIMEOUT,
+}
+
+_SAFE_PARAMETER = re.compile(r"[A-Za-z_][\w.\[\]]{0,39}", re.ASCII)
+
+
+class Refusal(NamedTuple):
+    """What an error body says, as far as it says it."""
+
+    code: str | None = None
+    message: str | None = None
+    parameter: str | None = None
+    """The request's field that is at fault; shown to the user."""
+
+
+class Dialect(NamedTuple):
+    """How one vendor refuses: how its body is read, and what its codes and statuses mean."""
+
+    name: str
+    read: Callable[[Any], Refusal]
+    codes: Mapping[str, ErrorCode] = {}
+    statuses: Mapping[int, ErrorCode] = {}
+
+
+def refused(answer: Answer, dialect: Dialect) -> ProviderError:
+    """An answer that is not a success, as an error of the taxonomy."""
+    refusal = _read(answer, dialect)
+    code = dialect.codes.get(refusal.code or "") or _by_status(answer.status, dialect)
+    said = " ".join(part for part in (refusal.code, refusal.message) if part)
+    return ProviderError(
+        code,
+        f"{dialect.name} answered {answer.status} ({answer.content_type or 'no content type'})"
+        f"{_request_id(answer)}: {said or _glimpse(answer)}",
+        hint=_hint(refusal) if code is ErrorCode.INVALID_INPUT else None,
+        retry_after=retry_after_seconds(answer.headers),
+    )
+
+
+def unreadable(answer: Answer, dialect: Dialect, why: str) -> ProviderError:
+    """A success whose body is not what the protocol says."""
+    return ProviderError(
+        ErrorCode.INVALID_OUTPUT,
+        f"{dialect.name} answered {answer.status}{_request_id(answer)} with a body that cannot be"
+        f" used ({why}): {answer.content_type or 'no content type'}, {_glimpse(answer)}",
+    )
+
+
+@asynccontextmanager
+async def translated(dialect: Dialect, secret: str) -> AsyncIterator[None]:
+    """Turn what the transport raises into errors of the taxonomy; keep `secret` out of them."""
+    name = dialect.name
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise ProviderError(
+            ErrorCode.PROVIDER_UNAVAILABLE, f"{name} cannot be reached: {_text(error)}"
+        ) from error
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise ProviderError(
+            ErrorCode.PROVIDER_TIMEOUT, f"{name} did not answer in time", answered=False
+        ) from error
+    except TooLargeError as error:
+        raise ProviderError(ErrorCode.INVALID_OUTPUT, f"{name} {error}") from error
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        # The request may have arrived: only the service knows whether it was paid for.
+        raise ProviderError(
+            ErrorCode.OUTCOME_UNKNOWN, f"{name}: the reply was lost: {_text(error)}", answered=False
+        ) from error
+    except ProviderError as error:
+        if secret and secret in error.failure.detail:
+            detail = error.failure.detail.replace(secret, "[key]")
+            error.failure = error.failure.model_copy(update={"detail": detail})
+        raise
+
+
+def parsed(answer: Answer) -> Any:
+    """The body as JSON, None when it is none."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def text_of(value: Any) -> str | None:
+    """A value of an error body when it is a text."""
+    return value if isinstance(value, str) else None
+
+
+def read_detail(body: dict[str, Any]) -> Refusal:
+    """`{"detail": "…"}` or `{"detail": [{"loc": […], "msg": "…"}]}`, as FastAPI servers answer."""
+    detail = body.get("detail")
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        where = detail[0].get("loc")
+        field = where[-1] if isinstance(where, list) and where else None
+        return Refusal(None, text_of(detail[0].get("msg")), text_of(field))
+    return Refusal(None, text_of(detail) or text_of(body.get("message")))
+
+
+def _read(answer: Answer, dialect: Dialect) -> Refusal:
+    body = parsed(answer)
+    return dialect.read(body) if isinstance(body, dict) else Refusal()
+
+
+def _by_status(status: int, dialect: Dialect) -> ErrorCode:
+    code = dialect.statuses.get(status) or _COMMON_STATUSES.get(status)
+    if code:
+        return code
+    if 300 <= status < 400:  # never followed: base_url points at the wrong place
+        return ErrorCode.MODEL_CONFIG
+    return ErrorCode.PROVIDER_UNAVAILABLE if status >= 500 else ErrorCode.INTERNAL
+
+
+def _hint(refusal: Refusal) -> str | None:
+    parameter = refusal.parameter or ""
+    return f"Check: {parameter}." if _SAFE_PARAMETER.fullmatch(parameter) else None
+
+
+def _request_id(answer: Answer) -> str:
+    request_id = answer.headers.get("x-request-id", "")[:80]
+    return f" [x-request-id {request_id}]" if request_id else ""
+
+
+def _glimpse(answer: Answer) -> str:
+    if not answer.body:
+        return "an empty body"
+    start = answer.body[:160].decode("utf-8", "replace")
+    return f"{len(answer.body)} bytes beginning {start!r}"
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,196 @@
+"""FLUX (Black Forest Labs): submit, poll the returned `polling_url`, fetch the result at once.
+
+`base_url` is `https://api.bfl.ai`; the route is `{base_url}/v1/{model}`. No cancel and no
+idempotency key, but a job has an id: it is polled, never submitted again.
+"""
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+
+from activities.errors import ProviderError
+from activities.http import Answer, call
+from activities.images import MAX_IMAGE_BYTES
+from activities.providers.errors import (
+    Dialect,
+    parsed,
+    read_detail,
+    refused,
+    translated,
+    unreadable,
+)
+from activities.providers.service import Admit, JobProgress
+from contracts.errors import ErrorCode
+from contracts.generation import CollectTask, Job, SubmitTask
+
+MAX_REPLY_BYTES = 1024 * 1024
+POLL_TIMEOUT_SECONDS = 30.0
+"""A poll is a look-up: what takes longer is an outage."""
+
+
+FLUX = Dialect(name="the image service", read=read_detail)
+FLUX_POLL = FLUX._replace(statuses={404: ErrorCode.JOB_LOST})
+FLUX_RESULT = Dialect(
+    name="the image service's result",
+    read=read_detail,
+    statuses=dict.fromkeys((403, 404, 410), ErrorCode.RESULT_EXPIRED),
+)
+
+_FINAL_STATUSES = {
+    "Error": ErrorCode.PROVIDER_UNAVAILABLE,
+    "Failed": ErrorCode.PROVIDER_UNAVAILABLE,
+    "Request Moderated": ErrorCode.POLICY_INPUT,
+    "Content Moderated": ErrorCode.POLICY_OUTPUT,
+    "Task not found": ErrorCode.JOB_LOST,
+}
+
+
+class _Accepted(BaseModel):
+    id: str = Field(min_length=1, max_length=200)
+    polling_url: str = Field(max_length=2_048)
+
+
+class _Result(BaseModel):
+    sample: str
+
+
+class _Status(BaseModel):
+    status: str
+    result: _Result | None = None
+    progress: float | None = None
+    details: Any = None
+
+
+class Flux:
+    """One account. `job_hosts` may be asked about jobs with the key, beside `base_url`'s domain."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        base_url: str,
+        api_key: SecretStr,
+        poll_seconds: float = 1.0,
+        job_hosts: tuple[str, ...] = (),
+    ) -> None:
+        self._client = client
+        self._base_url = base_url.rstrip("/")
+        self._key = api_key.get_secret_value()
+        self.poll_seconds = poll_seconds
+        self._job_hosts = job_hosts
+
+    async def submit(self, task: SubmitTask, admit: Admit) -> Job:  # noqa: ARG002  # no image yet
+        """Place the job: the paid call."""
+        async with translated(FLUX, self._key):
+            answer = await call(
+                self._client,
+                "POST",
+                f"{self._base_url}/v1/{task.route.model}",
+                timeout_seconds=task.route.timeout_seconds,
+                max_bytes=MAX_REPLY_BYTES,
+                headers={"x-key": self._key, "Content-Type": "application/json"},
+                content=_body(task),
+            )
+            if answer.status != 200:
+                raise refused(answer, FLUX)
+            try:
+                accepted = _Accepted.model_validate_json(answer.body)
+            except ValidationError:
+                error = unreadable(answer, FLUX, "neither id nor polling_url")
+                error.answered = False  # accepted, perhaps paid, and we do not know the job
+                raise error from None
+            self._check_host(accepted.polling_url)
+            return Job(id=accepted.id, polling_url=accepted.polling_url)
+
+    async def poll(self, task: CollectTask) -> JobProgress:
+        """Ask the job's own URL once."""
+        self._check_host(task.job.polling_url)
+        async with translated(FLUX_POLL, self._key):
+            answer = await call(
+                self._client,
+                "GET",
+                task.job.polling_url,
+                timeout_seconds=POLL_TIMEOUT_SECONDS,
+                max_bytes=MAX_REPLY_BYTES,
+                headers={"x-key": self._key},
+            )
+            return _progress(answer)
+
+    async def fetch(self, task: CollectTask, result_url: str, admit: Admit) -> bytes:
+        """Copy the image; the link lives for about ten minutes and wants no key."""
+        async with translated(FLUX_RESULT, self._key):
+            if urlsplit(result_url).scheme not in {"http", "https"}:
+                raise ProviderError(ErrorCode.INVALID_OUTPUT, "the result is not an http(s) URL")
+            answer = await call(
+                self._client,
+                "GET",
+                result_url,
+                timeout_seconds=task.route.timeout_seconds,
+                max_bytes=MAX_IMAGE_BYTES,
+                before_body=admit,
+            )
+            if answer.status != 200:
+                raise refused(answer, FLUX_RESULT)
+            return answer.body
+
+    def _check_host(self, url: str) -> None:
+        """Refuse to send the key elsewhere than to the service: raises ProviderError."""
+        base, asked = urlsplit(self._base_url), urlsplit(url)
+        ours = base.hostname or ""
+        # api.bfl.ai answers with api.us1.bfl.ai: the same domain without its first label.
+        domain = "." + ours.partition(".")[2]
+        host = asked.hostname or ""
+        sibling = domain.count(".") >= 2 and host.endswith(domain)
+        if asked.scheme != base.scheme or not (host == ours or sibling or host in self._job_hosts):
+            raise ProviderError(
+                ErrorCode.MODEL_CONFIG,
+                f"the image service's polling_url is at {asked.scheme}://{host}, not at {ours}:"
+                " if it is to be trusted with the key, name it in the provider's job_hosts",
+                answered=False,
+            )
+
+
+def _body(task: SubmitTask) -> bytes:
+    width, height = task.request.size
+    fields: dict[str, Any] = {
+        "prompt": task.request.prompt,
+        "width": width,
+        "height": height,
+        "seed": task.request.seed,
+        "output_format": "png",
+        **task.route.parameters,
+    }
+    return json.dumps({k: v for k, v in fields.items() if v is not None}).encode()
+
+
+def _progress(answer: Answer) -> JobProgress:
+    body = parsed(answer)
+    said = body.get("status") if isinstance(body, dict) else None
+    final = _FINAL_STATUSES.get(said) if isinstance(said, str) else None
+    if final:  # also under a 404: "Task not found"
+        raise ProviderError(final, f"the image service says of the job: {said} {_details(body)}")
+    if answer.status != 200:
+        raise refused(answer, FLUX_POLL)
+    try:
+        status = _Status.model_validate_json(answer.body)
+    except ValidationError:
+        raise unreadable(answer, FLUX_POLL, "no status") from None
+    if status.status == "Ready":
+        if status.result is None:
+            raise unreadable(answer, FLUX_POLL, "Ready without a result")
+        return JobProgress(result_url=status.result.sample)
+    return JobProgress(percent=_percent(status.progress))
+
+
+def _percent(progress: float | None) -> int | None:
+    # (u) documented without a range: 0 to 1 and 0 to 100 are both understood.
+    if progress is None or not 0 <= progress <= 100:
+        return None
+    return round(progress * 100 if progress <= 1 else progress)
+
+
+def _details(body: dict[str, Any]) -> str:
+    details = body.get("details")
+    return json.dumps(details)[:300] if details else ""

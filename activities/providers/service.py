@@ -1,0 +1,39 @@
+"""What the activities ask of an image service, whichever it is."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from contracts.generation import CollectTask, Job, SubmitTask
+
+Admit = Callable[[], Awaitable[None]]
+"""Awaited by a service before it reads an image, so that few images are in memory at a time."""
+
+
+class JobProgress(NamedTuple):
+    """What a poll says: `result_url` once the image can be fetched; `percent` when it is told."""
+
+    result_url: str | None = None
+    percent: int | None = None
+
+
+class ImageService(Protocol):
+    """One image service. Every method raises ProviderError with a code of the taxonomy.
+
+    A service makes each call once: Temporal owns retrying.
+    """
+
+    async def submit(self, task: SubmitTask, admit: Admit) -> Job | bytes:
+        """Ask for the image: the one paid call. A job is collected, bytes are the image's file."""
+
+
+class JobService(ImageService, Protocol):
+    """An image service that answers with a job."""
+
+    poll_seconds: float
+    """Pause between two polls."""
+
+    async def poll(self, task: CollectTask) -> JobProgress:
+        """Ask once how the job stands."""
+
+    async def fetch(self, task: CollectTask, result_url: str, admit: Admit) -> bytes:
+        """The finished job's image, as the file's bytes."""

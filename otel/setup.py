@@ -1,0 +1,62 @@
+"""Tracing from the standard `OTEL_*` variables. Without an endpoint nothing is made or exported.
+
+Honoured here: `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER` (`otlp`, `console`, `none`),
+`OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT`, `OTEL_EXPORTER_OTLP_[TRACES_]PROTOCOL` (`http/protobuf`),
+`OTEL_SERVICE_NAME`; all others (headers, batching, sampling, resource) by the SDK itself.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+
+
+class Provider(Protocol):
+    """What is asked of a tracer provider: the SDK's own and Temporal's replay-safe one have it."""
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Hand each ended span to `span_processor`."""
+
+
+def _wanted_exporter() -> SpanExporter | None:
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    kind = os.environ.get("OTEL_TRACES_EXPORTER", "otlp")
+    if kind == "console":
+        return ConsoleSpanExporter()
+    if kind == "none":
+        return None
+    if kind != "otlp":
+        raise ValueError(f"OTEL_TRACES_EXPORTER={kind!r}: use otlp, console or none")
+    endpoints = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not any(os.environ.get(name) for name in endpoints):
+        return None
+    protocol = os.environ.get(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    )
+    if protocol != "http/protobuf":
+        raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: only http/protobuf is spoken")
+    return OTLPSpanExporter()
+
+
+def configure(service_name: str, make_provider: Callable[..., Provider] | None = None) -> bool:
+    """Set the global tracer provider when the environment asks for traces; tell whether it did.
+
+    `make_provider` is called with `resource=`; a worker passes Temporal's replay-safe factory.
+    Spans that are still in memory are flushed at exit. Raises ValueError naming a wrong variable.
+    """
+    exporter = _wanted_exporter()
+    if exporter is None:
+        return False
+    named = "OTEL_SERVICE_NAME" in os.environ  # the SDK lets code win over the variable; we do not
+    resource = Resource.create(None if named else {"service.name": service_name})
+    provider = (make_provider or TracerProvider)(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)  # type: ignore[arg-type]  # either is a TracerProvider
+    return True

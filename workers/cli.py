@@ -1,0 +1,44 @@
+"""The command `duragen worker`."""
+
+import sys
+from typing import Annotated
+
+import typer
+import uvloop
+
+from otel.logs import configure_logging
+from workers.process import run_worker
+from workers.settings import Settings, SettingsError
+
+EXIT_SETTINGS = 2
+
+
+def worker(
+    queues: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queue", "-q", help="generation or provider.<name>; may be repeated; all if omitted"
+        ),
+    ] = None,
+) -> None:
+    """Serve task queues until SIGTERM or Ctrl-C; running work is finished or handed back."""
+    try:
+        settings = Settings.read()
+        if queues:
+            settings = settings.with_queues(tuple(queues))
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # before there is a log: a person reads this
+        raise typer.Exit(EXIT_SETTINGS) from None
+    configure_logging()
+    try:
+        uvloop.run(run_worker(settings))
+    except OSError as error:
+        place = f"{settings.worker.health_host}:{settings.worker.health_port}"
+        print(  # noqa: T201  # as above
+            f"cannot serve health on {place} ({error}): set DURAGEN_WORKER__HEALTH_PORT",
+            file=sys.stderr,
+        )
+        raise typer.Exit(EXIT_SETTINGS) from None
+    except ValueError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # as above
+        raise typer.Exit(EXIT_SETTINGS) from None

@@ -1,0 +1,219 @@
+"""The only place that builds clients, and hands them to the activities."""
+
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+import httpx
+from botocore.config import Config
+from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from activities.generate import CollectActivities, SubmitActivities
+from activities.memory import ImageMemory
+from activities.notify import NotifyActivities
+from activities.odoo import OdooActivities, OdooDelivery
+from activities.odoo_callback import CallbackDelivery
+from activities.odoo_rpc import RpcAccount, RpcDelivery
+from activities.planning import PlanActivities
+from activities.providers.flux import Flux
+from activities.providers.openai import OpenAIImages
+from activities.storage import ImageStore
+from contracts.names import (
+    GENERATION_QUEUE,
+    PROVIDER_QUEUE_PREFIX,
+    provider_jobs_queue,
+    provider_queue,
+)
+from workers.correlating import CorrelationInterceptor
+from workers.settings import OdooSettings, ProviderSettings, Settings, StorageSettings
+from workflows.generation import Generation
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+THREADS = 16
+"""For what blocks: boto3, Pillow, odoorpc. More would only wait for the two or so cores."""
+
+CONNECT_SECONDS = 5.0
+
+HEARTBEAT_EVERY = timedelta(seconds=5)
+"""At most this long between the heartbeats that reach the server; a third of the timeout."""
+
+
+class Clients(NamedTuple):
+    """What the activities share in one process."""
+
+    http: httpx.AsyncClient
+    store: ImageStore
+    threads: ThreadPoolExecutor
+    memory: ImageMemory
+
+
+@asynccontextmanager
+async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Clients]:
+    """Everything that holds sockets and threads, closed at the end."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    # The caller's own limit covers the whole call; httpx's are for connecting alone.
+    timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="blocking") as threads:
+        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
+            if traced:
+                HTTPXClientInstrumentor.instrument_client(http)
+                BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
+            storage = settings.storage
+            store = ImageStore(s3_client(storage), storage.bucket, storage.link_seconds, threads)
+            memory = ImageMemory(settings.worker.images_in_memory)
+            yield Clients(http, store, threads, memory)
+
+
+def s3_client(storage: StorageSettings) -> "S3Client":
+    """A boto3 client for the store; retries are ours (`activities.storage`), timeouts short."""
+    secret = storage.secret_access_key
+    return boto3.client(
+        "s3",
+        endpoint_url=storage.endpoint_url,
+        region_name=storage.region,
+        aws_access_key_id=storage.access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=30,
+            retries={"max_attempts": 1, "mode": "standard"},
+            max_pool_connections=THREADS,
+            # Path style works on every S3 server; checksums only where we give one.
+            s3={"addressing_style": "path" if storage.endpoint_url else "auto"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def build_workers(client: Client, settings: Settings, clients: Clients) -> list[Worker]:
+    """A worker for each task queue that this process serves."""
+    workers = []
+    for queue in settings.queues:
+        if queue == GENERATION_QUEUE:
+            workers.append(_generation_worker(client, settings, clients))
+        else:
+            name = queue.removeprefix(PROVIDER_QUEUE_PREFIX)
+            workers += _provider_workers(client, settings, clients, name)
+    return workers
+
+
+def _generation_worker(client: Client, settings: Settings, clients: Clients) -> Worker:
+    planning = PlanActivities(
+        {model_id: model.routes for model_id, model in settings.models.items()},
+        {odoo.origin for odoo in settings.odoo},
+        settings.generation.deadline_seconds,
+        notify=settings.notify is not None,
+    )
+    odoos = {odoo.origin: _odoo(odoo, clients) for odoo in settings.odoo}
+    activities: list[Callable[..., Any]] = [
+        planning.plan,
+        OdooActivities(odoos, clients.store).deliver,
+    ]
+    if settings.notify:
+        token = settings.notify.token
+        activities.append(
+            NotifyActivities(
+                clients.http,
+                settings.notify.base_url,
+                token.get_secret_value() if token else None,
+            ).notify
+        )
+    return Worker(
+        client,
+        task_queue=GENERATION_QUEUE,
+        workflows=[Generation],
+        activities=activities,
+        max_cached_workflows=settings.worker.max_cached_workflows,
+        max_concurrent_workflow_tasks=settings.worker.max_workflow_tasks,
+        **_common(settings),
+    )
+
+
+def _provider_workers(
+    client: Client, settings: Settings, clients: Clients, name: str
+) -> list[Worker]:
+    provider = settings.providers[name]
+    workers = [
+        Worker(
+            client,
+            task_queue=provider_queue(name),
+            activities=[
+                SubmitActivities(_service(provider, clients), clients.store, clients.memory).submit
+            ],
+            max_concurrent_activities=provider.max_in_flight,
+            max_task_queue_activities_per_second=provider.submissions_per_second,
+            **_common(settings),
+        )
+    ]
+    if provider.kind == "flux":
+        collecting = CollectActivities(_flux(provider, clients), clients.store, clients.memory)
+        workers.append(
+            Worker(
+                client,
+                task_queue=provider_jobs_queue(name),
+                activities=[collecting.collect],
+                max_concurrent_activities=provider.max_in_flight,
+                **_common(settings),
+            )
+        )
+    return workers
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    return {
+        "interceptors": [CorrelationInterceptor()],
+        "graceful_shutdown_timeout": timedelta(seconds=settings.worker.graceful_seconds),
+        "workflow_task_poller_behavior": PollerBehaviorAutoscaling(),
+        "activity_task_poller_behavior": PollerBehaviorAutoscaling(),
+        "max_heartbeat_throttle_interval": HEARTBEAT_EVERY,
+        "default_heartbeat_throttle_interval": HEARTBEAT_EVERY,
+    }
+
+
+def _service(provider: ProviderSettings, clients: Clients) -> OpenAIImages | Flux:
+    if provider.kind == "flux":
+        return _flux(provider, clients)
+    return OpenAIImages(
+        clients.http,
+        provider.base_url,
+        provider.api_key,
+        diffusion_fields=provider.diffusion_fields,
+    )
+
+
+def _flux(provider: ProviderSettings, clients: Clients) -> Flux:
+    return Flux(
+        clients.http,
+        provider.base_url,
+        provider.api_key,
+        provider.poll_seconds,
+        provider.job_hosts,
+    )
+
+
+def _odoo(odoo: OdooSettings, clients: Clients) -> OdooDelivery:
+    if odoo.delivery == "callback":
+        return CallbackDelivery(
+            clients.http,
+            odoo.origin,
+            odoo.token.get_secret_value() if odoo.token else None,
+            odoo.signing_secret.get_secret_value() if odoo.signing_secret else None,
+        )
+    account = RpcAccount(
+        url=odoo.url or odoo.origin,
+        database=odoo.database or "",
+        login=odoo.login or "",
+        password=odoo.password.get_secret_value() if odoo.password else "",
+        model=odoo.model,
+        method=odoo.method,
+    )
+    return RpcDelivery(account, clients.threads)
