@@ -72,7 +72,7 @@ class SubmitActivities:
             except ProviderError as error:
                 if error.answered:
                     await heart.record(SubmitMark(settled=True, lost=mark.lost))
-                raise error.to_application_error() from error
+                raise error.to_application_error() from None
 
     async def _submit(self, task: SubmitTask, mark: SubmitMark, heart: Heart) -> Submitted:
         request, route = task.request, task.route
@@ -114,7 +114,7 @@ class CollectActivities:
             try:
                 return await self._collect(task, heart)
             except ProviderError as error:
-                raise error.to_application_error() from error
+                raise error.to_application_error() from None
 
     async def _collect(self, task: CollectTask, heart: Heart) -> Collected:
         image = await self._store.find(task.request.request_id, task.route.image_format)

@@ -46,7 +46,7 @@ class NotifyActivities:
                 content=json.dumps(message).encode(),
             )
         except (TimeoutError, TooLargeError, httpx.HTTPError) as error:
-            raise ApplicationError(f"the notification service: {error}") from error
+            raise ApplicationError(f"the notification service: {error}") from None
         if not 200 <= answer.status < 300:
             raise ApplicationError(f"the notification service answered {answer.status}")
         return Delivered(answer=str(answer.status))

@@ -41,10 +41,10 @@ class OdooActivities:
         try:
             return Delivered(answer=await odoo.deliver(task, await self._event(task)))
         except OdooError as error:
-            raise error.to_application_error() from error
+            raise error.to_application_error() from None
         except ProviderError as error:  # the store, which makes the link
             away = OdooError(DeliveryError.ODOO_UNAVAILABLE, error.failure.detail)
-            raise away.to_application_error() from error
+            raise away.to_application_error() from None
 
     async def _event(self, task: DeliverTask) -> OutcomeEvent:
         image, failure = task.outcome.image, task.outcome.failure

@@ -73,20 +73,31 @@ class RpcDelivery:
         try:
             return self._idle.get_nowait()
         except queue.Empty:
-            pass
-        url = urlsplit(self._account.url)
-        secure = url.scheme == "https"
-        session = odoorpc.ODOO(
-            url.hostname,
-            protocol="jsonrpc+ssl" if secure else "jsonrpc",
-            port=url.port or (443 if secure else 80),
-            timeout=TIMEOUT_SECONDS,
-            opener=urllib.request.build_opener(
-                urllib.request.HTTPCookieProcessor(), _CorrelationHandler()
-            ),
-        )
-        session.login(self._account.database, self._account.login, self._account.password)
-        return session
+            return _login(self._account)
+
+
+def open_session(account: RpcAccount) -> odoorpc.ODOO:
+    """Log in. Raises OdooError."""
+    try:
+        return _login(account)
+    except Exception as error:
+        raise _odoo_error(error, account) from error
+
+
+def _login(account: RpcAccount) -> odoorpc.ODOO:
+    url = urlsplit(account.url)
+    secure = url.scheme == "https"
+    session = odoorpc.ODOO(
+        url.hostname,
+        protocol="jsonrpc+ssl" if secure else "jsonrpc",
+        port=url.port or (443 if secure else 80),
+        timeout=TIMEOUT_SECONDS,
+        opener=urllib.request.build_opener(
+            urllib.request.HTTPCookieProcessor(), _CorrelationHandler()
+        ),
+    )
+    session.login(account.database, account.login, account.password)
+    return session
 
 
 class _CorrelationHandler(urllib.request.BaseHandler):

@@ -208,7 +208,12 @@ def _odoo(odoo: OdooSettings, clients: Clients) -> OdooDelivery:
             odoo.token.get_secret_value() if odoo.token else None,
             odoo.signing_secret.get_secret_value() if odoo.signing_secret else None,
         )
-    account = RpcAccount(
+    return RpcDelivery(rpc_account(odoo), clients.threads)
+
+
+def rpc_account(odoo: OdooSettings) -> RpcAccount:
+    """Where and as whom odoorpc logs in."""
+    return RpcAccount(
         url=odoo.url or odoo.origin,
         database=odoo.database or "",
         login=odoo.login or "",
@@ -216,4 +221,3 @@ def _odoo(odoo: OdooSettings, clients: Clients) -> OdooDelivery:
         model=odoo.model,
         method=odoo.method,
     )
-    return RpcDelivery(account, clients.threads)

@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import options
     from workflows.details import details_of
-    from workflows.making import failure_of, make_image
+    from workflows.making import failure_of, make_image, message_of
 
 _STATUS = SearchAttributeKey.for_keyword(names.GENERATION_STATUS)
 _PROVIDER = SearchAttributeKey.for_keyword(names.PROVIDER)
@@ -167,7 +167,7 @@ class Generation:
             GenerationState.PARKED,
             parked=DeliveryTrouble(
                 code=(cause.type if isinstance(cause, ApplicationError) else None) or "TIMEOUT",
-                detail=str(cause or trouble)[:1_000],
+                detail=message_of(cause or trouble),
                 attempts=rounds,
                 next_try=(workflow.now() + pause).isoformat(timespec="seconds"),
             ),

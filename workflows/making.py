@@ -107,7 +107,7 @@ def _time_left(deadline: datetime) -> timedelta:
 def failure_of(error: ActivityError) -> Failure:
     """What made an activity fail, unwrapped and cut to size."""
     cause = error.cause
-    detail = str(cause or error)[:MAX_DETAIL_CHARACTERS]
+    detail = message_of(cause or error)
     if isinstance(cause, exceptions.TimeoutError):
         # The last attempt's own error says more than that time ran out.
         if isinstance(cause.cause, ApplicationError):
@@ -122,3 +122,9 @@ def failure_of(error: ActivityError) -> Failure:
             return Failure.model_validate(recorded)
         return Failure(code=ErrorCode(cause.type), detail=detail)
     return Failure(code=ErrorCode.INTERNAL, detail=detail)
+
+
+def message_of(error: BaseException) -> str:
+    """An error's own text, cut to size; `str` would put its type before it."""
+    text = error.message if isinstance(error, exceptions.FailureError) else str(error)
+    return text[:MAX_DETAIL_CHARACTERS]

@@ -1,0 +1,187 @@
+"""The command `duragen replay`: run histories again against today's code, and say what differs."""
+
+import asyncio
+import logging
+import re
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, NamedTuple, NoReturn
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from temporalio.client import Client, WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from contracts.names import GENERATION_WORKFLOW, workflow_id
+from workers.connection import connect, target
+from workflows.generation import Generation
+
+EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Replayed(NamedTuple):
+    """What came of one replay; `divergence` is None when it went through as recorded."""
+
+    workflow_id: str
+    events: int
+    divergence: str | None
+
+
+async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replayed:
+    """Replay one history against the code as it is now. `debug` lifts the deadlock detector."""
+    replayer = Replayer(
+        workflows=[Generation], data_converter=pydantic_data_converter, debug_mode=debug
+    )
+    result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+    failure = result.replay_failure
+    return Replayed(
+        history.workflow_id, len(history.events), explain(failure, history) if failure else None
+    )
+
+
+def explain(failure: Exception, history: WorkflowHistory) -> str:
+    """A replay's failure in plain words: what the history says, what the code does now."""
+    text = str(failure)
+    if not isinstance(failure, NondeterminismError):
+        return f"The code raised {type(failure).__name__} while it was replayed: {text}"
+    found = re.search(r"event(?:_id)?[: (]+(?:\w+[: ]+)?(\d+)", text, re.IGNORECASE)
+    where = f" at event {found[1]} ({_name_of(history, int(found[1]))})" if found else ""
+    return (
+        f"The code takes another way than the history{where}.\n"
+        f"  Temporal says: {_cut(text)}\n"
+        "  What to do: if the change is meant, keep the old way for running workflows with"
+        " workflow.patched(), or let them finish on a worker of the old version; if it is not,"
+        " undo the change of order, name or number of the workflow's commands."
+    )
+
+
+def replay(  # the options of a command
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Workflow ids (generation-…) or request ids.")
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(help="A history as JSON, saved from the Web UI or with --save.", exists=True),
+    ] = None,
+    failed: Annotated[bool, typer.Option(help="All failed generations.")] = False,
+    since: Annotated[
+        str, typer.Option(help="With --failed: how far back, such as 90m, 24h or 7d.")
+    ] = "24h",
+    save: Annotated[
+        Path | None, typer.Option(help="Also save each history here, as <workflow id>.json.")
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option(help="Stop in the debugger where the workflow begins.")
+    ] = False,
+) -> None:
+    """Replay histories against today's code; exit 0 when all went through, 1 when one diverged."""
+    if not (ids or file or failed):
+        _stop("Name a generation, or use --file or --failed: see duragen replay --help", EXIT_USAGE)
+    logging.basicConfig(level=logging.CRITICAL)  # a divergence is said below, in plain words
+    try:
+        diverged = asyncio.run(
+            _replay_all(ids or [], file or [], _since(failed, since), save, debug=debug)
+        )
+    except RPCError as error:
+        _stop(f"Temporal at {target()}: {error.message}", EXIT_UNREACHABLE)
+    except RuntimeError as error:
+        _stop(f"Temporal at {target()} cannot be reached: {error}", EXIT_UNREACHABLE)
+    raise typer.Exit(EXIT_DIVERGED if diverged else 0)
+
+
+async def _replay_all(
+    ids: list[str], files: list[Path], since: datetime | None, save: Path | None, *, debug: bool
+) -> int:
+    console = Console(highlight=False)
+    total = diverged = 0
+    async for history in _histories(ids, files, since):
+        if save:
+            save.mkdir(parents=True, exist_ok=True)
+            (save / f"{history.workflow_id}.json").write_text(history.to_json())
+        if debug:
+            console.print("Set breakpoints with 'b workflows/generation.py:LINE', then 'c'.")
+            breakpoint()  # noqa: T100  # asked for with --debug
+        replayed = await replay_one(history, debug=debug)
+        total += 1
+        if replayed.divergence:
+            diverged += 1
+            console.print(f"[red]diverges[/] {replayed.workflow_id}", soft_wrap=True)
+            console.print(f"  {replayed.divergence}", soft_wrap=True, markup=False)
+        else:
+            console.print(
+                f"[green]replays cleanly[/] {replayed.workflow_id} ({replayed.events} events)",
+                soft_wrap=True,
+            )
+    console.print(f"{total} replayed, {diverged} diverged")
+    return diverged
+
+
+async def _histories(
+    ids: list[str], files: list[Path], since: datetime | None
+) -> AsyncIterator[WorkflowHistory]:
+    for path in files:
+        try:
+            yield WorkflowHistory.from_json(path.stem, path.read_text())
+        except Exception as error:  # noqa: BLE001  # protobuf and JSON each have their own
+            _stop(f"{path} is not a history as Temporal exports it: {error}", EXIT_USAGE)
+    if not ids and since is None:
+        return
+    client = await connect()
+    for name in ids:
+        yield await client.get_workflow_handle(_workflow_id(name)).fetch_history()
+    if since is not None:
+        query = (
+            f"WorkflowType = '{GENERATION_WORKFLOW}' AND ExecutionStatus = 'Failed'"
+            f" AND CloseTime >= '{since.isoformat()}'"
+        )
+        async for history in _found(client, query):
+            yield history
+
+
+async def _found(client: Client, query: str) -> AsyncIterator[WorkflowHistory]:
+    async for execution in client.list_workflows(query):
+        handle = client.get_workflow_handle(execution.id, run_id=execution.run_id)
+        yield await handle.fetch_history()
+
+
+def _workflow_id(text: str) -> str:
+    try:
+        return workflow_id(UUID(text))
+    except ValueError:
+        return text
+
+
+def _since(failed: bool, text: str) -> datetime | None:
+    if not failed:
+        return None
+    match = _DURATION.fullmatch(text)
+    if not match:
+        _stop(f"--since {text}: use a number and s, m, h or d, such as 24h", EXIT_USAGE)
+    return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _name_of(history: WorkflowHistory, event_id: int) -> str:
+    for event in history.events:
+        if event.event_id == event_id:
+            kind = str(event.WhichOneof("attributes")).removesuffix("_event_attributes")
+            scheduled = event.activity_task_scheduled_event_attributes.activity_type.name
+            return f"{kind} {scheduled}".strip().replace("_", " ")
+    return "not in the history"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 600 else text[:600] + "…"
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)  # noqa: T201  # for the person at the terminal
+    raise typer.Exit(code)
