@@ -1,0 +1,49 @@
+"""The servers that most tests share: one embedded stack a session, without worker and gateway."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from deploy.local.stack import LocalStack
+from tests.lab import TWO_ROUTES, TWO_ROUTES_MODEL_ID, Lab, working
+from workers.settings import ModelSettings, Settings
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Temporal, SeaweedFS and the two sandboxes."""
+    parts = ("temporal", "store", "images", "odoo")
+    with LocalStack(tmp_path_factory.mktemp("stack"), parts) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def settings(stack: LocalStack) -> Settings:
+    """The stack's settings file, as a worker reads it, and a model with two routes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DURAGEN_CONFIG", str(stack.config_path))
+        read = Settings.read()
+    models = read.models | {TWO_ROUTES_MODEL_ID: ModelSettings(routes=TWO_ROUTES)}
+    return read.model_copy(update={"models": models})
+
+
+@pytest.fixture(scope="session")
+async def client(stack: LocalStack) -> Client:
+    """A client of the stack's Temporal server."""
+    return await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
+
+
+@pytest.fixture
+async def lab(stack: LocalStack, client: Client) -> AsyncIterator[Lab]:
+    """Clients of everything, and the sandboxes in good health."""
+    async with Lab.open(stack, client) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def worker(client: Client, settings: Settings) -> AsyncIterator[None]:
+    """A worker on all queues, in this process."""
+    async with working(client, settings):
+        yield
