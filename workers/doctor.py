@@ -92,9 +92,7 @@ async def _bounded(what: str, check: Awaitable[Finding]) -> Finding:
     except TimeoutError:
         return Finding(what, "no answer in time", "look whether it is overloaded or hangs")
     except RPCError as error:
-        return Finding(
-            what, f"Temporal said: {error.message}", "check namespace and rights"
-        )
+        return Finding(what, f"Temporal said: {error.message}", "check namespace and rights")
 
 
 async def _search_attributes(client: Client) -> Finding:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, NamedTuple, NoReturn
 from uuid import UUID
@@ -14,12 +15,13 @@ import typer
 from rich.console import Console
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import Replayer
-from temporalio.workflow import NondeterminismError
 
 from contracts.names import GENERATION_WORKFLOW, workflow_id
 from workers.connection import connect, target
+from workers.divergence import explain
 from workflows.generation import Generation
 
 EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
@@ -39,7 +41,10 @@ class Replayed(NamedTuple):
 async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replayed:
     """Replay one history against the code as it is now. `debug` lifts the deadlock detector."""
     replayer = Replayer(
-        workflows=[Generation], data_converter=pydantic_data_converter, debug_mode=debug
+        workflows=[Generation],
+        data_converter=pydantic_data_converter,
+        debug_mode=debug,
+        runtime=_quiet_runtime(),
     )
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     failure = result.replay_failure
@@ -48,20 +53,10 @@ async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replay
     )
 
 
-def explain(failure: Exception, history: WorkflowHistory) -> str:
-    """A replay's failure in plain words: what the history says, what the code does now."""
-    text = str(failure)
-    if not isinstance(failure, NondeterminismError):
-        return f"The code raised {type(failure).__name__} while it was replayed: {text}"
-    found = re.search(r"event(?:_id)?[: (]+(?:\w+[: ]+)?(\d+)", text, re.IGNORECASE)
-    where = f" at event {found[1]} ({_name_of(history, int(found[1]))})" if found else ""
-    return (
-        f"The code takes another way than the history{where}.\n"
-        f"  Temporal says: {_cut(text)}\n"
-        "  What to do: if the change is meant, keep the old way for running workflows with"
-        " workflow.patched(), or let them finish on a worker of the old version; if it is not,"
-        " undo the change of order, name or number of the workflow's commands."
-    )
+@cache
+def _quiet_runtime() -> Runtime:
+    # The SDK's core would print each divergence in its own words, before ours.
+    return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
 def replay(  # the options of a command
@@ -91,6 +86,8 @@ def replay(  # the options of a command
         diverged = asyncio.run(
             _replay_all(ids or [], file or [], _since(failed, since), save, debug=debug)
         )
+    except typer.Exit:  # a RuntimeError by descent
+        raise
     except RPCError as error:
         _stop(f"Temporal at {target()}: {error.message}", EXIT_UNREACHABLE)
     except RuntimeError as error:
@@ -167,19 +164,6 @@ def _since(failed: bool, text: str) -> datetime | None:
     if not match:
         _stop(f"--since {text}: use a number and s, m, h or d, such as 24h", EXIT_USAGE)
     return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
-
-
-def _name_of(history: WorkflowHistory, event_id: int) -> str:
-    for event in history.events:
-        if event.event_id == event_id:
-            kind = str(event.WhichOneof("attributes")).removesuffix("_event_attributes")
-            scheduled = event.activity_task_scheduled_event_attributes.activity_type.name
-            return f"{kind} {scheduled}".strip().replace("_", " ")
-    return "not in the history"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 600 else text[:600] + "…"
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -178,3 +178,12 @@ async def test_two_workers_share_one_generation(lab: Lab, settings: Settings) ->
         await lab.outcome(request)
     ledgers = await lab.ledgers(request)
     assert (ledgers.paid, len(ledgers.deliveries)) == (1, 1)
+
+
+async def test_marks_survive_on_the_real_server(lab: Lab) -> None:
+    """A reply lost, then a 500, then success: the loss is remembered over the known answer."""
+    await lab.break_images({"kind": "accept_then_reset"}, {"kind": "status", "status": 500})
+    request = lab.request()
+    outcome = await lab.outcome(request)
+    assert outcome.state is GenerationState.COMPLETED
+    assert (await lab.ledgers(request)).paid == 2

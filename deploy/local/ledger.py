@@ -1,0 +1,214 @@
+"""The sandbox Odoo's books in SQLite: requests, their states, credits, and every delivery.
+
+One transaction per event, committed before the answer leaves: `kill -9` at any moment leaves an
+event either booked and answered, booked and unanswered (it comes again and changes nothing), or
+not booked. Entries of the credit ledger are unique by request and kind: the database says so.
+"""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from contracts.errors import TAXONOMY, Charge
+from contracts.events import GenerationCompleted, GenerationFailed, GenerationRequested
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests (
+    request_id TEXT PRIMARY KEY,
+    correlation_id TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('requested', 'completed', 'failed')),
+    prompt TEXT,
+    user_id TEXT,
+    image_url TEXT,
+    hash_value TEXT,
+    format TEXT,
+    size INTEGER,
+    width INTEGER,
+    height INTEGER,
+    error_code TEXT,
+    error_message TEXT,
+    user_message TEXT,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS ledger (
+    id INTEGER PRIMARY KEY,
+    request_id TEXT NOT NULL REFERENCES requests,
+    kind TEXT NOT NULL CHECK (kind IN ('reserve', 'capture', 'release')),
+    at REAL NOT NULL,
+    UNIQUE (request_id, kind)
+);
+CREATE TABLE IF NOT EXISTS deliveries (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    request_id TEXT,
+    channel TEXT NOT NULL,
+    webhook_id TEXT,
+    correlation_id TEXT,
+    traceparent TEXT,
+    status TEXT,
+    effect TEXT NOT NULL,
+    body TEXT
+);
+CREATE INDEX IF NOT EXISTS deliveries_by_request ON deliveries (request_id);
+"""
+
+UserErrors = Literal["release", "capture"]
+Outcome = GenerationCompleted | GenerationFailed
+
+
+class Envelope(NamedTuple):
+    """How an event came: `channel` is `callback` or `odoorpc`, the rest its headers."""
+
+    channel: str
+    webhook_id: str | None = None
+    correlation_id: str | None = None
+    traceparent: str | None = None
+    body: str | None = None
+
+
+class Ledger:
+    """The file in the state folder; `user_errors` is the platform's policy for a user's error."""
+
+    def __init__(self, state: Path, user_errors: UserErrors = "release") -> None:
+        state.mkdir(parents=True, exist_ok=True)
+        self._user_errors = user_errors
+        self._db = sqlite3.connect(state / "odoo.sqlite", isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.executescript(_SCHEMA)
+
+    def submit(self, event: GenerationRequested) -> bool:
+        """EVT-AIG-001: the record and its reservation; False when it was there already."""
+        now = time.time()
+        with self._transaction():
+            made = self._db.execute(
+                "INSERT OR IGNORE INTO requests (request_id, correlation_id, state, prompt,"
+                " user_id, created_at, updated_at) VALUES (?, ?, 'requested', ?, ?, ?, ?)",
+                (
+                    *(str(event.request_id), str(event.correlation_id), event.prompt),
+                    *(str(event.user_id), now, now),
+                ),
+            )
+            if made.rowcount:
+                self._book(str(event.request_id), "reserve", now)
+        return bool(made.rowcount)
+
+    def apply(self, event: Outcome, envelope: Envelope) -> str:
+        """Books an outcome; returns its effect: `applied`, or `repeated` when nothing changed.
+
+        `completed` may follow `failed`; nothing follows `completed`. A request that is unknown is
+        made, for a sandbox has no other way to learn of it.
+        """
+        request_id, now = str(event.request_id), time.time()
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO requests (request_id, correlation_id, state, created_at,"
+                " updated_at) VALUES (?, ?, 'requested', ?, ?)",
+                (request_id, str(event.correlation_id), now, now),
+            )
+            if isinstance(event, GenerationCompleted):
+                changed = self._complete(request_id, event, now)
+            else:
+                changed = self._fail(request_id, event, now)
+            effect = "applied" if changed else "repeated"
+            self._record(envelope, effect, now, request_id, event.status)
+        return effect
+
+    def refuse(self, envelope: Envelope, reason: str) -> None:
+        """Writes down a delivery that was not taken, and why."""
+        self._record(envelope, reason, time.time(), None, None)
+
+    def request(self, request_id: str) -> dict[str, Any] | None:
+        """The record with its ledger entries and deliveries."""
+        row = self._db.execute(
+            "SELECT * FROM requests WHERE request_id = ?", (request_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        ledger = self._db.execute(
+            "SELECT kind, at FROM ledger WHERE request_id = ? ORDER BY id", (request_id,)
+        )
+        entries = [dict(entry) for entry in ledger]
+        return dict(row) | {"ledger": entries, "deliveries": self.deliveries(request_id)}
+
+    def requests(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The latest requests with the kinds of their ledger entries."""
+        rows = self._db.execute(
+            "SELECT r.*, (SELECT group_concat(kind, ', ') FROM (SELECT kind FROM ledger l"
+            " WHERE l.request_id = r.request_id ORDER BY l.id)) AS entries,"
+            " (SELECT count(*) FROM deliveries d WHERE d.request_id = r.request_id) AS delivered"
+            " FROM requests r ORDER BY r.created_at DESC LIMIT ?",
+            (limit,),
+        )
+        return [dict(row) for row in rows]
+
+    def deliveries(self, request_id: str | None = None) -> list[dict[str, Any]]:
+        """What came in, repeats and refused ones too, in the order it came."""
+        rows = self._db.execute(
+            "SELECT * FROM deliveries WHERE ? IS NULL OR request_id = ? ORDER BY id",
+            (request_id, request_id),
+        )
+        return [dict(row) for row in rows]
+
+    def _complete(self, request_id: str, event: GenerationCompleted, now: float) -> bool:
+        image = event.image_metadata
+        changed = self._db.execute(
+            "UPDATE requests SET state = 'completed', image_url = ?, hash_value = ?, format = ?,"
+            " size = ?, width = ?, height = ?, error_code = NULL, error_message = NULL,"
+            " user_message = NULL, updated_at = ? WHERE request_id = ? AND state <> 'completed'",
+            (
+                *(event.image_url, event.hash_value, image.format, image.size, image.width),
+                *(image.height, now, request_id),
+            ),
+        )
+        if changed.rowcount:
+            self._book(request_id, "capture", now)
+        return bool(changed.rowcount)
+
+    def _fail(self, request_id: str, event: GenerationFailed, now: float) -> bool:
+        changed = self._db.execute(
+            "UPDATE requests SET state = 'failed', error_code = ?, error_message = ?,"
+            " user_message = ?, updated_at = ? WHERE request_id = ? AND (state = 'requested' OR"
+            " state = 'failed' AND (error_code, error_message) IS NOT (?, ?))",
+            (
+                *(event.error_code, event.error_message, event.user_message, now, request_id),
+                *(event.error_code, event.error_message),
+            ),
+        )
+        if changed.rowcount:
+            self._book(request_id, self._kind(event), now)
+        return bool(changed.rowcount)
+
+    def _kind(self, event: GenerationFailed) -> str:
+        """What a failure books: an unknown code is nobody's fault that could be charged."""
+        by_code = {code.value: rule for code, rule in TAXONOMY.items()}
+        rule = by_code.get(event.error_code or "")
+        by_policy = rule is not None and rule.charge is Charge.POLICY
+        return self._user_errors if by_policy else "release"
+
+    def _book(self, request_id: str, kind: str, now: float) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO ledger (request_id, kind, at) VALUES (?, ?, ?)",
+            (request_id, kind, now),
+        )
+
+    def _record(
+        self,
+        envelope: Envelope,
+        effect: str,
+        now: float,
+        request_id: str | None,
+        status: str | None,
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO deliveries (at, request_id, channel, webhook_id, correlation_id,"
+            " traceparent, body, status, effect) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (now, request_id, *envelope, status, effect),
+        )
+
+    def _transaction(self) -> sqlite3.Connection:
+        self._db.execute("BEGIN IMMEDIATE")
+        return self._db  # as a context manager it commits, or rolls back on an exception

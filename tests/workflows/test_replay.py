@@ -1,0 +1,97 @@
+"""Histories of real runs, replayed against today's code."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from tests.lab import Lab
+from tests.workflows.reordered import ReorderedGeneration
+from workers.divergence import explain
+from workers.replay import replay_one
+
+HISTORIES = sorted((Path(__file__).parent.parent / "histories").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_recorded_history_replays(path: Path) -> None:
+    """Today's code takes the very way that was recorded."""
+    history = WorkflowHistory.from_json(path.stem, path.read_text())
+    replayed = await replay_one(history)
+    assert replayed.divergence is None, (
+        f"{replayed.divergence}\nRunning workflows would get stuck. If the change is meant, keep"
+        " the old way with workflow.patched(), and record a new history with `make histories`."
+    )
+
+
+def test_every_kind_of_story_is_recorded() -> None:
+    """Happy, failed, canceled and FLUX runs are among the histories, and a parked one."""
+    stories = {path.name.partition(".")[0] for path in HISTORIES}
+    assert stories >= {"happy", "flux", "refused", "failed", "canceled", "parked_then_delivered"}
+
+
+async def test_a_changed_order_is_told_in_plain_words() -> None:
+    """The explanation names the event where the ways part, and what to do."""
+    path = next(path for path in HISTORIES if path.name.startswith("happy"))
+    history = WorkflowHistory.from_json(path.stem, path.read_text())
+    replayer = Replayer(workflows=[ReorderedGeneration], data_converter=pydantic_data_converter)
+    result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+    assert result.replay_failure
+    told = explain(result.replay_failure, history)
+    assert "at event 5: there the history has marker recorded" in told
+    assert "workflow.patched()" in told
+
+
+async def _replay_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", "from starter.cli import main; main()", "replay", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.usefixtures("worker")
+async def test_the_command_replays_a_run_by_its_id(lab: Lab) -> None:
+    """`duragen replay generation-…` downloads the history and says that it replays cleanly."""
+    request = lab.request()
+    await lab.outcome(request)
+    done = await _replay_command(
+        f"generation-{request.request_id}", TEMPORAL_ADDRESS=lab.stack.temporal_address
+    )
+    assert done.returncode == 0, done.stderr
+    assert "replays cleanly" in done.stdout
+
+
+async def test_the_command_replays_files_and_says_what_is_no_history(tmp_path: Path) -> None:
+    """`--file` needs no server; a file that is no history is named, with exit code 2."""
+    done = await _replay_command("--file", str(HISTORIES[0]))
+    assert done.returncode == 0, done.stderr
+    wrong = tmp_path / "history.json"
+    wrong.write_text("{}")
+    refused = await _replay_command("--file", str(wrong))
+    assert refused.returncode == 2
+    assert str(wrong) in refused.stderr
+
+
+@pytest.mark.usefixtures("worker")
+async def test_the_command_finds_the_failed_ones(lab: Lab) -> None:
+    """`--failed --since 1h` replays what Temporal's Failed filter shows."""
+    request = lab.request(prompt="sandbox:unauthorized")
+    handle = await lab.start(request)
+    with pytest.raises(Exception, match="Workflow execution failed"):
+        await handle.result()
+    done = await _replay_command(
+        "--failed", "--since", "1h", TEMPORAL_ADDRESS=lab.stack.temporal_address
+    )
+    assert done.returncode == 0, done.stderr
+    assert "diverged" in done.stdout

@@ -1,0 +1,161 @@
+"""What takes minutes and hours, on the server whose clock jumps ahead."""
+
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import WorkflowFailureError
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
+
+from contracts.errors import ErrorCode
+from contracts.generation import GenerationState
+from contracts.names import SEARCH_ATTRIBUTES
+from deploy.local.stack import LocalStack
+from tests.lab import TWO_ROUTES_MODEL_ID, Lab, working
+from workers.settings import Settings
+
+
+@pytest.fixture
+async def timeless(
+    stack: LocalStack, settings: Settings
+) -> AsyncIterator[tuple[Lab, WorkflowEnvironment]]:
+    """A lab on the time-skipping server, with a worker."""
+    server = str(Path(sys.executable).parent / "temporal-test-server")
+    async with (
+        await WorkflowEnvironment.start_time_skipping(
+            test_server_existing_path=server, data_converter=pydantic_data_converter
+        ) as environment,
+        Lab.open(stack, environment.client) as lab,
+    ):
+        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        await environment.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=environment.client.namespace,
+                search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, keyword),
+            )
+        )
+        async with working(environment.client, settings):
+            yield lab, environment
+
+
+async def test_the_image_service_is_tried_twice_more_then_given_up(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """spec: 2 retries, 5 s fixed; then PROVIDER_UNAVAILABLE, and Odoo is told once."""
+    lab, environment = timeless
+    await lab.break_images(always={"kind": "status", "status": 500})
+    request = lab.request()
+    before = await environment.get_current_time()
+    with pytest.raises(WorkflowFailureError) as raised:
+        await (await lab.start(request)).result()
+    assert isinstance(raised.value.cause, ApplicationError)
+    assert raised.value.cause.type == ErrorCode.PROVIDER_UNAVAILABLE
+    assert await environment.get_current_time() - before >= timedelta(seconds=10)
+    ledgers = await lab.ledgers(request)
+    assert len(ledgers.calls) == 3
+    assert len(ledgers.deliveries) == 1
+
+
+async def test_retry_after_wins_over_the_fixed_pause(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """A 429 that asks for two minutes is asked again after two minutes."""
+    lab, environment = timeless
+    await lab.break_images({"kind": "status", "status": 429, "headers": {"retry-after": "120"}})
+    request = lab.request()
+    before = await environment.get_current_time()
+    assert (await lab.outcome(request)).state is GenerationState.COMPLETED
+    assert await environment.get_current_time() - before >= timedelta(seconds=120)
+    assert len((await lab.ledgers(request)).calls) == 2
+
+
+async def test_a_reply_lost_twice_is_not_paid_a_third_time(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """Accepted and then reset, twice: OUTCOME_UNKNOWN after two submissions, no third, no route."""
+    lab, _ = timeless
+    await lab.break_images(always={"kind": "accept_then_reset"})
+    request = lab.request(model_id=TWO_ROUTES_MODEL_ID)
+    with pytest.raises(WorkflowFailureError) as raised:
+        await (await lab.start(request)).result()
+    assert isinstance(raised.value.cause, ApplicationError)
+    assert raised.value.cause.type == ErrorCode.OUTCOME_UNKNOWN
+    assert (await lab.ledgers(request)).paid == 2
+
+
+async def test_a_lost_job_is_submitted_once_more(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """`Task not found`: the job is placed again, once, and then the image comes."""
+    lab, _ = timeless
+    await lab.break_images({"kind": "job_lost", "on": "poll"})
+    request = lab.flux_request()
+    assert (await lab.outcome(request)).state is GenerationState.COMPLETED
+    assert (await lab.ledgers(request)).paid == 2
+
+
+async def test_the_next_route_follows_when_retries_are_used_up(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """Three times wrong bytes from the first provider: the second makes the image."""
+    lab, _ = timeless
+    await lab.break_images(*[{"kind": "half_image"}] * 3)
+    request = lab.request(model_id=TWO_ROUTES_MODEL_ID)
+    outcome = await lab.outcome(request)
+    assert outcome.state is GenerationState.COMPLETED
+    assert [each.failure.code for each in outcome.tried] == [ErrorCode.INVALID_OUTPUT]
+
+
+async def test_the_deadline_ends_a_service_that_is_always_busy(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """Ten minutes over all of it: an hour of Retry-After is not waited for."""
+    lab, environment = timeless
+    busy = {"kind": "status", "status": 429, "headers": {"retry-after": "3600"}}
+    await lab.break_images(always=busy)
+    request = lab.request()
+    before = await environment.get_current_time()
+    with pytest.raises(WorkflowFailureError) as raised:
+        await (await lab.start(request)).result()
+    assert isinstance(raised.value.cause, ApplicationError)
+    assert raised.value.cause.type == ErrorCode.RATE_LIMITED
+    assert await environment.get_current_time() - before < timedelta(minutes=12)
+
+
+async def test_a_parked_delivery_tries_again_by_itself(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """spec: 3 retries; then parked, and a minute later Odoo, up again, has the outcome."""
+    lab, _ = timeless
+    await lab.break_odoo(status=503, times=4)
+    request = lab.request()
+    assert (await lab.outcome(request)).state is GenerationState.COMPLETED
+    ledgers = await lab.ledgers(request)
+    assert ledgers.paid == 1
+    assert len(ledgers.deliveries) == 5
+    assert len({each["webhook_id"] for each in ledgers.deliveries}) == 1
+
+
+async def test_a_delivery_parked_for_a_day_is_still_delivered(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """The pauses double up to an hour and never end; the image is made once."""
+    lab, environment = timeless
+    await lab.break_odoo(status=404)
+    request = lab.request()
+    handle = await lab.start(request)
+    await lab.reaches(handle, GenerationState.PARKED)
+    await environment.sleep(timedelta(days=1))
+    view = await lab.reaches(handle, GenerationState.PARKED)
+    assert view.parked
+    # 1, 2, 4 … 32 minutes make six rounds in the first hour; then one an hour.
+    assert 24 <= view.parked.attempts <= 30
+    await lab.mend()
+    assert (await handle.result()).state is GenerationState.COMPLETED
+    assert (await lab.ledgers(request)).paid == 1
