@@ -19,7 +19,7 @@ from deploy.local.welcome import welcome
 
 DEFAULT_HOME = Path(".duragen")
 _PARTS = ", ".join(ALL_PARTS)
-_FORESEEN = (HomeInUseError, PartFailedError, PortTakenError, ProgramMissingError, ValueError)
+FORESEEN = (HomeInUseError, PartFailedError, PortTakenError, ProgramMissingError, ValueError)
 
 HomeOption = Annotated[
     Path,
@@ -88,7 +88,7 @@ def up(  # noqa: PLR0913  # each is an option of the command line
             threading.Event().wait()
     except KeyboardInterrupt:
         print("Everything has ended. What was stored is kept.", flush=True)
-    except _FORESEEN as error:
+    except FORESEEN as error:
         print(error, file=sys.stderr, flush=True)
         raise typer.Exit(1) from None
     finally:
