@@ -2,6 +2,13 @@
 
 import typer
 
+from starter.leaving import run_and_leave
 from workers.cli import worker
 
-typer.run(worker)
+
+def _program() -> int:
+    typer.run(worker)
+    return 0
+
+
+run_and_leave(_program)

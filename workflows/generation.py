@@ -118,7 +118,7 @@ class Generation:
             self._publish(_PROVIDER.value_set(route.provider))
             try:
                 made = await make_image(self._request, route, deadline)
-            except BaseException as error:
+            except (ActivityError, asyncio.CancelledError) as error:
                 # Also raised when the worker drops this workflow from its cache; that is not ours.
                 if workflow.cancellation_reason() is None or not is_cancelled_exception(error):
                     raise

@@ -1,4 +1,4 @@
-"""`duragen demo`: one prompt all the way on the embedded stack, shown, checked, and nothing left."""
+"""`duragen demo`: one prompt all the way on the embedded stack, checked, and nothing left."""
 
 import hashlib
 import io

@@ -1,0 +1,94 @@
+"""The commands by name; each is imported when it is run, so that `duragen` starts fast.
+
+Loading by name also keeps the import rules: this door knows what the worker and the local stack are
+called, not what they are made of.
+"""
+
+import importlib
+import os
+import traceback
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from starter.cli import exits
+
+OWN_PACKAGES = frozenset({"contracts", "workflows", "activities", "workers", "starter", "otel"})
+HELP = "Carry AI image generations from the request until everybody who must know has been told."
+
+
+class Entry(NamedTuple):
+    """A command: where its function is (`module:function`), and what `--help` says of it."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "up": Entry("deploy.local.cli:up", "Run the whole stack on this machine, without Docker."),
+    "logs": Entry("deploy.local.cli:logs", "Show the log of a part of the local stack."),
+    "demo": Entry("deploy.local.demo:demo", "Carry one prompt all the way, show it, and stop."),
+    "submit": Entry("starter.cli.submit:submit", "Start a generation and print its ids."),
+    "status": Entry("starter.cli.commands:status", "Say where a generation stands."),
+    "watch": Entry("starter.cli.watch:watch", "Show a generation's progress until it ends."),
+    "cancel": Entry("starter.cli.commands:cancel", "Cancel a generation."),
+    "replay": Entry("workers.replay:replay", "Replay histories against the code as it is now."),
+    "doctor": Entry("workers.doctor:doctor", "Check every dependency and say how to mend it."),
+    "worker": Entry("workers.cli:worker", "Run the worker process."),
+    "gateway": Entry("starter.cli.commands:gateway", "Run the HTTP gateway."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Shows every command from the table; imports the one that is run."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The real command in place of its entry."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name in COMMANDS else command, rest
+
+
+def _load(name: str) -> Any:
+    entry = COMMANDS[name]
+    module, function = entry.target.split(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        missing = error.name or "a module"
+        if missing.split(".")[0] in OWN_PACKAGES:
+            exits.complain(f"`{name}` is not part of this installation ({missing} is missing)")
+        else:
+            exits.complain(
+                f"`{name}` needs {missing}; install duragen with all its dependencies"
+                " (`up` and `demo`: the extra `local`)"
+            )
+        raise typer.Exit(exits.USAGE) from None
+    single = typer.Typer(add_completion=False)
+    single.command(name, help=found.__doc__ or entry.help)(found)
+    return typer.main.get_command(single)
+
+
+def make_group() -> LazyGroup:
+    """The command `duragen` with all its commands."""
+    return LazyGroup(
+        name="duragen",
+        help=HELP,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        commands={name: TyperCommand(name, help=entry.help) for name, entry in COMMANDS.items()},
+    )
+
+
+def run(args: list[str]) -> int:
+    """Run one command; its exit code. What no command foresaw is one line, without a traceback."""
+    try:
+        make_group().main(args, prog_name="duragen")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else exits.DONE
+    except Exception as error:  # noqa: BLE001  # the last line of defence
+        if os.environ.get("DURAGEN_DEBUG"):
+            traceback.print_exc()
+        exits.complain(f"{type(error).__name__}: {error} (DURAGEN_DEBUG=1 shows where)")
+        return exits.INTERNAL
+    return exits.DONE

@@ -1,0 +1,75 @@
+"""The short commands: `status`, `cancel`, `gateway`."""
+
+import hashlib
+import json
+import secrets
+from typing import Annotated, Any
+
+import typer
+
+from starter.cli import exits
+from starter.cli.doors import GatewayOption, IdArgument, KeyOption, open_door
+
+
+def status(
+    generation: IdArgument,
+    gateway: GatewayOption = None,
+    key: KeyOption = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+) -> None:
+    """Say where a generation stands."""
+    door = open_door(gateway, key)
+    with exits.errors_told(door.name):
+        found = door.client.status(generation)
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines_of(found)))
+
+
+def lines_of(found: dict[str, Any]) -> list[str]:
+    """A status for people, one fact a line."""
+    lines = [f"{found['workflowId']}: {found['state']} ({found['progress']} %)"]
+    route, image, error, parked = (found[name] for name in ("route", "image", "error", "parked"))
+    if route:
+        lines.append(f"  route   {route['provider']} / {route['model']}")
+    if image:
+        size = f"{image['width']}x{image['height']} {image['format']}, {image['size']} bytes"
+        lines += [f"  image   {image['key']} ({size})", f"  sha256  {image['sha256']}"]
+    if error:
+        lines.append(f"  error   {error['code']}: {error['detail']}")
+    if parked:
+        lines.append(f"  parked  {parked['code']}: {parked['detail']}")
+        lines.append(
+            f"          {parked['attempts']} rounds, next try {parked['nextTry'] or 'now'}"
+        )
+    for activity in found.get("activities", []):
+        trouble = f", last failure: {activity['lastFailure']}" if activity["lastFailure"] else ""
+        lines.append(f"  pending {activity['type']}, attempt {activity['attempt']}{trouble}")
+    if not found.get("live", True) and found["progress"] < 100:
+        lines.append("  no worker answers: this is what the server knows")
+    return lines
+
+
+def cancel(generation: IdArgument, gateway: GatewayOption = None, key: KeyOption = None) -> None:
+    """Cancel a generation; Odoo is told when it has taken effect."""
+    door = open_door(gateway, key)
+    with exits.errors_told(door.name):
+        requested = door.client.cancel(generation)
+    typer.echo("cancellation requested" if requested else "it had already ended")
+
+
+def gateway(
+    *,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Make a key and its line of duragen.toml, and stop.")
+    ] = False,
+) -> None:
+    """Run the HTTP gateway until SIGTERM or Ctrl-C, with the settings of duragen.toml."""
+    if new_key:
+        key = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        typer.echo(f"key, for the caller, shown only now: {key}")
+        typer.echo(f'[gateway] keys = [{{name = "...", sha256 = "{digest}"}}]')
+        return
+    from starter.gateway.__main__ import program  # noqa: PLC0415  # FastAPI, for this command alone
+
+    raise typer.Exit(program())

@@ -1,0 +1,62 @@
+"""Which way the commands go: the gateway when one is named, else straight to Temporal."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from starter.cli.exits import USAGE, complain
+
+if TYPE_CHECKING:
+    from starter.client import DuragenClient
+    from starter.gateway_client import GatewayClient
+
+RETRY_SECONDS = (1.0,)
+"""One more try: somebody sits before the terminal and waits for the answer."""
+
+GatewayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gateway",
+        envvar="DURAGEN_GATEWAY_URL",
+        metavar="URL",
+        help="Go through this gateway; else straight to Temporal (TEMPORAL_ADDRESS and the like).",
+    ),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="DURAGEN_GATEWAY_KEY",
+        metavar="KEY",
+        help="The gateway's key. Better in the variable: others see the command line.",
+        show_envvar=True,
+    ),
+]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A request id, or a workflow id (generation-...).")
+]
+
+
+class Door(NamedTuple):
+    """A client, and what to call it when it does not answer."""
+
+    client: "DuragenClient | GatewayClient"
+    name: str
+
+
+def open_door(gateway: str | None, key: str | None) -> Door:
+    """The client for the options that were given. Nothing is connected yet."""
+    if gateway and not key:
+        complain("--gateway needs a key: --key, or the variable DURAGEN_GATEWAY_KEY")
+        raise typer.Exit(USAGE)
+    # Imported here: the SDK costs a quarter of a second, which `--help` should not.
+    if gateway:
+        from starter.gateway_client import GatewayClient  # noqa: PLC0415
+
+        client = GatewayClient(gateway, key or "", retry_seconds=RETRY_SECONDS)
+        return Door(client, f"the gateway {gateway}")
+    from starter.client import DuragenClient  # noqa: PLC0415
+
+    address = os.environ.get("TEMPORAL_ADDRESS", "localhost:7233")
+    return Door(DuragenClient(retry_seconds=RETRY_SECONDS), f"Temporal ({address})")

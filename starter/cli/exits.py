@@ -1,0 +1,57 @@
+"""Exit codes, and the one clear line that goes with each error."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+NOT_FOUND = 4
+CONFLICT = 5
+UNAUTHORIZED = 6
+STILL_RUNNING = 7
+SETUP = 8
+INTERNAL = 70
+INTERRUPTED = 130
+
+
+def complain(text: str) -> None:
+    """Say it on stderr."""
+    sys.stderr.write(f"duragen: {text}\n")
+
+
+@contextmanager
+def errors_told(door: str) -> Iterator[None]:
+    """Turn the client's errors into a line on stderr and an exit code; `door` names who was asked.
+
+    Ctrl-C leaves quietly: the generation goes on without its watcher.
+    """
+    from starter import client  # noqa: PLC0415  # costs a quarter of a second, so not for --help
+
+    try:
+        yield
+    except client.ValidationError as error:
+        for fault in error.errors:
+            complain(f"{fault['field']}: {fault['message']}")
+        raise typer.Exit(USAGE) from None
+    except client.UnavailableError as error:
+        complain(f"{error}. Is {door} running, and is the address right?")
+        raise typer.Exit(UNREACHABLE) from None
+    except client.NotFoundError:
+        complain(f"there is no such generation at {door}; check the id")
+        raise typer.Exit(NOT_FOUND) from None
+    except client.ConflictError as error:
+        complain(f"{error}; take a new request id")
+        raise typer.Exit(CONFLICT) from None
+    except client.UnauthorizedError as error:
+        complain(f"{error}. Give the right key to {door}")
+        raise typer.Exit(UNAUTHORIZED) from None
+    except client.DuragenError as error:
+        complain(f"{error}. `duragen doctor` says how to mend it")
+        raise typer.Exit(SETUP) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None

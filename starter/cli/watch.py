@@ -1,0 +1,85 @@
+"""`duragen watch`: the states as they pass, and what is being waited for, until the end."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from starter.cli import exits
+from starter.cli.commands import lines_of
+from starter.cli.doors import GatewayOption, IdArgument, KeyOption, open_door
+
+if TYPE_CHECKING:
+    from starter.client import DuragenClient
+    from starter.gateway_client import GatewayClient
+
+POLL_SECONDS = 0.5
+EXIT_OF_STATE = {"completed": exits.DONE, "failed": exits.FAILED, "canceled": exits.FAILED}
+
+
+def watch(
+    generation: IdArgument,
+    gateway: GatewayOption = None,
+    key: KeyOption = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Stop watching after so many seconds (exit 7).")
+    ] = None,
+) -> None:
+    """Show a generation's progress until it ends. Ctrl-C ends the watching, not the generation.
+
+    Exit code: 0 completed, 1 failed or canceled, 3 nobody answers, 4 no such generation, 7 still
+    running after --timeout.
+    """
+    door = open_door(gateway, key)
+    with exits.errors_told(door.name):
+        raise typer.Exit(follow(door.client, generation, timeout))
+
+
+def follow(client: "DuragenClient | GatewayClient", generation: str, timeout: float | None) -> int:
+    """Show it until it ends; the exit code."""
+    console = Console()
+    started, state = time.monotonic(), None
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # in a file or a pipe the lines alone are wanted
+    )
+    with bar:
+        task = bar.add_task("", total=100)
+        while True:
+            found = client.status(generation)
+            bar.update(task, completed=found["progress"], description=escape(_waiting_for(found)))
+            if found["state"] != state:
+                state = found["state"]
+                passed = time.monotonic() - started
+                console.print(f"{passed:6.1f} s  {state}", highlight=False)
+            if state in EXIT_OF_STATE:
+                break
+            if timeout is not None and time.monotonic() - started >= timeout:
+                exits.complain("still running; the watching ended, the generation goes on")
+                return exits.STILL_RUNNING
+            time.sleep(POLL_SECONDS)
+    for line in lines_of(found):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return EXIT_OF_STATE[state]
+
+
+def _waiting_for(found: dict[str, Any]) -> str:
+    text = str(found["state"])
+    if found["route"]:
+        text += f", {found['route']['provider']} / {found['route']['model']}"
+    for activity in found.get("activities", []):
+        text += f", {activity['type']}"
+        if activity["attempt"] > 1:
+            text += f" (attempt {activity['attempt']})"
+        for details in activity["heartbeat"]:
+            if isinstance(details, dict) and details.get("percent") is not None:
+                text += f", the service says {details['percent']} %"
+    return text

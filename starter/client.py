@@ -1,0 +1,650 @@
+"""Start, watch and cancel image generations; the file that runs inside Odoo.
+
+Self-contained on purpose, and longer than our other modules for that reason: an Odoo addon carries
+this very file, so it imports the standard library, `temporalio` and, when it is there, the
+OpenTelemetry API, and runs on Python 3.10. Nothing happens at import. `DuragenClient` keeps one
+thread with its own event loop per process, made at the first call and again after a fork, which
+suits threaded and prefork servers; gevent is not supported.
+
+    DuragenClient        sync; the connection comes from the `TEMPORAL_*` variables and profiles
+    AsyncDuragenClient   the same for asyncio
+    (gateway_client.py)  the same over HTTP, for those without access to Temporal
+
+Errors, decided by status code and never by text:
+
+    DuragenError
+        ValidationError         the event is wrong; `errors` names each field        400, 415, 422
+            TooLargeError       the event is over 256 KB                             413
+        ConflictError           the requestId is taken by another payload            409
+        NotFoundError           no such generation                                   404
+        UnauthorizedError       no key, or a wrong one                               401, 403
+        SetupError              the server lacks what we need: a namespace, search attributes
+        UnavailableError        nobody answers, also after 3 retries (1 s, factor 2) 503
+        NotFinishedError        `result` waited as long as it was told to
+        GenerationFailedError   there is no image; `code` and `detail` say why
+"""
+
+import asyncio
+import contextvars
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import (
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    StartWorkflowInput,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.converter import PayloadConverter
+from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
+from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+
+try:
+    from opentelemetry import baggage, context, trace
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ImportError:  # tracing then is the header alone
+    trace = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+Event = Mapping[str, Any]
+
+# Repeated from contracts/names.py and contracts/events.py; a test holds them together.
+WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
+STATUS_QUERY, DIGEST_MEMO, STATUS_ATTRIBUTE = "status", "payloadSha256", "GenerationStatus"
+EVENT_ATTRIBUTES = {
+    "requestId": "RequestId",
+    "correlationId": "CorrelationId",
+    "userId": "UserId",
+    "campaignId": "CampaignId",
+}
+UUID_FIELDS = ("requestId", "correlationId", "userId", "modelId", "campaignId")
+TEXT_FIELDS = ("prompt", "resolution", "aspectRatio", "callbackUrl", "negativePrompt")
+REQUIRED_FIELDS = (*UUID_FIELDS[:4], *TEXT_FIELDS[:4])
+INTEGER_FIELDS, NUMBER_FIELDS = ("seed", "inferenceSteps"), ("cfgScale",)
+FIELDS = (*UUID_FIELDS, *TEXT_FIELDS, *INTEGER_FIELDS, *NUMBER_FIELDS, "payloadVersion")
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+MAX_BODY_BYTES = 262_144
+RETRY_SECONDS = (1.0, 2.0, 4.0)
+# spec: event-driven-architecture, Retry Policies (3 retries, initial 1 s, factor 2)
+ATTEMPT_SECONDS = 5.0
+QUERY_SECONDS = 1.0  # a worker that is there answers in milliseconds; past this, describe() does
+
+
+class DuragenError(Exception):
+    """Whatever this module raises on purpose."""
+
+
+class ValidationError(DuragenError):
+    """The event is wrong. `errors` holds one {"field", "rule", "message"} per fault."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__("; ".join(f"{e['field']}: {e['message']}" for e in errors))
+        self.errors = errors
+
+
+class TooLargeError(ValidationError):
+    """The event is larger than any door takes."""
+
+
+class ConflictError(DuragenError):
+    """The requestId belongs to a generation with another payload."""
+
+
+class NotFoundError(DuragenError):
+    """There is no such generation, or it ended longer ago than Temporal remembers."""
+
+
+class UnauthorizedError(DuragenError):
+    """The key is missing, wrong or not allowed to do this."""
+
+
+class SetupError(DuragenError):
+    """The other side answers but is not set up for us; trying again does not help."""
+
+
+class UnavailableError(DuragenError):
+    """Nobody answers; the event was not refused and may be sent again as it is."""
+
+
+class NotFinishedError(DuragenError):
+    """The generation goes on; only the waiting ended."""
+
+
+class GenerationFailedError(DuragenError):
+    """It ended without an image. `detail` is for operators, not for end users."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Started(NamedTuple):
+    """An accepted generation. `created` is False when the same request was started before."""
+
+    request_id: str
+    workflow_id: str
+    run_id: str
+    created: bool
+
+
+# The event ------------------------------------------------------------------------------------
+
+
+def normalized(event: Event) -> dict[str, Any]:
+    """The event as every door sends it: known fields, no None, UUIDs in their usual spelling.
+
+    Checks presence and types alone; the complete check belongs to the gateway and the workflow.
+    Raises ValidationError, naming every bad field at once.
+    """
+    errors: list[dict[str, str]] = []
+    clean: dict[str, Any] = {}
+    for field in FIELDS:
+        value = event.get(field)
+        if value is None:
+            if field in REQUIRED_FIELDS:
+                errors.append({"field": field, "rule": "missing", "message": "is required"})
+            continue
+        try:
+            clean[field] = _checked(field, value)
+        except (TypeError, ValueError) as error:
+            errors.append({"field": field, "rule": "type", "message": str(error)})
+    if errors:
+        raise ValidationError(errors)
+    if len(canonical(clean)) > MAX_BODY_BYTES:
+        raise TooLargeError([{"field": "event", "rule": "size", "message": "is over 256 KB"}])
+    return clean
+
+
+def _checked(field: str, value: object) -> object:
+    if field in INTEGER_FIELDS or field in NUMBER_FIELDS:
+        return _checked_number(value, whole=field in INTEGER_FIELDS)
+    if not isinstance(value, str):
+        raise TypeError("must be a string")
+    if field in UUID_FIELDS:
+        if not _UUID.fullmatch(value):
+            raise ValueError("must be a UUID")
+        return value.lower()
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    if not value and field in REQUIRED_FIELDS:
+        raise ValueError("must not be empty")
+    return value
+
+
+def _checked_number(value: object, *, whole: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError("must be a number")
+    # 7 and 7.0 are one payload, so each field has one spelling.
+    if whole and (isinstance(value, int) or value.is_integer()):
+        return int(value)
+    if whole or not -1e300 < value < 1e300:
+        raise ValueError("must be an integer" if whole else "must be a finite number")
+    return float(value)
+
+
+def canonical(event: Event) -> bytes:
+    """The event as JSON that is always the same: sorted keys, compact, UTF-8."""
+    return json.dumps(
+        event, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def digest(event: Event) -> str:
+    """SHA-256 of the canonical JSON of a normalized event; tells a repetition from a conflict."""
+    return hashlib.sha256(canonical(event)).hexdigest()
+
+
+def workflow_id_of(request_id: str) -> str:
+    """`generation-{requestId}` of a request id, also of one that already is a workflow id."""
+    text = request_id.removeprefix(WORKFLOW_ID_PREFIX)
+    if not _UUID.fullmatch(text):
+        raise ValidationError([{"field": "requestId", "rule": "uuid", "message": "must be a UUID"}])
+    return WORKFLOW_ID_PREFIX + text.lower()
+
+
+# Tracing: the correlationId is the trace id -----------------------------------------------------
+
+_carrier: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar(
+    "duragen_carrier", default=None
+)
+
+
+@contextmanager
+def traced(event: Event) -> Iterator[dict[str, str]]:
+    """Open the span `generation.start` in the correlationId's trace; yield its W3C headers."""
+    wanted = uuid.UUID(event["correlationId"])
+    carrier = {"traceparent": f"00-{wanted.hex}-{secrets.token_hex(8)}-01"}
+    if trace is None:
+        yield carrier
+        return
+    parent, links = context.get_current(), []
+    current = trace.get_current_span().get_span_context()
+    if current.trace_id != wanted.int:
+        sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+        root = trace.SpanContext(wanted.int, secrets.randbits(63) + 1, True, sampled)
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(root), parent)
+        links = [trace.Link(current)] if current.is_valid else []
+    for name in ("correlationId", "requestId"):
+        parent = baggage.set_baggage(name, event[name], parent)
+    span = trace.get_tracer("duragen.client").start_span(
+        "generation.start",
+        parent,
+        kind=trace.SpanKind.PRODUCER,
+        links=links,
+        attributes={"duragen.request_id": event["requestId"]},
+    )
+    inside = trace.set_span_in_context(span, parent)
+    # Not the global propagator: the worker reads W3C headers whatever this process speaks.
+    TraceContextTextMapPropagator().inject(carrier, inside)
+    W3CBaggagePropagator().inject(carrier, inside)
+    with trace.use_span(span, end_on_exit=True):
+        yield carrier
+
+
+class _TraceHeader(Interceptor):
+    """Puts the carrier where Temporal's OpenTelemetry plugin looks for it in the worker."""
+
+    def intercept_client(
+        self,
+        next: OutboundInterceptor,  # noqa: A002  # the base class's name
+    ) -> OutboundInterceptor:
+        return _TraceHeaderOutbound(super().intercept_client(next))
+
+
+class _TraceHeaderOutbound(OutboundInterceptor):
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
+        carrier = _carrier.get()
+        if carrier:
+            payload = PayloadConverter.default.to_payloads([carrier])[0]
+            input.headers = {**input.headers, "_tracer-data": payload}
+        return await super().start_workflow(input)
+
+
+# Temporal ---------------------------------------------------------------------------------------
+
+_TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
+_TRANSIENT |= {"INTERNAL", "UNKNOWN", "CANCELLED", "DATA_LOSS"}
+_REFUSED = (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED)
+_runtimes: dict[int, Runtime] = {}
+
+
+def _runtime() -> Runtime:
+    """The SDK's runtime of this process: one that was inherited through a fork is of no use."""
+    found = _runtimes.get(os.getpid())
+    # An inherited one stays in the table: freeing it would wait for threads this process lacks.
+    return found or _runtimes.setdefault(os.getpid(), Runtime(telemetry=TelemetryConfig()))
+
+
+def _error_of(error: RPCError) -> DuragenError:
+    if error.status.name in _TRANSIENT:
+        return UnavailableError(f"Temporal does not answer ({error.status.name})")
+    if error.status in _REFUSED:
+        return UnauthorizedError(f"Temporal refuses our credentials ({error.status.name})")
+    details = error.grpc_status.details
+    if any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in details):
+        return SetupError(f"Temporal lacks the namespace: {error.message}")
+    if error.status is RPCStatusCode.NOT_FOUND:
+        return NotFoundError("there is no such generation")
+    return SetupError(f"Temporal refuses the call ({error.status.name}): {error.message}")
+
+
+class AsyncDuragenClient:
+    """Generations over Temporal, for asyncio. Connects at the first call; safe to share.
+
+    `address` and `namespace` win over the `TEMPORAL_*` variables and the profile. Each attempt
+    takes at most `timeout` seconds; `retry_seconds` are the pauses before further attempts.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        namespace: str | None = None,
+        *,
+        timeout: float = ATTEMPT_SECONDS,
+        retry_seconds: tuple[float, ...] = RETRY_SECONDS,
+    ) -> None:
+        given = {"target_host": address, "namespace": namespace}
+        self._given = {name: value for name, value in given.items() if value}
+        self._timeout = timeout
+        self._retry_seconds = retry_seconds
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def start(self, event: Event) -> Started:
+        """Start the generation of EVT-AIG-001; the same request again gives the run that exists.
+
+        Raises ValidationError, ConflictError, UnavailableError, UnauthorizedError, SetupError.
+        """
+        event = normalized(event)
+        with traced(event) as carrier:
+            token = _carrier.set(carrier)
+            try:
+                return await self._call(lambda client: _start(client, event))
+            finally:
+                _carrier.reset(token)
+
+    async def status(self, request_id: str) -> dict[str, Any]:
+        """Where the generation stands; answers at any time, with or without a worker.
+
+        Keys: requestId, workflowId, runId, state, progress (percent), route {provider, model},
+        image {key, format, size, width, height, sha256}, error {code, detail, hint}, parked
+        {code, detail, attempts, nextTry}, each None when there is none; activities, the pending
+        ones as {type, attempt, heartbeat, lastFailure}; live, whether a worker answered.
+        """
+        workflow_id = workflow_id_of(request_id)
+        return await self._call(lambda client: _status(client, workflow_id))
+
+    async def cancel(self, request_id: str) -> bool:
+        """Ask for the cancellation; False when the generation has already ended."""
+        workflow_id = workflow_id_of(request_id)
+        return await self._call(lambda client: _cancel(client, workflow_id))
+
+    async def result(
+        self,
+        request_id: str,
+        timeout: float | None = None,  # noqa: ASYNC109  # the sync twin has it too
+    ) -> dict[str, Any]:
+        """The image, as in `status`, once everybody who must know has been told.
+
+        Raises GenerationFailedError, or NotFinishedError when `timeout` seconds have passed.
+        """
+        workflow_id = workflow_id_of(request_id)
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            wait = min(left, 30.0)
+            if await self._call(lambda client: _ended(client, workflow_id, wait), wait):  # noqa: B023
+                return image_of(await self.status(request_id))
+        raise NotFinishedError(f"{workflow_id} goes on after {timeout} s")
+
+    async def ping(self) -> None:
+        """Return when Temporal answers and has the namespace; raise what `start` would."""
+
+        async def describe(client: Client) -> None:
+            request = DescribeNamespaceRequest(namespace=client.namespace)
+            await client.workflow_service.describe_namespace(request)
+
+        await self._call(describe)
+
+    async def _call(self, work: Callable[[Client], Awaitable[T]], extra: float = 0) -> T:
+        for pause in (*self._retry_seconds, None):
+            try:
+                return await asyncio.wait_for(self._attempt(work), self._timeout + extra)
+            except asyncio.TimeoutError:  # noqa: UP041  # not yet the builtin in Python 3.10
+                failure = UnavailableError(f"Temporal does not answer within {self._timeout} s")
+            except UnavailableError as error:
+                failure = error
+            if pause is None:
+                raise failure
+            await asyncio.sleep(pause)
+        raise AssertionError  # the loop ends by return or raise
+
+    async def _attempt(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        client = self._client or await self._connect()
+        try:
+            return await work(client)
+        except RPCError as error:
+            raise _error_of(error) from error
+
+    async def _connect(self) -> Client:
+        async with self._connecting:
+            if self._client:
+                return self._client
+            try:
+                options: Any = {**ClientConfig.load_client_connect_config(), **self._given}
+                options.setdefault("target_host", "localhost:7233")
+            except (RuntimeError, ValueError, OSError) as error:
+                raise SetupError(f"the TEMPORAL_* settings are wrong: {error}") from error
+            try:
+                self._client = await Client.connect(
+                    **options,
+                    interceptors=[_TraceHeader()],
+                    runtime=_runtime(),
+                    connect_timeout=timedelta(seconds=self._timeout),
+                    retry_config=RetryConfig(max_retries=1),  # one attempt: the retries are ours
+                )
+            except ValueError as error:
+                raise SetupError(f"the TEMPORAL_* settings are wrong: {error}") from error
+            except RuntimeError as error:  # the SDK has no status code for this one
+                host = options["target_host"]
+                raise UnavailableError(f"cannot reach Temporal at {host}") from error
+            return self._client
+
+
+async def _start(client: Client, event: dict[str, Any]) -> Started:
+    request_id, workflow_id = event["requestId"], workflow_id_of(event["requestId"])
+    found = {name: event[field] for field, name in EVENT_ATTRIBUTES.items() if field in event}
+    found[STATUS_ATTRIBUTE] = "accepted"
+    attributes = TypedSearchAttributes(
+        [SearchAttributePair(SearchAttributeKey.for_keyword(n), v) for n, v in found.items()]
+    )
+    try:
+        handle = await client.start_workflow(
+            WORKFLOW,
+            event,
+            id=workflow_id,
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=attributes,
+            memo={DIGEST_MEMO: digest(event)},
+            # Shown in clear: neither the prompt nor anything about a person.
+            static_summary=f"model {event['modelId']}, {event['resolution']}",
+            priority=Priority(fairness_key=event["userId"]),
+        )
+    except WorkflowAlreadyStartedError:
+        existing = await client.get_workflow_handle(workflow_id).describe()
+        if await existing.memo_value(DIGEST_MEMO, None) != digest(event):
+            text = f"requestId {request_id} belongs to a generation with another payload"
+            raise ConflictError(text) from None
+        return Started(request_id, workflow_id, existing.run_id, created=False)
+    return Started(request_id, workflow_id, handle.result_run_id or "", created=True)
+
+
+async def _cancel(client: Client, workflow_id: str) -> bool:
+    handle = client.get_workflow_handle(workflow_id)
+    # Asked first: the server also takes the cancellation of some that have ended.
+    described = await handle.describe()
+    if described.status is not WorkflowExecutionStatus.RUNNING:
+        return False
+    try:
+        await handle.cancel()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False  # it ended in between
+        raise
+    return True
+
+
+async def _ended(client: Client, workflow_id: str, wait: float) -> bool:
+    try:
+        await asyncio.wait_for(client.get_workflow_handle(workflow_id).result(), wait)
+    except asyncio.TimeoutError:  # noqa: UP041  # not yet the builtin in Python 3.10
+        return False
+    except WorkflowFailureError:
+        pass
+    return True
+
+
+async def _status(client: Client, workflow_id: str) -> dict[str, Any]:
+    handle = client.get_workflow_handle(workflow_id)
+    described = await handle.describe()
+    answered, live = None, False
+    if described.status is WorkflowExecutionStatus.RUNNING:
+        try:
+            wait = timedelta(seconds=QUERY_SECONDS)
+            answered = await handle.query(STATUS_QUERY, rpc_timeout=wait)
+            live = True
+        except (RPCError, WorkflowQueryFailedError):
+            pass  # no worker, or a busy one: what the server knows is the answer
+    else:
+        answered = await _closed(client.get_workflow_handle(workflow_id, run_id=described.run_id))
+    return {**_view(answered, described), "activities": _pending(described), "live": live}
+
+
+async def _closed(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
+    """What a closed workflow returned, or the failure that closed it, in one shape."""
+    try:
+        outcome = await handle.result()
+    except WorkflowFailureError as error:
+        outcome = _outcome_of(error.cause)
+    return {"state": outcome.get("state"), "progress": 100, "outcome": outcome}
+
+
+def _outcome_of(cause: BaseException) -> dict[str, Any]:
+    code, state = "INTERNAL", "failed"
+    if isinstance(cause, CancelledError):
+        code, state = "CANCELED", "canceled"
+    elif isinstance(cause, ApplicationError):
+        recorded = next(iter(cause.details), None)
+        if isinstance(recorded, dict) and recorded.get("failure"):
+            return recorded  # the workflow says more than its error's text
+        code = cause.type or code
+    detail = getattr(cause, "message", None) or type(cause).__name__
+    return {"state": state, "failure": {"code": code, "detail": detail, "hint": None}}
+
+
+def _view(answered: dict[str, Any] | None, desc: WorkflowExecutionDescription) -> dict[str, Any]:
+    attribute = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
+    known = desc.typed_search_attributes.get(attribute, "accepted")
+    view = answered or {}
+    outcome, route, parked = (view.get(name) or {} for name in ("outcome", "route", "parked"))
+    if parked:
+        parked = {"nextTry" if name == "next_try" else name: v for name, v in parked.items()}
+    return {
+        "requestId": desc.id[len(WORKFLOW_ID_PREFIX) :],
+        "workflowId": desc.id,
+        "runId": desc.run_id,
+        "state": view.get("state") or known,
+        "progress": view.get("progress", 0),
+        "route": {name: route.get(name) for name in ("provider", "model")} if route else None,
+        "image": outcome.get("image"),
+        "error": outcome.get("failure"),
+        "parked": parked or None,
+    }
+
+
+def _pending(desc: WorkflowExecutionDescription) -> "list[dict[str, Any]]":
+    decode = PayloadConverter.default.from_payloads
+    return [
+        {
+            "type": activity.activity_type.name,
+            "attempt": activity.attempt,
+            "heartbeat": decode(activity.heartbeat_details.payloads),
+            "lastFailure": activity.last_failure.message or None,
+        }
+        for activity in desc.raw_description.pending_activities
+    ]
+
+
+def image_of(status: dict[str, Any]) -> dict[str, Any]:
+    """The image of a final status. Raises GenerationFailedError when it has none."""
+    if status["image"]:
+        found: dict[str, Any] = status["image"]
+        return found
+    error = status["error"] or {"code": "INTERNAL", "detail": "ended without an outcome"}
+    raise GenerationFailedError(error["code"], error["detail"])
+
+
+# Sync: one thread with its own loop per process -------------------------------------------------
+
+
+class _Home:
+    """The event loop of one process, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            # A process id that came round again brings a dead thread with it.
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="duragen-client", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+_homes: dict[int, _Home] = {}
+
+
+class DuragenClient:
+    """`AsyncDuragenClient` for everybody else: the same methods, arguments and errors."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        namespace: str | None = None,
+        *,
+        timeout: float = ATTEMPT_SECONDS,
+        retry_seconds: tuple[float, ...] = RETRY_SECONDS,
+    ) -> None:
+        self._make: Callable[[], AsyncDuragenClient] = lambda: AsyncDuragenClient(
+            address, namespace, timeout=timeout, retry_seconds=retry_seconds
+        )
+        self._clients: dict[int, AsyncDuragenClient] = {}
+
+    def start(self, event: Event) -> Started:
+        """See AsyncDuragenClient.start."""
+        return self._run(lambda client: client.start(event))
+
+    def status(self, request_id: str) -> dict[str, Any]:
+        """See AsyncDuragenClient.status."""
+        return self._run(lambda client: client.status(request_id))
+
+    def cancel(self, request_id: str) -> bool:
+        """See AsyncDuragenClient.cancel."""
+        return self._run(lambda client: client.cancel(request_id))
+
+    def result(self, request_id: str, timeout: float | None = None) -> dict[str, Any]:
+        """See AsyncDuragenClient.result."""
+        return self._run(lambda client: client.result(request_id, timeout))
+
+    def _run(self, call: Callable[[AsyncDuragenClient], Coroutine[Any, Any, T]]) -> T:
+        # Keyed by process, for a lock or a connection from before a fork is of no use after it;
+        # `setdefault` is atomic, so no lock is needed here that a fork could leave held.
+        pid = os.getpid()
+        home = _homes.setdefault(pid, _Home())
+        client = self._clients.get(pid) or self._clients.setdefault(pid, self._make())
+        future = asyncio.run_coroutine_threadsafe(call(client), home.loop())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C, or a server's time limit: nobody waits any more
+            raise

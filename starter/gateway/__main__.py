@@ -1,0 +1,23 @@
+"""`python -m starter.gateway`: serve HTTP until SIGTERM or Ctrl-C."""
+
+import sys
+
+from starter.leaving import run_and_leave
+
+
+def program() -> int:
+    """Serve with the settings of the environment; a wrong one is one clear text and exit 2."""
+    # Imported here, after the exit was arranged, so that what these do at exit is done.
+    from starter.gateway.serve import serve  # noqa: PLC0415
+    from starter.gateway.settings import GatewaySettingsError  # noqa: PLC0415
+
+    try:
+        serve()
+    except GatewaySettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    run_and_leave(program)

@@ -1,0 +1,209 @@
+"""The FastAPI application: what it takes, what it answers; the details are in the siblings."""
+
+import hashlib
+import hmac
+import logging
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from contracts.events import GenerationRequested, origin_of
+from contracts.names import CORRELATION_HEADER, workflow_id
+from starter.client import AsyncDuragenClient
+from starter.gateway import problems
+from starter.gateway.body import read_event
+from starter.gateway.models import (
+    EXAMPLE_EVENT,
+    Accepted,
+    CancelAnswer,
+    GenerationStatus,
+    Health,
+)
+from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
+from starter.gateway.settings import GatewaySettings
+from starter.gateway.tracing import root_span
+
+logger = logging.getLogger(__name__)
+
+TEMPORAL_SECONDS = 2.0
+"""How long a request waits for Temporal before it is told to come again; the caller retries."""
+
+_bearer = HTTPBearer(auto_error=False, description="A key from the operators.")
+_EVENT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": GenerationRequested.model_json_schema(),
+                "example": EXAMPLE_EVENT,
+            }
+        },
+    }
+}
+
+
+class Door:
+    """What all requests share: the settings and the one connection to Temporal."""
+
+    def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
+        self.settings = settings.gateway
+        self.origins = settings.callback_origins
+        self.client = client
+
+    def knows(self, key: str) -> str | None:
+        """The name of the key's owner. Every key is compared, so that time tells nothing."""
+        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+        owners = [k.name for k in self.settings.keys if hmac.compare_digest(k.sha256, digest)]
+        return owners[0] if owners else None
+
+    def status_url(self, request_id: UUID) -> str:
+        """The link to a generation's status."""
+        return f"{(self.settings.public_url or '').rstrip('/')}/v1/generations/{request_id}"
+
+
+def _door(request: Request) -> Door:
+    return cast("Door", request.app.state.door)
+
+
+async def _authenticated(
+    request: Request,
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> None:
+    owner = _door(request).knows(given.credentials) if given else None
+    if owner is None:
+        raise ProblemError(
+            401, "send Authorization: Bearer KEY", headers={"WWW-Authenticate": "Bearer"}
+        )
+    request.state.caller = owner
+
+
+def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems an operation may answer, for OpenAPI."""
+    return {
+        status: {
+            "description": problems.NAMES[status].replace("_", " "),
+            "content": {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        }
+        for status in statuses
+    }
+
+
+generations = APIRouter(tags=["generations"], dependencies=[Depends(_authenticated)])
+health = APIRouter(tags=["health"])
+
+
+@generations.post(
+    "/v1/generations",
+    status_code=202,
+    response_model=Accepted,
+    responses=_documented(400, 401, 408, 409, 413, 415, 422, 503),
+    openapi_extra=_EVENT_BODY,
+    summary="Start a generation (EVT-AIG-001)",
+)
+@generations.post(
+    "/webhook/{name}",
+    status_code=202,
+    response_model=Accepted,
+    responses=_documented(400, 401, 408, 409, 413, 415, 422, 503),
+    openapi_extra=_EVENT_BODY,
+    summary="The same, under the path of an existing webhook trigger",
+)
+async def start(request: Request) -> JSONResponse:
+    """Take the request and answer at once; the image comes to `callbackUrl` later.
+
+    Sending the same request again is safe and gives the generation that exists; the same
+    `requestId` with another payload is a conflict. On 503 send it again: none is started twice.
+    """
+    door = _door(request)
+    event = await read_event(request, door.settings.max_body_bytes)
+    if origin_of(event.callback_url) not in door.origins:
+        message = "its origin is not one that results may be sent to"
+        fault = FieldError(field="callbackUrl", rule="origin_not_allowed", message=message)
+        raise invalid([fault])
+    with root_span(request, event):
+        started = await door.client.start(event.model_dump(mode="json", exclude_none=True))
+        logger.info(
+            "generation accepted",
+            extra={"caller": request.state.caller, "repeated": not started.created},
+        )
+    answer = Accepted(
+        request_id=event.request_id,
+        correlation_id=event.correlation_id,
+        workflow_id=started.workflow_id,
+        run_id=started.run_id,
+        created=started.created,
+        status_url=door.status_url(event.request_id),
+    )
+    headers = {"Location": answer.status_url, CORRELATION_HEADER: str(event.correlation_id)}
+    return JSONResponse(answer.model_dump(mode="json"), 202, headers)
+
+
+@generations.get(
+    "/v1/generations/{request_id}",
+    responses=_documented(401, 404, 422, 503),
+    summary="Where a generation stands",
+)
+async def status(request: Request, request_id: UUID) -> GenerationStatus:
+    """State, progress, image or error; answers at any time, also when no worker runs."""
+    return GenerationStatus.of(await _door(request).client.status(str(request_id)))
+
+
+@generations.delete(
+    "/v1/generations/{request_id}",
+    status_code=202,
+    response_model=CancelAnswer,
+    responses={
+        200: {"model": CancelAnswer, "description": "It had already ended; nothing changes"},
+        **_documented(401, 404, 422, 503),
+    },
+    summary="Cancel a generation",
+)
+async def cancel(request: Request, request_id: UUID) -> JSONResponse:
+    """Ask for the cancellation; Odoo is told the outcome `CANCELED` when it has taken effect."""
+    door = _door(request)
+    requested = await door.client.cancel(str(request_id))
+    answer = CancelAnswer(
+        request_id=request_id,
+        workflow_id=workflow_id(request_id),
+        cancel_requested=requested,
+        status_url=door.status_url(request_id),
+    )
+    return JSONResponse(answer.model_dump(mode="json"), 202 if requested else 200)
+
+
+@health.get("/health", summary="The process lives")
+async def live() -> Health:
+    """200 as long as the process answers."""
+    return Health(status="live")
+
+
+@health.get("/health/ready", responses=_documented(503), summary="Requests can be taken")
+async def ready(request: Request) -> Health:
+    """200 when Temporal answers and has the namespace."""
+    await _door(request).client.ping()
+    return Health(status="ready")
+
+
+def impatient_client(address: str | None = None) -> AsyncDuragenClient:
+    """One attempt, bounded: retrying is the caller's, who knows how long it may take."""
+    return AsyncDuragenClient(address, timeout=TEMPORAL_SECONDS, retry_seconds=())
+
+
+def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = None) -> FastAPI:
+    """The application. It starts without Temporal, and recovers by itself when Temporal comes."""
+    app = FastAPI(
+        title="Duragen",
+        version="1",
+        description="Starts AI image generations, says where they stand, cancels them."
+        " Errors are RFC 9457 problem documents.",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.door = Door(settings, client or impatient_client())
+    problems.install(app)
+    app.include_router(generations)
+    app.include_router(health)
+    return app

@@ -1,0 +1,88 @@
+"""Reading EVT-AIG-001 from a request: bounded, strict, and never a 500."""
+
+import asyncio
+import json
+from email.message import Message
+from typing import Any
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from contracts.events import GenerationRequested
+from starter.gateway.problems import FieldError, ProblemError, field_errors, invalid
+
+BODY_SECONDS = 10.0
+"""How long a caller may take to send its body; a slower one would only hold a connection."""
+
+
+async def read_event(request: Request, max_bytes: int) -> GenerationRequested:
+    """The event of the request's body. Raises ProblemError 400, 408, 413, 415 or 422."""
+    _check_content_type(request)
+    raw = await _read(request, max_bytes)
+    _check_json(raw)
+    try:
+        return GenerationRequested.model_validate_json(raw)
+    except ValidationError as error:
+        faults = field_errors(error)
+    if any(fault.rule == "json_invalid" for fault in faults):
+        raise ProblemError(400, "the body is not valid JSON")
+    raise invalid(faults)
+
+
+def _check_content_type(request: Request) -> None:
+    given = Message()
+    given["Content-Type"] = request.headers.get("content-type", "")
+    charset = str(given.get_param("charset", "utf-8")).lower()
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if given.get_content_type() != "application/json" or charset not in {"utf-8", "utf8"}:
+        raise ProblemError(415, "send Content-Type: application/json, in UTF-8")
+    if encoding != "identity":
+        raise ProblemError(415, "send the body without a Content-Encoding")
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    too_large = ProblemError(413, f"the body is over {max_bytes} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > max_bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            # Counted while it comes: a chunked body announces no length.
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise ProblemError(408, f"the body took longer than {BODY_SECONDS:.0f} s") from None
+    except ClientDisconnect:
+        raise ProblemError(400, "the connection was closed before the body's end") from None
+    return bytes(body)
+
+
+def _check_json(raw: bytes) -> None:
+    try:
+        found = json.loads(
+            raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+        )
+    except RecursionError:
+        raise ProblemError(400, "the JSON is nested too deeply") from None
+    except ValueError as error:  # also UnicodeDecodeError, and numbers of thousands of digits
+        place = ""
+        if isinstance(error, json.JSONDecodeError):
+            place = f" (line {error.lineno}, column {error.colno})"
+        raise ProblemError(400, f"the body is not valid JSON{place}") from None
+    if not isinstance(found, dict):
+        raise invalid([FieldError(field="event", rule="type", message="must be a JSON object")])
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("the same key twice: which one was meant?")
+    return found
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN and Infinity are not JSON")

@@ -1,0 +1,121 @@
+"""What the gateway answers; the OpenAPI document is made from these."""
+
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.errors import ErrorCode, ErrorKind
+from contracts.events import WireModel
+from contracts.generation import Failure, GenerationState
+
+EXAMPLE_EVENT: dict[str, Any] = {
+    "requestId": "3f0c7f3e-6d0b-4a86-9a0e-0d6a3c1b5a01",
+    "correlationId": "b7d2a6f0-2a0c-4a60-8f1e-5f6b8f4c9d02",
+    "userId": "5a1c2b3d-4e5f-4a6b-8c7d-9e0f1a2b3c04",
+    "prompt": "a lighthouse at dawn, watercolour",
+    "modelId": "0b6f4b1e-8f4d-4c7e-9b39-6c8a2f1d7e05",
+    "resolution": "1024x1024",
+    "aspectRatio": "1:1",
+    "callbackUrl": "https://odoo.example.com/api/v1/influencegen/ai-image-callback",
+    "seed": 42,
+}
+
+
+class Accepted(WireModel):
+    """The generation is durable: it will end, and Odoo will be told, whatever breaks."""
+
+    request_id: UUID
+    correlation_id: UUID
+    workflow_id: Annotated[str, Field(examples=[f"generation-{EXAMPLE_EVENT['requestId']}"])]
+    run_id: str
+    created: Annotated[bool, Field(description="False when the same request was sent before.")]
+    status_url: Annotated[str, Field(examples=[f"/v1/generations/{EXAMPLE_EVENT['requestId']}"])]
+
+
+class CancelAnswer(WireModel):
+    """`cancelRequested` is False when the generation had already ended."""
+
+    request_id: UUID
+    workflow_id: str
+    cancel_requested: bool
+    status_url: str
+
+
+class RouteView(WireModel):
+    """The image service at work, and its own name for the model."""
+
+    provider: str
+    model: str
+
+
+class ImageView(WireModel):
+    """The stored image: its key in the store, size in bytes, sides in pixels."""
+
+    key: str
+    format: str
+    size: int
+    width: int
+    height: int
+    sha256: str
+
+
+class ErrorView(WireModel):
+    """Why there is no image: `userMessage` for end users, `detail` for operators alone."""
+
+    code: ErrorCode
+    kind: ErrorKind
+    user_message: str
+    retry_suggestion: Annotated[bool, Field(description="Whether the user should try again.")]
+    hint: str | None = None
+    detail: str
+
+    @classmethod
+    def of(cls, error: dict[str, Any]) -> Self:
+        """From a recorded failure; a code from the future is told as INTERNAL."""
+        known = error["code"] in set(ErrorCode)
+        code = ErrorCode(error["code"]) if known else ErrorCode.INTERNAL
+        failure = Failure.model_construct(**{**error, "code": code})
+        return cls(
+            code=code,
+            kind=failure.rule.kind,
+            user_message=failure.user_message,
+            retry_suggestion=failure.rule.retry_suggestion,
+            hint=failure.hint,
+            detail=failure.detail,
+        )
+
+
+class ParkedView(WireModel):
+    """Why Odoo does not know the outcome yet, and when it is told again."""
+
+    code: str
+    detail: str
+    attempts: int
+    next_try: str | None = None
+
+
+class GenerationStatus(WireModel):
+    """Where a generation stands. `image` or `error` is there when the state is final."""
+
+    request_id: UUID
+    workflow_id: str
+    run_id: str
+    state: GenerationState
+    progress: Annotated[int, Field(ge=0, le=100, description="Roughly, in percent.")]
+    route: RouteView | None = None
+    image: ImageView | None = None
+    error: ErrorView | None = None
+    parked: ParkedView | None = None
+
+    @classmethod
+    def of(cls, status: dict[str, Any]) -> Self:
+        """From what the client's `status` answers."""
+        error = ErrorView.of(status["error"]) if status["error"] else None
+        return cls.model_validate({**status, "error": error})
+
+
+class Health(WireModel):
+    """The process lives; `ready` says that Temporal answers too."""
+
+    status: Literal["live", "ready"]

@@ -1,0 +1,177 @@
+"""Every error the gateway answers, as an RFC 9457 problem document.
+
+    400  malformed_json      408  body_too_slow          422  invalid_event
+    401  unauthorized        409  conflict               500  internal
+    404  not_found           413  too_large              503  unavailable
+    405  method_not_allowed  415  wrong_content_type
+
+Texts say what is wrong and never repeat what was sent: a prompt is nobody else's business.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError as ModelError
+from starlette.exceptions import HTTPException
+
+from starter import client
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+# spec: event-driven-architecture, Retry Policies (initial 1 s)
+
+NAMES = {
+    400: "malformed_json",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    409: "conflict",
+    413: "too_large",
+    415: "wrong_content_type",
+    422: "invalid_event",
+    503: "unavailable",
+}
+
+
+class FieldError(BaseModel):
+    """One fault of the event: the field, the rule it breaks, and the rule in words."""
+
+    field: str
+    rule: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `type` is stable and made for machines; `errors` names every faulty field."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:duragen:problem:invalid_event",
+                "title": "Unprocessable Entity",
+                "status": 422,
+                "detail": "seed: Input should be greater than or equal to 0",
+                "errors": [
+                    {
+                        "field": "seed",
+                        "rule": "greater_than_equal",
+                        "message": "Input should be greater than or equal to 0",
+                    }
+                ],
+            }
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = Field(default_factory=list)
+
+
+class ProblemError(Exception):
+    """Raised anywhere in a request; becomes the problem document of `status`."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: list[FieldError] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors or []
+        self.headers = headers
+
+
+def invalid(errors: list[FieldError]) -> ProblemError:
+    """422 with every faulty field."""
+    return ProblemError(422, "; ".join(f"{e.field}: {e.message}" for e in errors), errors=errors)
+
+
+def field_errors(error: ModelError | RequestValidationError) -> list[FieldError]:
+    """Pydantic's faults without the values that were sent."""
+    return [
+        FieldError(
+            # The one rule that spans fields (aspectRatio against resolution) has no place.
+            field=".".join(str(p) for p in fault["loc"] if p != "path") or "aspectRatio",
+            rule=fault["type"],
+            message=fault["msg"].removeprefix("Value error, "),
+        )
+        for fault in error.errors()
+    ]
+
+
+def response(problem: ProblemError) -> JSONResponse:
+    """The document, with its media type and headers."""
+    body: dict[str, Any] = {
+        "type": f"urn:duragen:problem:{NAMES.get(problem.status, 'internal')}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "errors": [error.model_dump() for error in problem.errors],
+    }
+    headers = dict(problem.headers or {})
+    if problem.status == 503:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    return JSONResponse(body, problem.status, headers, MEDIA_TYPE)
+
+
+def of_client(error: client.DuragenError) -> ProblemError:
+    """What the Temporal side says, in HTTP."""
+    match error:
+        case client.ValidationError():
+            errors = [FieldError(**fault) for fault in error.errors]
+            return (
+                ProblemError(413, "the event is over 256 KB", errors=errors)
+                if isinstance(error, client.TooLargeError)
+                else invalid(errors)
+            )
+        case client.ConflictError():
+            return ProblemError(409, str(error))
+        case client.NotFoundError():
+            return ProblemError(404, str(error))
+        case client.UnavailableError():
+            return ProblemError(503, f"{error}; send it again, no request is started twice")
+    # Our own settings are at fault, and the log must say so; the caller can only come again.
+    logger.error("Temporal refuses the gateway: %s", error)
+    return ProblemError(503, "the orchestrator is not set up; its operators have been told")
+
+
+def install(app: FastAPI) -> None:
+    """Answer everything that goes wrong with a problem document, also what nobody foresaw."""
+
+    @app.exception_handler(ProblemError)
+    async def _problem(_: Request, error: ProblemError) -> JSONResponse:
+        return response(error)
+
+    @app.exception_handler(client.DuragenError)
+    async def _client(_: Request, error: client.DuragenError) -> JSONResponse:
+        return response(of_client(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _path(_: Request, error: RequestValidationError) -> JSONResponse:
+        return response(invalid(field_errors(error)))
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        text = {404: "there is no such path", 405: "this path does not take this method"}
+        detail = text.get(error.status_code, str(error.detail))
+        return response(ProblemError(error.status_code, detail, headers=error.headers))
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(_: Request, __: Exception) -> JSONResponse:
+        # Starlette raises it again after this answer, so the server logs it with its traceback.
+        return response(ProblemError(500, "something went wrong on our side"))

@@ -1,0 +1,149 @@
+"""Generations over the HTTP gateway, for those without access to Temporal.
+
+The same methods and errors as `client.py`, which must lie beside this file; the sibling import is
+relative so that an addon may carry the two together.
+"""
+
+import http.client
+import json
+import math
+import time
+import urllib.error
+import urllib.request
+from typing import Any, NoReturn
+
+from .client import (
+    ATTEMPT_SECONDS,
+    RETRY_SECONDS,
+    WORKFLOW_ID_PREFIX,
+    ConflictError,
+    Event,
+    NotFinishedError,
+    NotFoundError,
+    SetupError,
+    Started,
+    TooLargeError,
+    UnauthorizedError,
+    UnavailableError,
+    ValidationError,
+    canonical,
+    image_of,
+    normalized,
+    traced,
+    workflow_id_of,
+)
+
+FINAL_STATES = frozenset({"completed", "failed", "canceled"})
+POLL_SECONDS = 1.0
+AWAY = frozenset({429, 502, 503, 504})
+MAX_ANSWER_BYTES = 1_000_000
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the key to whoever it points at, and turn a POST into a GET."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none; the 3xx becomes an error like any other."""
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
+
+
+class GatewayClient:
+    """Generations over the HTTP gateway: the same methods and errors, with an address and a key.
+
+    `status` answers as the gateway's GET does: as above without `activities` and `live`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout: float = ATTEMPT_SECONDS,
+        retry_seconds: tuple[float, ...] = RETRY_SECONDS,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            fault = {"field": "url", "rule": "url", "message": "must be an http or https URL"}
+            raise ValidationError([fault])
+        self._url = url.rstrip("/") + "/v1/generations"
+        self._key = key
+        self._timeout = timeout
+        self._retry_seconds = retry_seconds
+
+    def start(self, event: Event) -> Started:
+        """See AsyncDuragenClient.start."""
+        event = normalized(event)
+        with traced(event) as carrier:
+            answer = self._call("POST", "", canonical(event), carrier)
+        names = ("requestId", "workflowId", "runId", "created")
+        return Started(*(answer[name] for name in names))
+
+    def status(self, request_id: str) -> dict[str, Any]:
+        """See AsyncDuragenClient.status."""
+        return self._call("GET", "/" + self._id(request_id))
+
+    def cancel(self, request_id: str) -> bool:
+        """See AsyncDuragenClient.cancel."""
+        answer = self._call("DELETE", "/" + self._id(request_id))
+        return bool(answer["cancelRequested"])
+
+    def result(self, request_id: str, timeout: float | None = None) -> dict[str, Any]:
+        """See AsyncDuragenClient.result."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            status = self.status(request_id)
+            if status["state"] in FINAL_STATES:
+                return image_of(status)
+            if time.monotonic() + POLL_SECONDS > deadline:
+                raise NotFinishedError(f"{request_id} goes on after {timeout} s")
+            time.sleep(POLL_SECONDS)
+
+    @staticmethod
+    def _id(request_id: str) -> str:
+        return workflow_id_of(request_id)[len(WORKFLOW_ID_PREFIX) :]
+
+    def _call(
+        self, method: str, path: str, body: bytes | None = None, headers: Event | None = None
+    ) -> dict[str, Any]:
+        request = urllib.request.Request(self._url + path, body, method=method)  # noqa: S310
+        all_headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        for name, value in {**all_headers, **(headers or {})}.items():
+            request.add_header(name, value)
+        for pause in (*self._retry_seconds, None):
+            try:
+                with _opener.open(request, timeout=self._timeout) as answer:
+                    return _answer_of(answer.read(MAX_ANSWER_BYTES))
+            except urllib.error.HTTPError as error:
+                with error:
+                    if error.code not in AWAY or pause is None:
+                        _raise_for(error)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                # Nobody there, cut off in the middle, or an answer that is not the gateway's.
+                if pause is None:
+                    raise UnavailableError(f"cannot reach {self._url}: {error}") from error
+            time.sleep(pause)
+        raise AssertionError  # the loop ends by return or raise
+
+
+def _answer_of(raw: bytes) -> dict[str, Any]:
+    found = json.loads(raw)
+    if not isinstance(found, dict) or "workflowId" not in found:
+        raise ValueError("this is not a gateway's answer")
+    return found
+
+
+def _raise_for(error: urllib.error.HTTPError) -> NoReturn:
+    try:
+        problem = json.loads(error.read(MAX_ANSWER_BYTES))
+        text = str(problem.get("detail") or problem.get("title") or error)
+    except (OSError, ValueError, AttributeError):  # a proxy's page, not a problem document
+        problem, text = {}, str(error)
+    if error.code in {400, 413, 415, 422}:
+        kind = TooLargeError if error.code == 413 else ValidationError
+        fault = {"field": "event", "rule": str(error.code), "message": text}
+        raise kind(problem.get("errors") or [fault])
+    plain = {401: UnauthorizedError, 403: UnauthorizedError, 404: NotFoundError, 409: ConflictError}
+    if error.code in AWAY:
+        raise UnavailableError(text)
+    raise plain.get(error.code, SetupError)(text)

@@ -1,0 +1,65 @@
+"""Fixtures of the doors' tests: their own Temporal server, which no worker polls unasked."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from starter.client import AsyncDuragenClient
+from starter.gateway_client import GatewayClient
+from tests.starter.doors import KEY, serving, temporal_server, working
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[WorkflowEnvironment]:
+    """The module's Temporal server; no worker polls it unless the module asks for one."""
+    async with temporal_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def temporal(server: WorkflowEnvironment) -> Client:
+    """The SDK's own client, to look behind ours."""
+    return server.client
+
+
+@pytest.fixture
+def address(temporal: Client) -> str:
+    """Where the server listens."""
+    return temporal.service_client.config.target_host
+
+
+@pytest.fixture
+def client(address: str) -> AsyncDuragenClient:
+    """Ours, without retries: a test that meets an outage should see it at once."""
+    return AsyncDuragenClient(address, retry_seconds=())
+
+
+@pytest.fixture(scope="module")
+async def worker(server: WorkflowEnvironment) -> AsyncIterator[None]:
+    """The real workflow on activities that make no call; the prompt says how it goes."""
+    async with working(server.client):
+        yield
+
+
+@pytest.fixture(scope="module")
+async def gateway(server: WorkflowEnvironment) -> AsyncIterator[str]:
+    """The gateway's URL."""
+    async with serving(server.client.service_client.config.target_host) as url:
+        yield url
+
+
+@pytest.fixture
+async def http(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller with the right key."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(base_url=gateway, headers=headers) as caller:
+        yield caller
+
+
+@pytest.fixture
+def caller(gateway: str) -> GatewayClient:
+    """With the right key, without retries."""
+    return GatewayClient(gateway, KEY, retry_seconds=())

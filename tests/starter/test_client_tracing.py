@@ -1,0 +1,100 @@
+"""The correlationId is the trace id, from the first span on."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.baggage import get_all
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import create_tracer_provider
+from temporalio.converter import PayloadConverter
+
+from starter.client import AsyncDuragenClient
+from tests.starter.doors import make_event
+
+
+@pytest.fixture(scope="session")
+def exporter() -> InMemorySpanExporter:
+    """The spans of this process; the global provider can be set but once, so it is shared."""
+    found = InMemorySpanExporter()
+    provider = trace.get_tracer_provider()
+    if not hasattr(provider, "add_span_processor"):
+        # Temporal's own kind, so that tests of the worker can share it.
+        provider = create_tracer_provider()
+        trace.set_tracer_provider(provider)
+    provider.add_span_processor(SimpleSpanProcessor(found))
+    return found
+
+
+@pytest.fixture
+def spans(exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
+    """None of an earlier test's spans."""
+    exporter.clear()
+    yield exporter
+    exporter.clear()
+
+
+async def carrier_of(temporal: Client, workflow_id: str) -> dict[str, str]:
+    """What the worker will find in the start's header."""
+    history = await temporal.get_workflow_handle(workflow_id).fetch_history()
+    fields = history.events[0].workflow_execution_started_event_attributes.header.fields
+    carrier: dict[str, str] = PayloadConverter.default.from_payloads([fields["_tracer-data"]])[0]
+    return carrier
+
+
+async def test_the_span_of_the_start_is_the_workers_parent(
+    client: AsyncDuragenClient, temporal: Client, spans: InMemorySpanExporter
+) -> None:
+    """The header names the span `generation.start`, whose trace id is the correlationId."""
+    event = make_event()
+    started = await client.start(event)
+    [span] = [s for s in spans.get_finished_spans() if s.name == "generation.start"]
+    carrier = await carrier_of(temporal, started.workflow_id)
+    assert span.context.trace_id == UUID(event["correlationId"]).int
+    assert carrier["traceparent"].split("-")[1:3] == [
+        trace.format_trace_id(span.context.trace_id),
+        trace.format_span_id(span.context.span_id),
+    ]
+    assert span.kind is trace.SpanKind.PRODUCER
+
+
+async def test_baggage_carries_the_ids(
+    client: AsyncDuragenClient, temporal: Client, spans: InMemorySpanExporter
+) -> None:
+    """CorrelationId and requestId travel as baggage."""
+    del spans
+    event = make_event()
+    started = await client.start(event)
+    carrier = await carrier_of(temporal, started.workflow_id)
+    assert get_all(W3CBaggagePropagator().extract(carrier)) == {
+        "correlationId": event["correlationId"],
+        "requestId": event["requestId"],
+    }
+
+
+async def test_another_trace_is_linked(
+    client: AsyncDuragenClient, spans: InMemorySpanExporter
+) -> None:
+    """A caller's own trace is not continued but linked to."""
+    with trace.get_tracer(__name__).start_as_current_span("odoo") as caller:
+        await client.start(make_event())
+    [span] = [s for s in spans.get_finished_spans() if s.name == "generation.start"]
+    assert [link.context for link in span.links] == [caller.get_span_context()]
+
+
+async def test_a_root_of_the_same_trace_is_the_parent(
+    client: AsyncDuragenClient, spans: InMemorySpanExporter
+) -> None:
+    """Inside a span of the correlationId's trace, the start is its child."""
+    event = make_event()
+    sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+    root = trace.SpanContext(UUID(event["correlationId"]).int, 7, True, sampled)
+    with trace.use_span(trace.NonRecordingSpan(root)):
+        await client.start(event)
+    [span] = [s for s in spans.get_finished_spans() if s.name == "generation.start"]
+    assert span.parent is not None
+    assert (span.parent.span_id, list(span.links)) == (7, [])

@@ -1,0 +1,102 @@
+"""The doors with a worker behind them: the outcome as each of them tells it.
+
+A module of its own, with its own server, so that the worker finds no other test's generations.
+"""
+
+import asyncio
+
+import httpx
+import pytest
+
+from starter.client import AsyncDuragenClient, GenerationFailedError
+from starter.gateway_client import GatewayClient
+from tests.starter.doors import duragen, make_event
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+async def test_a_completed_generation_has_its_image(client: AsyncDuragenClient) -> None:
+    """`result` gives the image, and `status` agrees after the end."""
+    event = make_event()
+    await client.start(event)
+    image = await client.result(event["requestId"], 20)
+    found = await client.status(event["requestId"])
+    assert image["key"] == f"generations/{event['requestId']}.png"
+    assert (found["state"], found["progress"], found["image"]) == ("completed", 100, image)
+
+
+@pytest.mark.parametrize("code", ["POLICY_INPUT", "MODEL_CONFIG"])
+async def test_a_failed_generation_has_its_code(client: AsyncDuragenClient, code: str) -> None:
+    """A user's error (completed workflow) and ours (failed workflow) are told alike."""
+    event = make_event(prompt=code)
+    await client.start(event)
+    with pytest.raises(GenerationFailedError) as caught:
+        await client.result(event["requestId"], 20)
+    assert (caught.value.code, caught.value.detail) == (code, "the service said no")
+    found = await client.status(event["requestId"])
+    assert (found["state"], found["error"]["code"]) == ("failed", code)
+
+
+async def test_a_failure_keeps_its_two_texts_apart(http: httpx.AsyncClient) -> None:
+    """The user's text and the operator's detail stand in separate fields."""
+    event = make_event(prompt="POLICY_INPUT")
+    await http.post("/v1/generations", json=event)
+    error = await ended(http, event["requestId"], "error")
+    assert error["detail"] == "the service said no"
+    assert "rephrase" in error["userMessage"]
+    assert (error["code"], error["kind"], error["retrySuggestion"]) == (
+        "POLICY_INPUT",
+        "user",
+        False,
+    )
+
+
+async def test_a_completed_generation_shows_its_image(http: httpx.AsyncClient) -> None:
+    """GET gives the image's metadata once there is one."""
+    event = make_event()
+    await http.post("/v1/generations", json=event)
+    image = await ended(http, event["requestId"], "image")
+    assert (image["format"], image["width"]) == ("png", 1024)
+
+
+async def ended(http: httpx.AsyncClient, request_id: str, part: str) -> dict[str, object]:
+    """That part of the status, as soon as it is there."""
+    async with asyncio.timeout(20):
+        while True:
+            found = (await http.get(f"/v1/generations/{request_id}")).json()
+            if found[part]:
+                part_found: dict[str, object] = found[part]
+                return part_found
+
+
+async def test_it_gets_the_image(caller: GatewayClient) -> None:
+    """`result` polls until there is an image."""
+    event = make_event()
+    await asyncio.to_thread(caller.start, event)
+    image = await asyncio.to_thread(caller.result, event["requestId"], 20)
+    assert image["key"] == f"generations/{event['requestId']}.png"
+
+
+async def test_it_gets_the_failure(caller: GatewayClient) -> None:
+    """A failed generation is GenerationFailedError with its code."""
+    event = make_event(prompt="POLICY_OUTPUT")
+    await asyncio.to_thread(caller.start, event)
+    with pytest.raises(GenerationFailedError) as caught:
+        await asyncio.to_thread(caller.result, event["requestId"], 20)
+    assert caught.value.code == "POLICY_OUTPUT"
+
+
+async def test_watch_ends_with_the_generation(address: str, client: AsyncDuragenClient) -> None:
+    """Exit 0 and the image once it is completed."""
+    event = make_event()
+    await client.start(event)
+    done = await duragen("watch", event["requestId"], TEMPORAL_ADDRESS=address)
+    assert (done.code, f"generations/{event['requestId']}.png" in done.out) == (0, True)
+
+
+async def test_watch_of_a_failure_is_1(address: str, client: AsyncDuragenClient) -> None:
+    """Exit 1 with the code and the operator's detail."""
+    event = make_event(prompt="MODEL_CONFIG")
+    await client.start(event)
+    done = await duragen("watch", event["requestId"], TEMPORAL_ADDRESS=address)
+    assert (done.code, "MODEL_CONFIG: the service said no" in done.out) == (1, True)
