@@ -1,6 +1,6 @@
 """What an operator reads in Temporal's Web UI: where it is, what it waits for, what to do.
 
-Markdown, and no prompt, no link, no service's words: details stand in clear.
+Markdown, and neither prompt nor link: details stand in clear.
 """
 
 from contracts.generation import GenerationState, GenerationView
@@ -25,7 +25,7 @@ once, send the update `retry_delivery`. Send `abandon_delivery` only if Odoo sha
 
 def details_of(view: GenerationView) -> str:
     """The view as Markdown."""
-    lines = [f"**{view.state}** {_STORY[view.state]}"]
+    lines = [f"**{view.state}** {_STORY[view.state]}", ""]
     if view.route:
         lines.append(f"- route: `{view.route.provider}` / `{view.route.model}`")
     outcome = view.outcome
@@ -44,7 +44,7 @@ def details_of(view: GenerationView) -> str:
             )
     if view.parked:
         lines.append(f"- Odoo: `{view.parked.code}` after {view.parked.attempts} rounds of tries")
-        lines.append(f"- {view.parked.detail}")
+        lines.append(f"- {' '.join(view.parked.detail.split())}")
         lines.append(f"- next try: {view.parked.next_try or 'now'}")
         lines.append(_PARKED_HELP)
     if view.abandoned:
