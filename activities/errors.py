@@ -14,6 +14,9 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from contracts.errors import TAXONOMY, DeliveryError, ErrorCode, ErrorKind
 from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
 
+_TELLING_CHARACTERS = 8
+"""A shorter piece of a secret tells nothing."""
+
 
 class ProviderError(Exception):
     """No image. `answered` is False when a submission may have been paid for without a reply."""
@@ -33,6 +36,13 @@ class ProviderError(Exception):
         self.retry_after = retry_after
         self.answered = answered
         self.final = final
+
+    def conceal(self, secret: str) -> None:
+        """Take `secret` out of everything that is said."""
+        detail, hint = without(secret, self.failure.detail), self.failure.hint
+        hint = hint if hint is None or without(secret, hint) == hint else None
+        self.failure = self.failure.model_copy(update={"detail": detail, "hint": hint})
+        self.args = (detail,)
 
     def to_application_error(self) -> ApplicationError:
         """The same for Temporal; `final` forbids a retry that the taxonomy would allow."""
@@ -67,6 +77,14 @@ class OdooError(Exception):
             non_retryable=self.code is DeliveryError.ODOO_REFUSED,
             next_retry_delay=_delay(self.retry_after),
         )
+
+
+def without(secret: str, text: str) -> str:
+    """`text` with `secret` taken out, also a beginning of it that is left where a text was cut."""
+    shortest = max(min(len(secret), _TELLING_CHARACTERS), 1)
+    for length in range(len(secret), shortest - 1, -1):
+        text = text.replace(secret[:length], "[secret]")
+    return text
 
 
 def _delay(seconds: float | None) -> timedelta | None:

@@ -101,7 +101,7 @@ def retry_after_seconds(headers: httpx.Headers) -> float | None:
         return _bounded(seconds)
     try:
         date = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return _bounded((date - datetime.now(UTC)).total_seconds())

@@ -1,5 +1,6 @@
 """Telling Odoo the outcome: EVT-AIG-002 or EVT-AIG-003, by the way its settings say."""
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -39,12 +40,14 @@ class OdooActivities:
                 f"{task.odoo} is no longer in the settings: add it to [[odoo]], then retry",
             ).to_application_error()
         try:
-            return Delivered(answer=await odoo.deliver(task, await self._event(task)))
+            answer = await odoo.deliver(task, await self._event(task))
         except OdooError as error:
+            error.detail = _without_link(task, error.detail)
             raise error.to_application_error() from None
         except ProviderError as error:  # the store, which makes the link
             away = OdooError(DeliveryError.ODOO_UNAVAILABLE, error.failure.detail)
             raise away.to_application_error() from None
+        return Delivered(answer=_without_link(task, answer))
 
     async def _event(self, task: DeliverTask) -> OutcomeEvent:
         image, failure = task.outcome.image, task.outcome.failure
@@ -52,6 +55,7 @@ class OdooActivities:
             return GenerationCompleted(
                 request_id=task.request_id,
                 correlation_id=task.correlation_id,
+                status="completed",
                 image_metadata=ImageMetadata(
                     format=image.format, size=image.size, width=image.width, height=image.height
                 ),
@@ -63,12 +67,21 @@ class OdooActivities:
         return failed_event(task, failure)
 
 
+def _without_link(task: DeliverTask, text: str) -> str:
+    # An Odoo that quotes the event would bring the presigned link into history.
+    image = task.outcome.image
+    if image is None:
+        return text
+    return re.sub(re.escape(image.key) + r"\?[^\s\"'<>]*", f"{image.key}?…", text)
+
+
 def failed_event(task: DeliverTask, failure: Failure) -> GenerationFailed:
     """EVT-AIG-003 of a failure; the platform decides from it what is charged."""
     rule = failure.rule
     return GenerationFailed(
         request_id=task.request_id,
         correlation_id=task.correlation_id,
+        status="failed",
         error_code=failure.code,
         error_message=failure.detail,
         error_type=rule.kind,

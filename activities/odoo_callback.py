@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from standardwebhooks import Webhook
 
-from activities.errors import OdooError
+from activities.errors import OdooError, without
 from activities.http import Answer, TooLargeError, call, retry_after_seconds
 from activities.odoo import OutcomeEvent
 from activities.providers.errors import parsed
@@ -68,6 +68,13 @@ class CallbackDelivery:
             )
         except TooLargeError as error:
             raise OdooError(DeliveryError.ODOO_REFUSED, f"{self._where(task)} {error}") from error
+        except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeEncodeError) as error:
+            # Without the error's own text: it quotes the header, and the token in it.
+            raise OdooError(
+                DeliveryError.ODOO_REFUSED,
+                f"{self._where(task)} cannot be called: check callbackUrl, and the token for what"
+                " no header may hold (a line break?)",
+            ) from error
         except (TimeoutError, httpx.HTTPError) as error:
             reason = str(error) or type(error).__name__
             raise OdooError(
@@ -96,7 +103,7 @@ class CallbackDelivery:
             # Odoo's JSON routes answer 200 whatever happened, with the error inside.
             if isinstance(said, dict) and said.get("error"):
                 trouble = "an error inside"
-        glimpse = answer.body[:300].decode("utf-8", "replace")
+        glimpse = without(self._token or "", answer.body[:300].decode("utf-8", "replace"))
         if trouble is None:
             return f"{answer.status} {glimpse}".strip()
         again = answer.status in _TRY_AGAIN or answer.status >= 500

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import odoorpc
 from opentelemetry import trace
 
-from activities.errors import OdooError
+from activities.errors import OdooError, without
 from activities.odoo import OutcomeEvent
 from activities.odoo_callback import TIMEOUT_SECONDS
 from contracts.errors import DeliveryError
@@ -114,14 +114,17 @@ def _odoo_error(error: Exception, account: RpcAccount) -> OdooError:
     if isinstance(error, odoorpc.error.RPCError):
         info = error.info if isinstance(error.info, dict) else {}
         name = str((info.get("data") or {}).get("name", ""))
-        refused = name.startswith("odoo.exceptions.") and name not in _PASSING
+        # Without info it is odoorpc's own word: the login is wrong.
+        refused = not info or (name.startswith("odoo.exceptions.") and name not in _PASSING)
         text = f"{where} raised {name or 'an error'}: {error}"
     elif isinstance(error, urllib.error.HTTPError):
         refused = error.code < 500 and error.code not in {408, 425, 429}
         text = f"{where} answered {error.code}"
     elif isinstance(error, OSError | http.client.HTTPException):
         refused, text = False, f"{where} did not answer: {error or type(error).__name__}"
-    else:  # wrong login, or a page where JSON should be
+    elif isinstance(error, KeyError):  # odoorpc asks for the version without a look at `error`
+        refused, text = False, f"{where} answered with an error before the login"
+    else:  # a page where JSON should be
         refused, text = True, f"{where}: {type(error).__name__}: {error}"
     code = DeliveryError.ODOO_REFUSED if refused else DeliveryError.ODOO_UNAVAILABLE
-    return OdooError(code, text.replace(account.password, "[password]"))
+    return OdooError(code, without(account.password, text))

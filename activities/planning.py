@@ -37,8 +37,8 @@ class PlanActivities:
         if origin not in self._odoos:
             failure = Failure(
                 code=ErrorCode.INVALID_INPUT,
-                detail=f"callbackUrl is at {origin}, which is not on the allow list: nobody was"
-                " told. Add it to the settings' [[odoo]], then reset the workflow",
+                detail=f"callbackUrl is at {origin[:300]}, which is not on the allow list: nobody"
+                " was told. Add it to the settings' [[odoo]], then reset the workflow",
             )
         elif not routes:
             failure = Failure(

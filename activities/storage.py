@@ -169,5 +169,7 @@ def _status(error: ClientError) -> int:
 
 
 def _passing(error: Exception) -> bool:
-    # No answer at all, throttling and 5xx pass; a refusal (key, bucket, checksum) does not.
-    return not isinstance(error, ClientError) or _status(error) in {429, 500, 502, 503, 504}
+    # No answer at all, throttling and 5xx pass, and so does a race with another writer (409, 412)
+    # that left no image; a refusal (key, bucket, checksum) does not.
+    passing = {409, 412, 429, 500, 502, 503, 504}
+    return not isinstance(error, ClientError) or _status(error) in passing

@@ -4,23 +4,36 @@ camelCase in JSON, snake_case here. Unknown fields are ignored (additive evoluti
 major `payloadVersion` is refused. spec: event-driven-architecture, EVT-AIG-001 to 003.
 """
 
+import base64
+import binascii
 import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 SUPPORTED_MAJOR_VERSION = "1"
 MAX_PROMPT_CHARACTERS = 32_000
 MIN_SIDE_PIXELS, MAX_SIDE_PIXELS = 64, 4_096
-ASPECT_RATIO_TOLERANCE = 0.02
+ASPECT_RATIO_TOLERANCE_PERCENT = 2
 MAX_URL_CHARACTERS = 2_048
 
 _SIDES = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _RATIO = re.compile(r"(\d{1,5}):(\d{1,5})", re.ASCII)
 _VERSION = re.compile(r"(\d{1,5})(\.\d{1,5}){0,2}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*")
+# spec: RFC 3986, 2; whatever else is in a text, HTTP clients read in different ways.
 
 
 class WireModel(BaseModel):
@@ -72,12 +85,34 @@ def _payload_version(text: str) -> str:
 
 def _http_url(text: str) -> str:
     url = urlsplit(text)
-    if url.scheme not in {"http", "https"} or not url.hostname or any(c <= " " for c in text):
-        raise ValueError("must be an absolute http or https URL")
+    if url.scheme not in {"http", "https"} or not url.hostname or not _URI.fullmatch(text):
+        raise ValueError("must be an absolute http or https URL, percent-encoded where needed")
     if url.username is not None or url.password is not None:
         raise ValueError("must not carry a user name or a password")
     if url.port == 0:
         raise ValueError("port 0 cannot be called")
+    return text
+
+
+def _uuid_text(value: Any) -> Any:
+    # Pydantic also takes urn:uuid:…, braces and bare digits, which the wire's format does not have.
+    if isinstance(value, str) and not _UUID.fullmatch(value):
+        raise ValueError("must be a UUID such as 123e4567-e89b-42d3-a456-426614174000")
+    return value
+
+
+def _number(value: Any) -> Any:
+    # Pydantic would take true for 1 and "5" for 5.
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")  # noqa: TRY004  # pydantic turns ValueErrors alone
+    return value
+
+
+def _base64(text: str) -> str:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("must be base64") from None
     return text
 
 
@@ -91,11 +126,12 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
-HttpUrl = Annotated[
-    str,
-    Field(max_length=MAX_URL_CHARACTERS, json_schema_extra={"format": "uri"}),
-    AfterValidator(_http_url),
-]
+Uuid = Annotated[UUID, BeforeValidator(_uuid_text)]
+NumberAlone = BeforeValidator(_number)
+Flag = Annotated[bool, Strict()]
+AbsoluteUrl = Annotated[str, Field(json_schema_extra={"format": "uri"}), AfterValidator(_http_url)]
+Base64 = Annotated[str, Field(json_schema_extra={"format": "byte"}), AfterValidator(_base64)]
+HttpUrl = Annotated[AbsoluteUrl, Field(max_length=MAX_URL_CHARACTERS)]
 Resolution = Annotated[
     str,
     Field(max_length=11, json_schema_extra={"pattern": r"^[0-9]{1,5}x[0-9]{1,5}$"}),
@@ -106,36 +142,46 @@ AspectRatio = Annotated[
     Field(max_length=11, json_schema_extra={"pattern": r"^[0-9]{1,5}:[0-9]{1,5}$"}),
     AfterValidator(_aspect_ratio),
 ]
-PayloadVersion = Annotated[str, Field(max_length=17), AfterValidator(_payload_version)]
+PayloadVersion = Annotated[
+    str,
+    Field(
+        max_length=17,
+        json_schema_extra={
+            "pattern": rf"^{SUPPORTED_MAJOR_VERSION}(\.[0-9]{{1,5}}){{0,2}}$",
+        },
+    ),
+    AfterValidator(_payload_version),
+]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
 class GenerationRequested(WireModel):
     """EVT-AIG-001 AIImageGenerationRequested: somebody asks for an image."""
 
-    request_id: UUID
-    correlation_id: UUID
-    user_id: UUID
+    request_id: Uuid
+    correlation_id: Uuid
+    user_id: Uuid
     prompt: Annotated[Prompt, Field(min_length=1)]
-    model_id: UUID
+    model_id: Uuid
     resolution: Resolution
     aspect_ratio: AspectRatio
     callback_url: HttpUrl
     negative_prompt: Prompt | None = None
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
-    inference_steps: Annotated[int, Field(ge=1, le=200)] | None = None
-    cfg_scale: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)] | None = None
-    campaign_id: UUID | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1), NumberAlone] | None = None
+    inference_steps: Annotated[int, Field(ge=1, le=200), NumberAlone] | None = None
+    cfg_scale: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False), NumberAlone] | None = None
+    campaign_id: Uuid | None = None
     payload_version: PayloadVersion | None = None
 
     @model_validator(mode="after")
     def _ratio_agrees(self) -> Self:
         width, height = self.size
         across, down = map(int, self.aspect_ratio.split(":"))
-        if abs(width / height / (across / down) - 1) > ASPECT_RATIO_TOLERANCE:
+        found, asked = width * down, height * across  # whole numbers: 102x100 is 1:1 to the point
+        if abs(found - asked) * 100 > asked * ASPECT_RATIO_TOLERANCE_PERCENT:
             raise ValueError(
                 f"aspectRatio {self.aspect_ratio} does not agree with resolution {self.resolution}"
-                f" within {ASPECT_RATIO_TOLERANCE:.0%}"
+                f" within {ASPECT_RATIO_TOLERANCE_PERCENT} %"
             )
         return self
 
@@ -149,13 +195,17 @@ class ImageMetadata(WireModel):
     """What the specification says of an image; `size` in bytes, width and height in pixels."""
 
     format: str
-    size: Annotated[int, Field(ge=1)]
-    width: Annotated[int, Field(ge=1)]
-    height: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1), NumberAlone]
+    width: Annotated[int, Field(ge=1), NumberAlone]
+    height: Annotated[int, Field(ge=1), NumberAlone]
 
 
 def _one_of_data_or_url(schema: dict[str, Any]) -> None:
-    schema["oneOf"] = [{"required": ["imageData"]}, {"required": ["imageUrl"]}]
+    # A null counts as absent, as it does for every optional field.
+    schema["oneOf"] = [
+        {"required": [name], "properties": {name: {"type": "string"}}}
+        for name in ("imageData", "imageUrl")
+    ]
 
 
 class GenerationCompleted(WireModel):
@@ -166,13 +216,13 @@ class GenerationCompleted(WireModel):
 
     model_config = ConfigDict(json_schema_extra=_one_of_data_or_url)
 
-    request_id: UUID
-    correlation_id: UUID
-    status: Literal["completed"] = "completed"
+    request_id: Uuid
+    correlation_id: Uuid
+    status: Literal["completed"]
     image_metadata: ImageMetadata
     hash_value: Annotated[str, Field(min_length=1)]
-    image_data: Annotated[str, Field(json_schema_extra={"format": "byte"})] | None = None
-    image_url: Annotated[str, Field(json_schema_extra={"format": "uri"})] | None = None
+    image_data: Base64 | None = None
+    image_url: AbsoluteUrl | None = None
     payload_version: PayloadVersion | None = None
 
     @model_validator(mode="after")
@@ -189,14 +239,14 @@ class GenerationFailed(WireModel):
     five fields are additive. spec: error-handling.sequence, steps 8.1 to 9.4.
     """
 
-    request_id: UUID
-    correlation_id: UUID
-    status: Literal["failed"] = "failed"
+    request_id: Uuid
+    correlation_id: Uuid
+    status: Literal["failed"]
     error_message: str
     error_code: str | None = None
     error_type: str | None = None
-    is_system_error: bool | None = None
-    is_user_error: bool | None = None
-    retry_suggestion: bool | None = None
+    is_system_error: Flag | None = None
+    is_user_error: Flag | None = None
+    retry_suggestion: Flag | None = None
     user_message: str | None = None
     payload_version: PayloadVersion | None = None

@@ -3,6 +3,7 @@
 `starter/client.py` is self-contained and repeats the few it needs; a test holds the two together.
 """
 
+from contextlib import suppress
 from uuid import UUID
 
 GENERATION_WORKFLOW = "Generation"
@@ -53,11 +54,15 @@ def workflow_id(request_id: UUID) -> str:
 
 def request_id_of(workflow_id: str) -> UUID:
     """The inverse of `workflow_id`. Raises ValueError when the id is not one of a generation."""
-    if not workflow_id.startswith(WORKFLOW_ID_PREFIX):
-        raise ValueError(
-            f"{workflow_id!r} is not the id of a generation ({WORKFLOW_ID_PREFIX}<requestId>)"
-        )
-    return UUID(workflow_id.removeprefix(WORKFLOW_ID_PREFIX))
+    text = workflow_id.removeprefix(WORKFLOW_ID_PREFIX)
+    with suppress(ValueError):
+        request_id = UUID(text)
+        # Temporal compares ids letter by letter, UUID() is generous: braces, capitals, no dashes.
+        if workflow_id == f"{WORKFLOW_ID_PREFIX}{request_id}":
+            return request_id
+    raise ValueError(
+        f"{workflow_id!r} is not the id of a generation ({WORKFLOW_ID_PREFIX}<requestId>)"
+    )
 
 
 def provider_queue(provider: str) -> str:

@@ -33,10 +33,20 @@ class JsonFormatter(logging.Formatter):
         if span.is_valid:
             line["trace_id"] = trace.format_trace_id(span.trace_id)
             line["span_id"] = trace.format_span_id(span.span_id)
-        line.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        # An extra never takes the place of what stands in every line.
+        extras = {k: v for k, v in vars(record).items() if k not in _STANDARD and k not in line}
+        try:
+            text = _json(line | extras)
+        except (TypeError, ValueError, RecursionError):  # NaN, a cycle, a key that is no text
+            text = _json(line | {k: repr(v) for k, v in extras.items()})
+        # Half of a surrogate pair cannot be written; as the escape of the same name it is JSON.
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _json(line: dict[str, Any]) -> str:
+    return json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
 
 
 def configure_logging(level: int = logging.INFO) -> None:

@@ -26,7 +26,8 @@ class Provider(Protocol):
 def _wanted_exporter() -> SpanExporter | None:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
-    kind = os.environ.get("OTEL_TRACES_EXPORTER", "otlp")
+    # An empty variable is an unset one. spec: OpenTelemetry, Environment Variable Specification
+    kind = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
     if kind == "console":
         return ConsoleSpanExporter()
     if kind == "none":
@@ -36,12 +37,12 @@ def _wanted_exporter() -> SpanExporter | None:
     endpoints = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     if not any(os.environ.get(name) for name in endpoints):
         return None
-    protocol = os.environ.get(
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-        os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-    )
-    if protocol != "http/protobuf":
-        raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: only http/protobuf is spoken")
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        protocol = os.environ.get(name)
+        if protocol == "http/protobuf":
+            break
+        if protocol:
+            raise ValueError(f"{name}={protocol!r}: only http/protobuf is spoken")
     return OTLPSpanExporter()
 
 
@@ -54,8 +55,10 @@ def configure(service_name: str, make_provider: Callable[..., Provider] | None =
     exporter = _wanted_exporter()
     if exporter is None:
         return False
-    named = "OTEL_SERVICE_NAME" in os.environ  # the SDK lets code win over the variable; we do not
-    resource = Resource.create(None if named else {"service.name": service_name})
+    # The SDK lets code win over OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; we do not.
+    resource = Resource.create()
+    if str(resource.attributes["service.name"]).startswith("unknown_service"):
+        resource = resource.merge(Resource({"service.name": service_name}))
     provider = (make_provider or TracerProvider)(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)  # type: ignore[arg-type]  # either is a TracerProvider

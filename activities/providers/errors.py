@@ -79,29 +79,41 @@ def unreadable(answer: Answer, dialect: Dialect, why: str) -> ProviderError:
 @asynccontextmanager
 async def translated(dialect: Dialect, secret: str) -> AsyncIterator[None]:
     """Turn what the transport raises into errors of the taxonomy; keep `secret` out of them."""
-    name = dialect.name
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise ProviderError(
-            ErrorCode.PROVIDER_UNAVAILABLE, f"{name} cannot be reached: {_text(error)}"
-        ) from error
-    except (TimeoutError, httpx.TimeoutException) as error:
-        raise ProviderError(
-            ErrorCode.PROVIDER_TIMEOUT, f"{name} did not answer in time", answered=False
-        ) from error
-    except TooLargeError as error:
-        raise ProviderError(ErrorCode.INVALID_OUTPUT, f"{name} {error}") from error
-    except (httpx.TransportError, httpx.DecodingError) as error:
-        # The request may have arrived: only the service knows whether it was paid for.
-        raise ProviderError(
-            ErrorCode.OUTCOME_UNKNOWN, f"{name}: the reply was lost: {_text(error)}", answered=False
-        ) from error
     except ProviderError as error:
-        if secret and secret in error.failure.detail:
-            detail = error.failure.detail.replace(secret, "[key]")
-            error.failure = error.failure.model_copy(update={"detail": detail})
+        error.conceal(secret)
         raise
+    except Exception as error:
+        found = _transport_error(error, dialect.name)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _transport_error(error: Exception, name: str) -> ProviderError | None:
+    """What went wrong below HTTP, None when it is none of that."""
+    match error:
+        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
+            code, what = ErrorCode.PROVIDER_UNAVAILABLE, f"cannot be reached: {_text(error)}"
+        case TimeoutError() | httpx.TimeoutException():
+            code, what = ErrorCode.PROVIDER_TIMEOUT, "did not answer in time"
+        case TooLargeError():
+            code, what = ErrorCode.INVALID_OUTPUT, str(error)
+        case httpx.LocalProtocolError() | UnicodeEncodeError():
+            # Never with the error's own text: it quotes the header, and the key in it.
+            code = ErrorCode.AUTH_CONFIG
+            what = "cannot be asked: the API key holds what no header may (a line break?)"
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            code = ErrorCode.MODEL_CONFIG
+            what = f"cannot be asked: {_text(error)} (base_url and model make the URL)"
+        case httpx.TransportError() | httpx.DecodingError():
+            code, what = ErrorCode.OUTCOME_UNKNOWN, f"lost the reply: {_text(error)}"
+        case _:
+            return None
+    # Of these two the request may have arrived: only the service knows whether it was paid for.
+    answered = code not in {ErrorCode.PROVIDER_TIMEOUT, ErrorCode.OUTCOME_UNKNOWN}
+    return ProviderError(code, f"{name} {what}", answered=answered)
 
 
 def parsed(answer: Answer) -> Any:

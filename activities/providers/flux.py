@@ -6,7 +6,6 @@ idempotency key, but a job has an id: it is polled, never submitted again.
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
@@ -121,7 +120,7 @@ class Flux:
     async def fetch(self, task: CollectTask, result_url: str, admit: Admit) -> bytes:
         """Copy the image; the link lives for about ten minutes and wants no key."""
         async with translated(FLUX_RESULT, self._key):
-            if urlsplit(result_url).scheme not in {"http", "https"}:
+            if _http_url(result_url) is None:
                 raise ProviderError(ErrorCode.INVALID_OUTPUT, "the result is not an http(s) URL")
             answer = await call(
                 self._client,
@@ -137,19 +136,36 @@ class Flux:
 
     def _check_host(self, url: str) -> None:
         """Refuse to send the key elsewhere than to the service: raises ProviderError."""
-        base, asked = urlsplit(self._base_url), urlsplit(url)
-        ours = base.hostname or ""
-        # api.bfl.ai answers with api.us1.bfl.ai: the same domain without its first label.
-        domain = "." + ours.partition(".")[2]
-        host = asked.hostname or ""
-        sibling = domain.count(".") >= 2 and host.endswith(domain)
-        if asked.scheme != base.scheme or not (host == ours or sibling or host in self._job_hosts):
+        # Read by the client that would call it: two readers may see two hosts in one text.
+        base, asked = httpx.URL(self._base_url), _http_url(url)
+        if asked is None:
+            raise ProviderError(
+                ErrorCode.INVALID_OUTPUT, "the polling_url is not an http(s) URL", answered=False
+            )
+        trusted = asked.host in {base.host, *self._job_hosts} or _siblings(asked.host, base.host)
+        if asked.scheme != base.scheme or not trusted:
             raise ProviderError(
                 ErrorCode.MODEL_CONFIG,
-                f"the image service's polling_url is at {asked.scheme}://{host}, not at {ours}:"
-                " if it is to be trusted with the key, name it in the provider's job_hosts",
+                f"the image service's polling_url is at {asked.scheme}://{asked.host}, not at"
+                f" {base.host}: if it is to be trusted with the key, name it in the provider's"
+                " job_hosts",
                 answered=False,
             )
+
+
+def _http_url(text: str) -> httpx.URL | None:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return None
+    return url if url.scheme in {"http", "https"} and url.host else None
+
+
+def _siblings(host: str, ours: str) -> bool:
+    # api.bfl.ai answers with api.us1.bfl.ai: the same domain without its first label.
+    domain = "." + ours.partition(".")[2]
+    address = ours.rpartition(".")[2].isdecimal() or ":" in ours  # those have no domain
+    return not address and domain.count(".") >= 2 and host.endswith(domain)
 
 
 def _body(task: SubmitTask) -> bytes:

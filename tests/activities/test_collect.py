@@ -1,0 +1,125 @@
+"""Waiting for a job: polled and never submitted again, handed back by a worker that leaves."""
+
+import asyncio
+
+import pytest
+from activity_runs import Attempt
+from http_peer import Peer, answer, hang
+from provider_calls import collection, flux
+
+from activities.generate import CollectActivities, JobMark
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+from contracts.generation import Collected
+from workers.wiring import Clients
+
+PENDING = answer(200, {"id": "j-1", "status": "Pending", "progress": 0.4})
+
+
+def collecting(clients: Clients, peer: Peer, poll_seconds: float = 0.01) -> CollectActivities:
+    """The activity under test, polling the peer."""
+    service = flux(clients.http, peer.url, poll_seconds=poll_seconds)
+    return CollectActivities(service, clients.store, clients.memory)
+
+
+async def test_job_to_store(
+    clients: Clients, peer: Peer, asked: GenerationRequested, picture: bytes
+) -> None:
+    """A job is polled until it is ready; its image goes to the store, a reference comes back."""
+    ready = {"id": "j-1", "status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
+    peer.says(PENDING, answer(200, {"status": "Pending"}), answer(200, ready), answer(200, picture))
+    attempt = Attempt()
+    task = collection(asked, f"{peer.url}/poll")
+    collected = await attempt.run(collecting(clients, peer).collect, task)
+    assert collected.image == await clients.store.find(asked.request_id, "png")
+    assert [received.path for received in peer.received] == ["/poll"] * 3 + ["/a.png"]
+    assert len(collected.model_dump_json()) < 400
+    # The heartbeats show the job and how far it is.
+    marks = [JobMark(job_id="j-1", percent=percent) for percent in (40, None, None)]
+    assert attempt.shown == marks
+
+
+async def test_image_in_the_store(
+    clients: Clients, peer: Peer, asked: GenerationRequested, picture: bytes
+) -> None:
+    """An image that a predecessor stored is the result; the job is not even polled."""
+    kept = await clients.store.keep(asked.request_id, picture, "png", (128, 96))
+    peer.says(answer(500))
+    task = collection(asked, f"{peer.url}/poll")
+    collected = await Attempt(2).run(collecting(clients, peer).collect, task)
+    assert collected == Collected(image=kept)
+    assert peer.received == []
+
+
+async def test_handed_back(clients: Clients, peer: Peer, asked: GenerationRequested) -> None:
+    """A worker that is told to leave hands the job back, although the pause is an hour."""
+    peer.says(PENDING)
+    attempt = Attempt()
+    task = collection(asked, f"{peer.url}/poll")
+    running = asyncio.create_task(attempt.run(collecting(clients, peer, 3_600).collect, task))
+    await peer.arrived.wait()
+    assert attempt.environment is not None
+    attempt.environment.worker_shutdown()
+    assert await running == Collected()
+    assert len(peer.received) == 1
+
+
+async def test_canceled_while_polling(
+    clients: Clients, peer: Peer, asked: GenerationRequested
+) -> None:
+    """A cancellation ends the wait at once, also in the middle of a poll."""
+    peer.says(hang)
+    attempt = Attempt()
+    task = collection(asked, f"{peer.url}/poll")
+    running = asyncio.create_task(attempt.run(collecting(clients, peer).collect, task))
+    await peer.arrived.wait()
+    assert attempt.environment is not None
+    attempt.environment.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.parametrize(
+    ("poll", "code", "final"),
+    [
+        ({"status": "Task not found"}, "JOB_LOST", True),
+        ({"status": "Error"}, "PROVIDER_UNAVAILABLE", False),
+        ({"status": "Request Moderated"}, "POLICY_INPUT", True),
+        ({"status": "Content Moderated"}, "POLICY_OUTPUT", True),
+    ],
+)
+async def test_job_that_ends_without_an_image(
+    clients: Clients,
+    peer: Peer,
+    asked: GenerationRequested,
+    poll: dict[str, str],
+    code: str,
+    *,
+    final: bool,
+) -> None:
+    """A job's bad end has its code, and is polled again only where that may help."""
+    peer.says(answer(200, poll))
+    task = collection(asked, f"{peer.url}/poll")
+    error = await Attempt().failure(collecting(clients, peer).collect, task)
+    assert (error.type, error.non_retryable) == (code, final)
+
+
+async def test_expired_result(clients: Clients, peer: Peer, asked: GenerationRequested) -> None:
+    """An expired link is asked for again: the next attempt polls for a new one."""
+    ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
+    peer.says(answer(200, ready), answer(403, "expired"))
+    task = collection(asked, f"{peer.url}/poll")
+    error = await Attempt().failure(collecting(clients, peer).collect, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.RESULT_EXPIRED, False)
+
+
+async def test_result_that_is_no_image(
+    clients: Clients, peer: Peer, asked: GenerationRequested
+) -> None:
+    """A page where the image should be is INVALID_OUTPUT and is not stored."""
+    ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
+    peer.says(answer(200, ready), answer(200, "<!doctype html>"))
+    task = collection(asked, f"{peer.url}/poll")
+    error = await Attempt().failure(collecting(clients, peer).collect, task)
+    assert error.type == ErrorCode.INVALID_OUTPUT
+    assert await clients.store.find(asked.request_id, "png") is None

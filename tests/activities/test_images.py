@@ -1,0 +1,83 @@
+"""Bytes become an image only when they are one, whole, of the format and size that were asked."""
+
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from activities.errors import ProviderError
+from activities.images import check_image
+from contracts.errors import ErrorCode
+from deploy.local import broken_images
+
+SIZE = (128, 96)
+
+
+def encoded(image_format: str, size: tuple[int, int] = SIZE, mode: str = "RGB") -> bytes:
+    """An image as a file's bytes."""
+    file = io.BytesIO()
+    Image.effect_noise(size, 60).convert(mode).save(file, image_format)
+    return file.getvalue()
+
+
+PNG = encoded("PNG")
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size, with nothing to show for it."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_whole_image(image_format: str) -> None:
+    """A whole image of the right format and size is taken."""
+    check_image(encoded(image_format.upper()), image_format, SIZE)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA"])
+def test_any_palette(mode: str) -> None:
+    """Grey, palettes and transparency are images as well."""
+    check_image(encoded("PNG", mode=mode), "png", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "not a whole image"),
+        (broken_images.HTML, "not a whole image"),
+        (b'{"error": "boom"}', "not a whole image"),
+        (b"\x89PNG\r\n\x1a\n", "not a whole image"),
+        (broken_images.half(PNG), "not a whole image"),
+        (PNG[:-100], "not a whole image"),
+        (broken_images.half(encoded("JPEG")), "not a whole image"),
+        (broken_images.half(encoded("WEBP")), "not a whole image"),
+        (PNG[:200] + bytes(64) + PNG[264:], "not a whole image"),
+        (encoded("GIF"), "not a whole image"),
+        (encoded("BMP"), "not a whole image"),
+        (encoded("JPEG"), "jpeg instead of png: name the format"),
+        (encoded("PNG", (96, 128)), "96x128 pixels instead of 128x96"),
+        (encoded("PNG", (64, 48)), "64x48 pixels instead of 128x96"),
+        (broken_images.bomb(), "not a whole image"),
+        (claiming(2**31 - 1, 2**31 - 1), "not a whole image"),
+        (claiming(0, 0), "not a whole image"),
+        (claiming(*SIZE), "not a whole image"),
+    ],
+)
+def test_no_image(data: bytes, says: str) -> None:
+    """What is not the image that was asked for is INVALID_OUTPUT, and the operator learns why."""
+    with pytest.raises(ProviderError) as caught:
+        check_image(data, "png", SIZE)
+    assert caught.value.failure.code is ErrorCode.INVALID_OUTPUT
+    assert says in caught.value.failure.detail
+
+
+def test_bomb_of_the_right_size() -> None:
+    """A file that claims the size asked for is decoded, and no more pixels than that."""
+    bomb = encoded("PNG", (4_096, 64))
+    check_image(bomb, "png", (4_096, 64))

@@ -1,0 +1,233 @@
+"""Telling Odoo by odoorpc: sessions that are reused, and what Odoo's exceptions mean."""
+
+import asyncio
+import json
+from typing import Any
+
+import odoo_events
+import pytest
+from activity_runs import Attempt
+from http_peer import Peer, Received, Reply, answer, hang, html, raw, refusing_url
+
+from activities import odoo_rpc
+from activities.errors import OdooError
+from activities.odoo import OdooActivities
+from activities.odoo_rpc import RpcAccount, RpcDelivery, open_session
+from contracts.errors import DeliveryError
+from contracts.generation import Delivered, DeliverTask
+from deploy.local.odoo_rpc import METHOD, MODEL, JsonRpc, error_object
+from deploy.local.odoo_rpc import OdooError as SandboxError
+from deploy.local.stack import LocalStack
+from otel.correlation import Correlation, bound
+from workers.settings import Settings
+from workers.wiring import Clients, rpc_account
+
+PASSWORD = "a-password-0123456789"
+
+
+def account(url: str, **changes: str) -> RpcAccount:
+    """Whom the activity logs in as, at a peer."""
+    known = RpcAccount(url, "sandbox", "duragen", PASSWORD, MODEL, METHOD)
+    return known._replace(**changes)
+
+
+def telling(clients: Clients, url: str, **changes: str) -> OdooActivities:
+    """The activity under test, with one Odoo at `url`."""
+    delivery = RpcDelivery(account(url, **changes), clients.threads)
+    return OdooActivities({url: delivery}, clients.store)
+
+
+class Odoo:
+    """The sandbox's JSON-RPC on a peer, which counts what was asked."""
+
+    def __init__(self, raises: SandboxError | None = None) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.asked: list[str] = []
+        self._raises = raises
+        self._rpc = JsonRpc("sandbox", "duragen", PASSWORD, self._apply)
+
+    def _apply(self, payload: dict[str, Any]) -> object:
+        if self._raises:
+            raise self._raises
+        self.events.append(payload)
+        return {"status": "applied"}
+
+    async def reply(self, received: Received, *connection: Any) -> None:
+        """One call."""
+        params = received.json.get("params", {})
+        arguments = params.get("args") or []
+        self.asked.append(arguments[4] if len(arguments) > 4 else str(params.get("method")))
+        said = self._rpc.answer(received.path, received.json)
+        await answer(200, said)(received, *connection)
+
+
+async def test_one_login_for_many_calls(clients: Clients, peer: Peer) -> None:
+    """Ten deliveries one after the other log in once."""
+    odoo = Odoo()
+    peer.says(odoo.reply)
+    activity = telling(clients, peer.url)
+    for _ in range(10):
+        await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
+    assert odoo.asked.count("login") == 1
+    assert odoo.asked.count(METHOD) == len(odoo.events) == 10
+
+
+async def test_threads_at_once(clients: Clients, peer: Peer) -> None:
+    """Deliveries at once never share a session, and their sessions are used again later."""
+    odoo = Odoo()
+    peer.says(odoo.reply)
+    activity = telling(clients, peer.url)
+    for _ in range(2):
+        tasks = [odoo_events.failed(peer.url) for _ in range(12)]
+        await asyncio.gather(*(Attempt().run(activity.deliver, task) for task in tasks))
+    assert len({event["requestId"] for event in odoo.events}) == 24
+    assert odoo.asked.count("login") <= 12
+
+
+async def test_event_is_the_callbacks(clients: Clients, peer: Peer) -> None:
+    """`apply_event` is given the very event that the callback would post."""
+    odoo = Odoo()
+    peer.says(odoo.reply)
+    task = odoo_events.failed(peer.url)
+    delivered = await Attempt().run(telling(clients, peer.url).deliver, task)
+    assert delivered == Delivered(answer="{'status': 'applied'}")
+    (event,) = odoo.events
+    assert event["status"] == "failed"
+    assert event["requestId"] == str(task.request_id)
+    assert event["errorCode"] == "INVALID_INPUT"
+    assert None not in event.values()
+
+
+async def test_ids_go_with_every_call(clients: Clients, peer: Peer) -> None:
+    """The login and the call itself carry X-Correlation-ID and a traceparent, in any thread."""
+    peer.says(Odoo().reply)
+    task = odoo_events.failed(peer.url)
+    with bound(Correlation(task.correlation_id, task.request_id)):
+        await Attempt().run(telling(clients, peer.url).deliver, task)
+    for received in peer.received:
+        assert received.headers["x-correlation-id"] == str(task.correlation_id)
+        assert received.headers["traceparent"].split("-")[1] == task.correlation_id.hex
+
+
+@pytest.mark.parametrize("wrong", [{"password": "wrong"}, {"login": "nobody"}])
+async def test_wrong_login(clients: Clients, peer: Peer, wrong: dict[str, str]) -> None:
+    """A wrong login or password is refused at once: trying again would lock the account."""
+    odoo = Odoo()
+    peer.says(odoo.reply)
+    activity = telling(clients, peer.url, **wrong)
+    error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
+    assert (error.type, error.non_retryable) == (DeliveryError.ODOO_REFUSED, True)
+    assert "login" in error.message
+    assert odoo.asked.count("login") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("odoo.exceptions.UserError", "ODOO_REFUSED"),
+        ("odoo.exceptions.ValidationError", "ODOO_REFUSED"),
+        ("odoo.exceptions.AccessError", "ODOO_REFUSED"),
+        ("odoo.exceptions.AccessDenied", "ODOO_REFUSED"),
+        ("odoo.exceptions.MissingError", "ODOO_REFUSED"),
+        ("odoo.exceptions.LockError", "ODOO_UNAVAILABLE"),
+        ("odoo.exceptions.ConcurrencyError", "ODOO_UNAVAILABLE"),
+        ("odoo.http.SessionExpiredException", "ODOO_UNAVAILABLE"),
+        ("psycopg2.errors.SerializationFailure", "ODOO_UNAVAILABLE"),
+        ("builtins.KeyError", "ODOO_UNAVAILABLE"),
+        ("", "ODOO_UNAVAILABLE"),
+    ],
+)
+async def test_exception(clients: Clients, peer: Peer, name: str, code: str) -> None:
+    """What Odoo raises on purpose is a refusal; where it stumbled, it is tried again."""
+    odoo = Odoo(SandboxError(name, f"no, says {PASSWORD}"))
+    peer.says(odoo.reply)
+    activity = telling(clients, peer.url)
+    error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
+    assert (error.type, error.non_retryable) == (code, code == DeliveryError.ODOO_REFUSED)
+    assert name in error.message
+    assert PASSWORD not in error.message
+
+
+async def test_failed_session_is_not_used_again(clients: Clients, peer: Peer) -> None:
+    """After an exception the next delivery logs in anew: the session may have expired."""
+    broken = Odoo(SandboxError("odoo.http.SessionExpiredException", "Session expired"))
+    well = Odoo()
+    activity = telling(clients, peer.url)
+    peer.says(broken.reply)
+    await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
+    peer.says(well.reply)
+    await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
+    assert well.asked.count("login") == 1
+
+
+ANSWERS: dict[str, tuple[Reply, str]] = {
+    "page": (html(200), "ODOO_REFUSED"),
+    "nothing": (answer(200), "ODOO_REFUSED"),
+    "401": (answer(401), "ODOO_REFUSED"),
+    "404": (html(404), "ODOO_REFUSED"),
+    "429": (answer(429), "ODOO_UNAVAILABLE"),
+    "500": (html(500), "ODOO_UNAVAILABLE"),
+    "502": (html(502), "ODOO_UNAVAILABLE"),
+    "closed": (raw(), "ODOO_UNAVAILABLE"),
+    "cut off": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"), "ODOO_UNAVAILABLE"),
+    "not HTTP": (raw(b"220 ESMTP\r\n"), "ODOO_UNAVAILABLE"),
+    "its database is away": (
+        answer(200, {"error": error_object("psycopg2.OperationalError", "no connection")}),
+        "ODOO_UNAVAILABLE",
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "code"), ANSWERS.values(), ids=ANSWERS)
+async def test_no_json_rpc(clients: Clients, peer: Peer, reply: Reply, code: str) -> None:
+    """What is no JSON-RPC is a wrong address, or an Odoo that is away."""
+    peer.says(reply)
+    activity = telling(clients, peer.url)
+    error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
+    assert error.type == code
+    assert peer.url in error.message
+    assert PASSWORD not in error.message
+
+
+async def test_no_answer_in_time(
+    clients: Clients, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Odoo that hangs is away, and gives its thread back."""
+    monkeypatch.setattr(odoo_rpc, "TIMEOUT_SECONDS", 0.3)
+    peer.says(hang)
+    activity = telling(clients, peer.url)
+    error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
+    assert error.type == DeliveryError.ODOO_UNAVAILABLE
+
+
+async def test_nobody_listens(clients: Clients) -> None:
+    """An Odoo that is being restarted is away; an empty password does not garble the text."""
+    url = refusing_url()
+    activity = telling(clients, url, password="")
+    error = await Attempt().failure(activity.deliver, odoo_events.failed(url))
+    assert error.type == DeliveryError.ODOO_UNAVAILABLE
+    assert error.message.startswith(f"{url} ({MODEL}.{METHOD} as duragen) did not answer")
+
+
+async def test_doctor_logs_in(parts: LocalStack, worker_settings: Settings) -> None:
+    """`open_session` is the doctor's: it logs in, or says what is wrong."""
+    known = rpc_account(worker_settings.odoo[0])
+    assert (await asyncio.to_thread(open_session, known)).env.uid
+    with pytest.raises(OdooError) as caught:
+        await asyncio.to_thread(open_session, known._replace(password="wrong"))
+    assert caught.value.code is DeliveryError.ODOO_REFUSED
+    assert parts.odoo_url in caught.value.detail
+
+
+async def test_sandbox(parts: LocalStack, worker_settings: Settings, clients: Clients) -> None:
+    """The sandbox Odoo books the event once and knows a repeat; the link stays out of history."""
+    known = rpc_account(worker_settings.odoo[0])
+    activity = OdooActivities({known.url: RpcDelivery(known, clients.threads)}, clients.store)
+    task: DeliverTask = odoo_events.completed(parts.odoo_url)
+    answers = [(await Attempt().run(activity.deliver, task)).answer for _ in range(2)]
+    assert ["applied" in answers[0], "repeated" in answers[1]] == [True, True]
+    stored = await clients.http.get(f"{parts.odoo_url}/_sandbox/requests/{task.request_id}")
+    record = stored.json()
+    assert (record["state"], len(record["ledger"])) == ("completed", 1)
+    assert "Signature=" in json.dumps(record["deliveries"])
+    assert "Signature=" not in "".join(answers)

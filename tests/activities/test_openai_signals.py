@@ -1,0 +1,256 @@
+"""Every signal of OpenAI Images, and of servers that speak it, over real HTTP into the taxonomy."""
+
+from typing import Any
+
+import httpx
+import pytest
+from http_peer import (
+    Peer,
+    Reply,
+    answer,
+    chunked,
+    drip,
+    hang,
+    html,
+    raw,
+    refusing_url,
+    reset,
+)
+from provider_calls import SHORT, at_once, openai, refusal, submission
+
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+
+
+def said(status: int, code: str | None, kind: str = "invalid_request_error", **more: Any) -> Reply:
+    """An error as OpenAI words it."""
+    error = {"message": "the operator's words", "type": kind, "param": None, "code": code, **more}
+    return answer(status, {"error": error})
+
+
+def moderated(**details: Any) -> Reply:
+    """A refusal by the safety system."""
+    return said(400, "moderation_blocked", **details)
+
+
+QUOTA = "insufficient_quota"
+
+REFUSALS: dict[str, tuple[Reply, str]] = {
+    "429 rate_limit_exceeded": (said(429, "rate_limit_exceeded", "tokens"), "RATE_LIMITED"),
+    "429 slow_down": (said(429, "slow_down", "requests"), "RATE_LIMITED"),
+    "429 without a body": (answer(429), "RATE_LIMITED"),
+    "429 as a page": (html(429), "RATE_LIMITED"),
+    "408": (answer(408), "PROVIDER_TIMEOUT"),
+    "504": (html(504), "PROVIDER_TIMEOUT"),
+    "409": (answer(409), "PROVIDER_UNAVAILABLE"),
+    "425": (answer(425), "PROVIDER_UNAVAILABLE"),
+    "500 server_error": (said(500, "server_error", "server_error"), "PROVIDER_UNAVAILABLE"),
+    "500 by its type": (said(500, None, "server_error"), "PROVIDER_UNAVAILABLE"),
+    "503 server_is_overloaded": (said(503, "server_is_overloaded"), "PROVIDER_UNAVAILABLE"),
+    "500 as a page": (html(500), "PROVIDER_UNAVAILABLE"),
+    "502 as a page": (html(502), "PROVIDER_UNAVAILABLE"),
+    "503 of FastAPI": (answer(503, {"detail": "model is loading"}), "PROVIDER_UNAVAILABLE"),
+    "599": (answer(599), "PROVIDER_UNAVAILABLE"),
+    "moderated, input": (
+        moderated(moderation_details={"moderation_stage": "input"}),
+        "POLICY_INPUT",
+    ),
+    "moderated, unknown": (
+        moderated(moderation_details={"moderation_stage": "unknown"}),
+        "POLICY_INPUT",
+    ),
+    "moderated, no stage": (moderated(), "POLICY_INPUT"),
+    "moderated, odd details": (moderated(moderation_details=["?"]), "POLICY_INPUT"),
+    "moderated, output": (
+        moderated(moderation_details={"moderation_stage": "output"}),
+        "POLICY_OUTPUT",
+    ),
+    "moderated, output, outside": (
+        answer(
+            400,
+            {
+                "error": {"code": "moderation_blocked"},
+                "moderation_details": {"moderation_stage": "output"},
+            },
+        ),
+        "POLICY_OUTPUT",
+    ),
+    "content_policy_violation": (said(400, "content_policy_violation"), "POLICY_INPUT"),
+    "invalid_value": (said(400, "invalid_value", param="size"), "INVALID_INPUT"),
+    "invalid_image_file": (said(400, "invalid_image_file"), "INVALID_INPUT"),
+    "400 alone": (answer(400), "INVALID_INPUT"),
+    "413": (answer(413), "INVALID_INPUT"),
+    "401": (said(401, "invalid_api_key"), "AUTH_CONFIG"),
+    "401 alone": (answer(401), "AUTH_CONFIG"),
+    "403": (said(403, None), "AUTH_CONFIG"),
+    "402": (answer(402), "QUOTA_EXHAUSTED"),
+    "404 model_not_found": (said(404, "model_not_found"), "MODEL_CONFIG"),
+    "400 model_not_found": (said(400, "model_not_found"), "MODEL_CONFIG"),
+    "404 alone": (answer(404), "MODEL_CONFIG"),
+    "405": (answer(405), "MODEL_CONFIG"),
+    "429 quota by type alone": (said(429, None, QUOTA), "QUOTA_EXHAUSTED"),
+    "429 quota, unknown code": (said(429, "a_new_limit", QUOTA), "QUOTA_EXHAUSTED"),
+    "429 credit": (said(429, "credit_balance_exhausted", QUOTA), "QUOTA_EXHAUSTED"),
+    "429 organization": (
+        said(429, "organization_spend_limit_exceeded", QUOTA),
+        "QUOTA_EXHAUSTED",
+    ),
+    "429 project": (said(429, "project_spend_limit_exceeded", QUOTA), "QUOTA_EXHAUSTED"),
+    "429 usage": (said(429, "organization_usage_limit_exceeded", QUOTA), "QUOTA_EXHAUSTED"),
+    "429 insufficient_quota": (said(429, QUOTA, QUOTA), "QUOTA_EXHAUSTED"),
+    "400 hard limit": (said(400, "billing_hard_limit_reached"), "QUOTA_EXHAUSTED"),
+    "301": (answer(301, "", {"location": "http://example.com/"}), "MODEL_CONFIG"),
+    "307": (answer(307, "", {"location": "http://example.com/"}), "MODEL_CONFIG"),
+    "418": (answer(418), "INTERNAL"),
+    "422 of FastAPI": (
+        answer(422, {"detail": [{"loc": ["body", "size"], "msg": "bad", "type": "value_error"}]}),
+        "INVALID_INPUT",
+    ),
+    "400 of FastAPI": (answer(400, {"detail": "unsupported size"}), "INVALID_INPUT"),
+    "odd error": (answer(500, {"error": "boom"}), "PROVIDER_UNAVAILABLE"),
+    "numbers for codes": (
+        answer(500, {"error": {"code": 500, "type": 1, "message": {}, "param": []}}),
+        "PROVIDER_UNAVAILABLE",
+    ),
+    "error under 200": (said(200, "moderation_blocked"), "POLICY_INPUT"),
+    "error under 200 by type": (said(200, None, "server_error"), "PROVIDER_UNAVAILABLE"),
+    "unknown error under 200": (answer(200, {"error": "boom"}), "INTERNAL"),
+    "page under 200": (html(200), "INVALID_OUTPUT"),
+    "nothing under 200": (answer(200), "INVALID_OUTPUT"),
+    "no data": (answer(200, {"created": 1}), "INVALID_OUTPUT"),
+    "empty data": (answer(200, {"data": []}), "INVALID_OUTPUT"),
+    "a link": (answer(200, {"data": [{"url": "http://example.com/a.png"}]}), "INVALID_OUTPUT"),
+    "not base64": (answer(200, {"data": [{"b64_json": "%%%"}]}), "INVALID_OUTPUT"),
+    "a list": (answer(200, [1]), "INVALID_OUTPUT"),
+    "deep": (answer(200, b"[" * 100_000), "INVALID_OUTPUT"),
+    "not UTF-8": (answer(200, b"\xff\xfe\x00"), "INVALID_OUTPUT"),
+    "announced too large": (
+        raw(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n{"),
+        "INVALID_OUTPUT",
+    ),
+}
+
+LOST: dict[str, tuple[Reply, str]] = {
+    "closed without an answer": (raw(), "OUTCOME_UNKNOWN"),
+    "reset": (reset, "OUTCOME_UNKNOWN"),
+    "cut off": (
+        raw(b'HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"data": ['),
+        "OUTCOME_UNKNOWN",
+    ),
+    "not HTTP": (raw(b"220 mail.example.com ESMTP\r\n"), "OUTCOME_UNKNOWN"),
+    "not the gzip it says": (answer(200, "oh", {"content-encoding": "gzip"}), "OUTCOME_UNKNOWN"),
+    "hang": (hang, "PROVIDER_TIMEOUT"),
+    "drip": (drip, "PROVIDER_TIMEOUT"),
+}
+
+
+@pytest.mark.parametrize(("reply", "code"), REFUSALS.values(), ids=REFUSALS)
+async def test_refusal(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, reply: Reply, code: str
+) -> None:
+    """An answer, however odd, has its code; it was heard, so the next attempt owes nothing."""
+    peer.says(reply)
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    assert (error.failure.code, error.answered, error.final) == (code, True, False)
+    assert len(peer.received) == 1
+
+
+@pytest.mark.parametrize(("reply", "code"), LOST.values(), ids=LOST)
+async def test_lost_reply(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, reply: Reply, code: str
+) -> None:
+    """A reply that is lost after the request was sent may have been paid for, and says so."""
+    peer.says(reply)
+    seconds = 30 if code == ErrorCode.OUTCOME_UNKNOWN else SHORT
+    task = submission(asked, seconds=seconds)
+    error = await refusal(openai(http, peer.url).submit(task, at_once))
+    assert (error.failure.code, error.answered) == (code, False)
+    assert len(peer.received) == 1
+
+
+async def test_refused_connection(http: httpx.AsyncClient, asked: GenerationRequested) -> None:
+    """Nobody listening: nothing was sent, so nothing can have been paid."""
+    error = await refusal(openai(http, refusing_url()).submit(submission(asked), at_once))
+    assert (error.failure.code, error.answered) == (ErrorCode.PROVIDER_UNAVAILABLE, True)
+
+
+async def test_more_than_an_image_without_announcement(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """A body that grows beyond any image is cut off, whether it was announced or not."""
+    peer.says(chunked(b" " * (90 * 1024 * 1024)))
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    assert error.failure.code is ErrorCode.INVALID_OUTPUT
+    assert "sent more than" in error.failure.detail
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_redirects_are_not_followed(
+    http: httpx.AsyncClient, peer: Peer, foreign: Peer, asked: GenerationRequested, status: int
+) -> None:
+    """A redirect leads to a wrong setting and nowhere else: the key stays here."""
+    peer.says(answer(status, "", {"location": foreign.url}))
+    foreign.says(answer(200))
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    assert error.failure.code is ErrorCode.MODEL_CONFIG
+    assert foreign.received == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "hint"),
+    [
+        (said(400, "invalid_value", param="size"), "Check: size."),
+        (said(400, "invalid_value", param="data[0].size"), "Check: data[0].size."),
+        (said(400, "invalid_value", param=None), None),
+        (said(400, "invalid_value", param="<script>alert(1)</script>"), None),
+        (said(400, "invalid_value", param="x" * 41), None),
+        (said(400, "invalid_value", param=["size"]), None),
+        (answer(422, {"detail": [{"loc": ["body", "steps"], "msg": "x"}]}), "Check: steps."),
+        (answer(422, {"detail": [{"loc": ["body", 3], "msg": "x"}]}), None),
+        (answer(422, {"detail": []}), None),
+        (said(500, "server_error", param="size"), None),
+        (said(400, "moderation_blocked", param="prompt"), None),
+    ],
+)
+async def test_hint_for_the_user(
+    http: httpx.AsyncClient,
+    peer: Peer,
+    asked: GenerationRequested,
+    reply: Reply,
+    hint: str | None,
+) -> None:
+    """The user is told which field to check, if the service named a plain one, and no more."""
+    peer.says(reply)
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    assert error.failure.hint == hint
+    assert "the operator's words" not in error.failure.user_message
+
+
+async def test_detail_for_the_operator(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """The operator is told status, code, message and the service's request id."""
+    body = {"error": {"message": "slow down, please", "code": "slow_down"}}
+    peer.says(answer(429, body, {"x-request-id": "req_123"}))
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    for part in ("429", "application/json", "[x-request-id req_123]", "slow_down slow down"):
+        assert part in error.failure.detail
+
+
+async def test_detail_of_a_page(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """Of a page the operator sees the kind and the beginning."""
+    peer.says(html(200))
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    assert "text/html" in error.failure.detail
+    assert "Maintenance" in error.failure.detail
+
+
+async def test_endless_message_is_cut(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """A message of a megabyte does not get into history."""
+    peer.says(said(400, "invalid_value", message="x" * 1_000_000))
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    assert len(error.failure.detail) == 1_000

@@ -1,0 +1,74 @@
+"""The store goes away and comes back while an image waits for it in memory."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from deploy.local.stack import LocalStack
+from deploy.local.supervisor import Supervisor
+from workers.wiring import Clients
+
+SIZE = (128, 96)
+
+
+class Noticed(logging.Handler):
+    """Set as soon as the store's absence was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line of the log under test."""
+        if "store away" in record.getMessage():
+            self.event.set()
+
+
+@pytest.fixture
+def noticed() -> Iterator[Noticed]:
+    """What `activities.storage` logs, listened to."""
+    handler = Noticed()
+    logger = logging.getLogger("activities.storage")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def stopped(parts: LocalStack) -> Iterator[Supervisor]:
+    """The store, ended; running again after the test whatever happened in it."""
+    store = parts.supervisor("store")
+    store.stop()
+    yield store
+    if not store.ready.is_set():
+        store.start()
+        store.wait()
+
+
+async def test_image_waits_for_the_store(
+    clients: Clients, stopped: Supervisor, noticed: Noticed, picture: bytes
+) -> None:
+    """An image that was paid for waits in memory until the store is back, and is kept then."""
+    request_id = uuid4()
+    keeping = asyncio.create_task(clients.store.keep(request_id, picture, "png", SIZE))
+    await noticed.event.wait()
+    assert not keeping.done()
+    await asyncio.to_thread(stopped.start)
+    await asyncio.to_thread(stopped.wait)
+    kept = await keeping
+    assert await clients.store.find(request_id, "png") == kept
+
+
+async def test_look_before_a_paid_call_waits(
+    clients: Clients, stopped: Supervisor, noticed: Noticed
+) -> None:
+    """Nobody learns "no image stands there" from a store that is away: the look waits, too."""
+    looking = asyncio.create_task(clients.store.find(uuid4(), "png"))
+    await noticed.event.wait()
+    assert not looking.done()
+    await asyncio.to_thread(stopped.start)
+    await asyncio.to_thread(stopped.wait)
+    assert await looking is None

@@ -1,0 +1,222 @@
+"""The paid call: made once, and after a lost reply once more at most."""
+
+from uuid import uuid4
+
+import pytest
+from activity_runs import Attempt
+from http_peer import Peer, answer, hang, raw
+from provider_calls import KEY, SHORT, openai, submission
+
+from activities.generate import SubmitActivities, SubmitMark
+from activities.providers.flux import Flux
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+from contracts.generation import Job, Route, SubmitTask, Submitted
+from deploy.local.faults import Kind
+from deploy.local.stack import LocalStack
+from otel.correlation import Correlation, bound
+from workers.settings import Settings
+from workers.wiring import Clients
+
+JOB = Job(id="j-1", polling_url="http://127.0.0.1:1/poll")
+
+
+class House:
+    """The sandbox image service, and submissions to it."""
+
+    def __init__(self, parts: LocalStack, settings: Settings, clients: Clients) -> None:
+        self._url = parts.images_url
+        self._clients = clients
+        self._keys = settings.providers
+
+    def openai(self, url: str | None = None) -> SubmitActivities:
+        """Submissions to OpenAI's door of the sandbox, or of a peer at `url`."""
+        key = self._keys["openai"].api_key.get_secret_value() if url is None else KEY
+        service = openai(self._clients.http, url or self._url, key)
+        return SubmitActivities(service, self._clients.store, self._clients.memory)
+
+    def flux(self) -> SubmitActivities:
+        """Submissions to FLUX's door of the sandbox."""
+        service = Flux(self._clients.http, self._url, self._keys["flux"].api_key)
+        return SubmitActivities(service, self._clients.store, self._clients.memory)
+
+    async def breaks(self, kind: Kind) -> None:
+        """The sandbox's next submission meets this fault."""
+        faults = {"queue": [{"kind": kind}]}
+        put = await self._clients.http.put(f"{self._url}/_sandbox/faults", json=faults)
+        put.raise_for_status()
+
+    async def paid(self, task: SubmitTask) -> int:
+        """How many submissions of this task's generation were paid for."""
+        ids = {"correlation_id": str(task.request.correlation_id)}
+        calls = await self._clients.http.get(f"{self._url}/_sandbox/calls", params=ids)
+        return int(calls.json()["paid"])
+
+
+@pytest.fixture
+def house(parts: LocalStack, worker_settings: Settings, clients: Clients) -> House:
+    """The sandbox image service."""
+    return House(parts, worker_settings, clients)
+
+
+@pytest.fixture
+def task(asked: GenerationRequested) -> SubmitTask:
+    """A submission for a model that the sandbox has, of a generation that nothing was paid for."""
+    fresh = asked.model_copy(update={"correlation_id": uuid4()})
+    return SubmitTask(request=fresh, route=Route(provider="openai", model="gpt-image-2.5-flare"))
+
+
+async def test_image_to_store(house: House, clients: Clients, task: SubmitTask) -> None:
+    """A submission ends with an image in the store; the result is a reference of few bytes."""
+    submitted = await Attempt().run(house.openai().submit, task)
+    assert submitted.job is None
+    assert submitted.image == await clients.store.find(task.request.request_id, "png")
+    assert len(submitted.model_dump_json()) < 400
+
+
+async def test_job_is_recorded(house: House, task: SubmitTask) -> None:
+    """A job's id is with the server before the activity ends, so that no crash can lose it."""
+    attempt = Attempt()
+    flux = task.model_copy(update={"route": Route(provider="flux", model="flux-2-pro")})
+    submitted = await attempt.run(house.flux().submit, flux)
+    assert submitted.job is not None
+    assert attempt.recorded == [SubmitMark(job=submitted.job)]
+
+
+async def test_job_in_the_mark(house: House, peer: Peer, task: SubmitTask) -> None:
+    """A predecessor that died after its job was accepted has left it: no second call is made."""
+    peer.says(answer(500))
+    attempt = Attempt(2, [SubmitMark(lost=1, job=JOB)])
+    assert await attempt.run(house.openai(peer.url).submit, task) == Submitted(job=JOB)
+    assert peer.received == []
+
+
+@pytest.mark.parametrize("left_behind", [[], [SubmitMark()], [SubmitMark(lost=2)]])
+async def test_image_in_the_store(
+    house: House,
+    clients: Clients,
+    peer: Peer,
+    task: SubmitTask,
+    picture: bytes,
+    left_behind: list[SubmitMark],
+) -> None:
+    """A crash after the upload costs nothing: the image that stands there is the result."""
+    kept = await clients.store.keep(task.request.request_id, picture, "png", (128, 96))
+    peer.says(answer(500))
+    for attempt in (Attempt(), Attempt(3, left_behind)):
+        assert await attempt.run(house.openai(peer.url).submit, task) == Submitted(image=kept)
+    assert peer.received == []
+
+
+async def test_answered_refusal_settles(house: House, peer: Peer, task: SubmitTask) -> None:
+    """A refusal that was heard is settled: the next attempt counts nothing as lost."""
+    peer.says(answer(503))
+    attempt = Attempt()
+    error = await attempt.failure(house.openai(peer.url).submit, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
+    assert attempt.recorded == [SubmitMark(settled=True)]
+    again = Attempt(2, attempt.recorded)
+    await again.failure(house.openai(peer.url).submit, task)
+    assert again.recorded == [SubmitMark(), SubmitMark(settled=True)]
+
+
+async def test_lost_reply_is_counted(house: House, peer: Peer, task: SubmitTask) -> None:
+    """Lost once: one more submission. Lost twice: the end, without another call."""
+    peer.says(raw())
+    submit = house.openai(peer.url).submit
+    first = Attempt()
+    error = await first.failure(submit, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, False)
+    assert first.recorded == []  # no settled mark: an open submission
+
+    second = Attempt(2, first.recorded)
+    error = await second.failure(submit, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, False)
+    assert second.recorded == [SubmitMark(lost=1)]
+    assert len(peer.received) == 2
+
+    third = Attempt(3, second.recorded[-1:])
+    error = await third.failure(submit, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, True)
+    assert "2 submissions were lost" in error.message
+    assert len(peer.received) == 2
+
+
+async def test_one_more_submission(house: House, task: SubmitTask) -> None:
+    """After one lost reply the second submission brings the image; two were paid for."""
+    await house.breaks(Kind.ACCEPT_THEN_RESET)
+    first = Attempt()
+    with bound(Correlation(task.request.correlation_id, task.request.request_id)):
+        error = await first.failure(house.openai().submit, task)
+        assert error.type == ErrorCode.OUTCOME_UNKNOWN
+        submitted = await Attempt(2, first.recorded).run(house.openai().submit, task)
+    assert submitted.image is not None
+    assert await house.paid(task) == 2
+
+
+async def test_hang_is_lost_as_well(house: House, peer: Peer, task: SubmitTask) -> None:
+    """A call that timed out may have been paid for: it is counted like a lost reply."""
+    peer.says(hang)
+    hurried = submission(task.request, seconds=SHORT)
+    first = Attempt()
+    error = await first.failure(house.openai(peer.url).submit, hurried)
+    assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_TIMEOUT, False)
+    assert first.recorded == []
+    third = Attempt(3, [SubmitMark(lost=1)])
+    error = await third.failure(house.openai(peer.url).submit, hurried)
+    assert error.type == ErrorCode.OUTCOME_UNKNOWN
+    assert len(peer.received) == 1
+
+
+async def test_worker_died_without_a_word(house: House, peer: Peer, task: SubmitTask) -> None:
+    """A predecessor without any heartbeat may have died during the call: one is lost."""
+    peer.says(answer(503))
+    attempt = Attempt(2)
+    await attempt.failure(house.openai(peer.url).submit, task)
+    assert attempt.recorded == [SubmitMark(lost=1), SubmitMark(settled=True, lost=1)]
+
+
+async def test_settled_predecessors_lose_nothing(
+    house: House, peer: Peer, task: SubmitTask
+) -> None:
+    """A settled mark keeps the count of earlier losses and adds none."""
+    peer.says(answer(503))
+    attempt = Attempt(3, [SubmitMark(settled=True, lost=1)])
+    await attempt.failure(house.openai(peer.url).submit, task)
+    assert attempt.recorded == [SubmitMark(lost=1), SubmitMark(settled=True, lost=1)]
+    assert len(peer.received) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", [Kind.HALF_IMAGE, Kind.BOMB, Kind.WRONG_SIZE, Kind.HTML_IMAGE, Kind.EMPTY_IMAGE]
+)
+async def test_no_image_in_the_reply(
+    house: House, clients: Clients, task: SubmitTask, kind: Kind
+) -> None:
+    """What should be an image and is none is INVALID_OUTPUT, tried again, and not stored."""
+    await house.breaks(kind)
+    error = await Attempt().failure(house.openai().submit, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.INVALID_OUTPUT, False)
+    assert await clients.store.find(task.request.request_id, "png") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(Kind.MODERATED_INPUT, "POLICY_INPUT"), (Kind.MODERATED_OUTPUT, "POLICY_OUTPUT")],
+)
+async def test_moderated(house: House, task: SubmitTask, kind: Kind, code: str) -> None:
+    """A user's error is final, and an expected answer rather than noise in the worker's log."""
+    await house.breaks(kind)
+    error = await Attempt().failure(house.openai().submit, task)
+    assert (error.type, error.non_retryable, error.category.name) == (code, True, "BENIGN")
+    failure = error.details[0]
+    assert failure.code == code
+    assert "safety system" in failure.detail
+    assert "safety system" not in failure.user_message
+
+
+async def test_unknown_model(house: House, task: SubmitTask) -> None:
+    """A model that the service does not have is our setting's fault, at once."""
+    other = task.model_copy(update={"route": Route(provider="openai", model="dall-e-3")})
+    error = await Attempt().failure(house.openai().submit, other)
+    assert (error.type, error.non_retryable) == (ErrorCode.MODEL_CONFIG, True)
