@@ -7,7 +7,7 @@ from uuid import UUID
 from temporalio import activity
 
 from contracts.errors import ErrorCode
-from contracts.events import GenerationRequested, origin_of
+from contracts.events import RequestHead, origin_of
 from contracts.generation import Failure, Plan, Route
 from contracts.names import PLAN_ACTIVITY
 
@@ -29,10 +29,10 @@ class PlanActivities:
         self._notify = notify
 
     @activity.defn(name=PLAN_ACTIVITY)
-    async def plan(self, request: GenerationRequested) -> Plan:
+    async def plan(self, head: RequestHead) -> Plan:
         """Routes to the model, who is told, and the deadline; or why there can be none."""
-        origin = origin_of(request.callback_url)
-        routes = self._routes.get(request.model_id, ())
+        origin = origin_of(head.callback_url)
+        routes = self._routes.get(head.model_id, ())
         failure = None
         if origin not in self._odoos:
             failure = Failure(
@@ -43,7 +43,7 @@ class PlanActivities:
         elif not routes:
             failure = Failure(
                 code=ErrorCode.MODEL_CONFIG,
-                detail=f"modelId {request.model_id} is not among the settings' [models]",
+                detail=f"modelId {head.model_id} is not among the settings' [models]",
             )
         return Plan(
             routes=() if failure else routes,

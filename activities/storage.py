@@ -47,7 +47,8 @@ class ImageStore:
         self._bucket = bucket
         self._link_seconds = link_seconds
         self._executor = executor
-        client.meta.events.register("before-sign.s3", _correlate)
+        # Not before it is signed: a link would then be good only with the header.
+        client.meta.events.register("before-send.s3", _correlate)
 
     async def find(self, request_id: UUID, image_format: str) -> StoredImage | None:
         """The request's image if it stands in the store already."""

@@ -83,10 +83,7 @@ class ErrorRule(NamedTuple):
 
 _BUSY = "The image service is busy at the moment. Please try again in a few minutes."
 _DELAYED = "Your image took too long this time. Nothing was charged. Please try again."
-_OUR_FAULT = (
-    "Something is wrong on our side. Nothing was charged, and our team has been told."
-    " Please try again later."
-)
+_OUR_FAULT = "Something is wrong on our side. Nothing was charged. Please try again later."
 _REPHRASE = "Your prompt goes against the image service's content rules. Please rephrase it."
 _REPHRASE_OUTPUT = (
     "The image made from your prompt went against the image service's content rules."

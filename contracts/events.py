@@ -155,6 +155,16 @@ PayloadVersion = Annotated[
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
+class RequestHead(WireModel):
+    """The part of a request without which nobody could be told how it ended."""
+
+    request_id: Uuid
+    correlation_id: Uuid
+    user_id: Uuid
+    model_id: Uuid
+    callback_url: HttpUrl
+
+
 class GenerationRequested(WireModel):
     """EVT-AIG-001 AIImageGenerationRequested: somebody asks for an image."""
 

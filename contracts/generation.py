@@ -24,7 +24,7 @@ class Model(BaseModel):
 
 
 class GenerationState(StrEnum):
-    """Where a generation stands; the last three are final. Also search attribute GenerationStatus.
+    """Where a generation stands; the last four are final. Also search attribute GenerationStatus.
 
     The search attribute is written when it must be (`generating`, `parked`, the final ones), for
     each writing is a history event; `planning`, `delivering` and `announcing` are in the query and
@@ -40,6 +40,8 @@ class GenerationState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELED = "canceled"
+    ABANDONED = "abandoned"
+    """An operator gave the delivery up: there is an outcome, and Odoo was never told."""
 
 
 class Route(Model):

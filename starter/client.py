@@ -547,7 +547,8 @@ def _view(answered: dict[str, Any] | None, desc: WorkflowExecutionDescription) -
         "requestId": desc.id[len(WORKFLOW_ID_PREFIX) :],
         "workflowId": desc.id,
         "runId": desc.run_id,
-        "state": view.get("state") or known,
+        # Only the attribute tells that a delivery was given up: the outcome itself was reached.
+        "state": known if known == "abandoned" else view.get("state") or known,
         "progress": view.get("progress", 0),
         "route": {name: route.get(name) for name in ("provider", "model")} if route else None,
         "image": outcome.get("image"),

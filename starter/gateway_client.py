@@ -33,7 +33,7 @@ from .client import (
     workflow_id_of,
 )
 
-FINAL_STATES = frozenset({"completed", "failed", "canceled"})
+FINAL_STATES = frozenset({"completed", "failed", "canceled", "abandoned"})
 POLL_SECONDS = 1.0
 AWAY = frozenset({429, 502, 503, 504})
 MAX_ANSWER_BYTES = 1_000_000

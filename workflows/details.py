@@ -15,6 +15,7 @@ _STORY = {
     GenerationState.ANNOUNCING: "Odoo knows; telling the others.",
     GenerationState.COMPLETED: "Done: the image is in the store.",
     GenerationState.FAILED: "Ended without an image.",
+    GenerationState.ABANDONED: "Ended; Odoo was never told.",
     GenerationState.CANCELED: "Canceled before there was an image.",
 }
 
@@ -48,5 +49,5 @@ def details_of(view: GenerationView) -> str:
         lines.append(f"- next try: {view.parked.next_try or 'now'}")
         lines.append(_PARKED_HELP)
     if view.abandoned:
-        lines.append(f"- **Odoo was never told**: an operator gave it up ({view.abandoned})")
+        lines.append(f"- an operator gave the delivery up: {view.abandoned}")
     return "\n".join(lines)

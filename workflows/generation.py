@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from contracts import names
     from contracts.errors import ErrorCode, ErrorKind
-    from contracts.events import GenerationRequested
+    from contracts.events import RequestHead
     from contracts.generation import (
         Attempted,
         Delivered,
@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import options
     from workflows.details import details_of
     from workflows.making import failure_of, make_image, message_of
+    from workflows.reading import read_request
 
 _STATUS = SearchAttributeKey.for_keyword(names.GENERATION_STATUS)
 _PROVIDER = SearchAttributeKey.for_keyword(names.PROVIDER)
@@ -55,15 +56,17 @@ class Generation:
     """
 
     @workflow.init
-    def __init__(self, request: GenerationRequested) -> None:
-        self._request = request
+    def __init__(self, event: Any) -> None:
+        # As JSON, and read here: input that cannot be decoded would be a workflow task that fails
+        # for ever, and a request that nobody ever hears of again.
+        self._head, self._request = read_request(event)
         self._view = GenerationView(state=GenerationState.ACCEPTED, progress=0)
         self._decision: str | None = None
 
     @workflow.run
-    async def run(self, request: GenerationRequested) -> Outcome:
-        """Carry the request from here to everybody who must know."""
-        plan = await _to_its_end(self._plan(request))
+    async def run(self, event: Any) -> Outcome:  # noqa: ARG002  # read when it came, above
+        """Carry EVT-AIG-001 from here to everybody who must know."""
+        plan = await _to_its_end(self._plan())
         outcome = await self._generate(plan)
         await _to_its_end(self._deliver(plan, outcome))
         await _to_its_end(self._announce(plan, outcome))
@@ -96,11 +99,13 @@ class Generation:
         if self._decision:
             raise ValueError(f"{self._decision} was decided a moment ago")
 
-    async def _plan(self, request: GenerationRequested) -> Plan:
+    async def _plan(self) -> Plan:
         self._enter(GenerationState.PLANNING)
+        if self._head is None:
+            return Plan()
         plan: Plan = await workflow.execute_local_activity(
             names.PLAN_ACTIVITY,
-            request,
+            self._head,
             result_type=Plan,
             start_to_close_timeout=options.PLAN_TIMEOUT,
         )
@@ -109,6 +114,8 @@ class Generation:
     async def _generate(self, plan: Plan) -> Outcome:
         if plan.failure:
             return Outcome(failure=plan.failure)
+        if isinstance(self._request, Failure):
+            return Outcome(failure=self._request)
         deadline = workflow.now() + timedelta(seconds=plan.deadline_seconds)
         tried: list[Attempted] = []
         for route in plan.routes:
@@ -133,11 +140,11 @@ class Generation:
 
     async def _deliver(self, plan: Plan, outcome: Outcome) -> None:
         self._enter(GenerationState.DELIVERING, outcome=outcome)
-        if plan.odoo is None:
-            return  # nobody may be told; `_close` fails the workflow for it
+        if plan.odoo is None or self._head is None:
+            return  # nobody can be told; `_close` fails the workflow for it
         pause = options.PARK_FIRST_PAUSE
         for rounds in range(1, 1_000_000):
-            trouble = await self._tell_odoo(plan.odoo, outcome)
+            trouble = await self._tell_odoo(self._task(self._head, plan.odoo, outcome))
             if trouble is None:
                 return
             await self._park(trouble, rounds, pause)
@@ -146,15 +153,15 @@ class Generation:
             pause = min(pause * 2, options.PARK_LONGEST_PAUSE)
             self._enter(GenerationState.DELIVERING)
 
-    async def _tell_odoo(self, odoo: str, outcome: Outcome) -> ActivityError | None:
+    async def _tell_odoo(self, task: DeliverTask) -> ActivityError | None:
         try:
             await workflow.execute_activity(
                 names.DELIVER_ACTIVITY,
-                self._task(odoo, outcome),
+                task,
                 result_type=Delivered,
                 start_to_close_timeout=options.DELIVER_TIMEOUT,
                 retry_policy=options.ODOO_RETRY,
-                summary=f"tell {odoo}: {outcome.state}",
+                summary=f"tell {task.odoo}: {task.outcome.state}",
             )
         except ActivityError as error:
             return error
@@ -181,13 +188,13 @@ class Generation:
             )
 
     async def _announce(self, plan: Plan, outcome: Outcome) -> None:
-        if not plan.notify:
+        if not plan.notify or self._head is None:
             return
         self._enter(GenerationState.ANNOUNCING)
         try:
             await workflow.execute_activity(
                 names.NOTIFY_ACTIVITY,
-                self._task(plan.odoo or "", outcome),
+                self._task(self._head, plan.odoo or "", outcome),
                 result_type=Delivered,
                 start_to_close_timeout=options.NOTIFY_TIMEOUT,
                 retry_policy=options.NOTIFY_RETRY,
@@ -198,7 +205,7 @@ class Generation:
             workflow.logger.warning("the user was not notified: %s", failure_of(error).detail)
 
     async def _close(self, plan: Plan, outcome: Outcome) -> Outcome:
-        self._enter(outcome.state)
+        self._enter(GenerationState.ABANDONED if self._view.abandoned else outcome.state)
         failure = outcome.failure
         self._publish(*([_ERROR_CODE.value_set(failure.code)] if failure else []))
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -210,12 +217,12 @@ class Generation:
             return outcome
         raise ApplicationError(failure.detail, outcome, type=failure.code, non_retryable=True)
 
-    def _task(self, odoo: str, outcome: Outcome) -> DeliverTask:
+    def _task(self, head: RequestHead, odoo: str, outcome: Outcome) -> DeliverTask:
         return DeliverTask(
-            request_id=self._request.request_id,
-            correlation_id=self._request.correlation_id,
-            user_id=self._request.user_id,
-            callback_url=self._request.callback_url,
+            request_id=head.request_id,
+            correlation_id=head.correlation_id,
+            user_id=head.user_id,
+            callback_url=head.callback_url,
             odoo=odoo,
             outcome=outcome,
         )

@@ -42,11 +42,12 @@ async def make_image(
     failure = None
     for _ in range(2):
         try:
+            _stop_if_canceled()  # nothing is paid for a request that was taken back before
             submitted = await _submit(request, route, deadline)
             if submitted.image:
                 return submitted.image
             if submitted.job:
-                _stop_if_canceled()  # the call had been made before the cancellation reached it
+                _stop_if_canceled()
                 return await _collect(request, route, submitted.job, deadline)
             failure = Failure(code=ErrorCode.INTERNAL, detail="neither an image nor a job")
         except ActivityError as error:

@@ -150,6 +150,8 @@ def _by_status(status: int, dialect: Dialect) -> ErrorCode:
         return code
     if 300 <= status < 400:  # never followed: base_url points at the wrong place
         return ErrorCode.MODEL_CONFIG
+    if status < 300:  # an error in the place of the image
+        return ErrorCode.INVALID_OUTPUT
     return ErrorCode.PROVIDER_UNAVAILABLE if status >= 500 else ErrorCode.INTERNAL
 
 

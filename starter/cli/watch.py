@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from starter.gateway_client import GatewayClient
 
 POLL_SECONDS = 0.5
-EXIT_OF_STATE = {"completed": exits.DONE, "failed": exits.FAILED, "canceled": exits.FAILED}
+EXIT_OF_STATE = {
+    "completed": exits.DONE,
+    "failed": exits.FAILED,
+    "canceled": exits.FAILED,
+    "abandoned": exits.FAILED,
+}
 
 
 def watch(

@@ -147,7 +147,7 @@ def of_client(error: client.DuragenError) -> ProblemError:
             return ProblemError(503, f"{error}; send it again, no request is started twice")
     # Our own settings are at fault, and the log must say so; the caller can only come again.
     logger.error("Temporal refuses the gateway: %s", error)
-    return ProblemError(503, "the orchestrator is not set up; its operators have been told")
+    return ProblemError(503, "the orchestrator is not set up; the gateway's log says why")
 
 
 def install(app: FastAPI) -> None:

@@ -82,6 +82,7 @@ async def test_the_history_holds_no_bytes_and_no_link(lab: Lab, worker: None) ->
     await handle.result()
     history = (await handle.fetch_history()).to_json()
     event = (await lab.ledgers(request)).deliveries[0]["event"]
+    assert "X-Amz-Signature" in event["imageUrl"]
     assert event["imageUrl"] not in history
     assert "X-Amz-Signature" not in history
     assert max(len(line) for line in history.splitlines()) < 4_096

@@ -1,15 +1,24 @@
 """What a generation does when its image service, its user or Odoo is in the way."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from contracts.errors import ErrorCode
 from contracts.generation import DeliveryDecision, GenerationState, Outcome
-from contracts.names import ABANDON_DELIVERY_UPDATE, RETRY_DELIVERY_UPDATE
+from contracts.names import (
+    ABANDON_DELIVERY_UPDATE,
+    GENERATION_QUEUE,
+    GENERATION_STATUS,
+    GENERATION_WORKFLOW,
+    RETRY_DELIVERY_UPDATE,
+    workflow_id,
+)
 from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab, working
 from workers.settings import Settings
 
@@ -153,7 +162,11 @@ async def test_an_abandoned_delivery_ends_the_generation_and_says_so(lab: Lab) -
     decision = DeliveryDecision(by="ops", reason="the request was deleted")
     await handle.execute_update(ABANDON_DELIVERY_UPDATE, decision)
     assert (await handle.result()).state is GenerationState.COMPLETED
-    assert (await lab.view(handle)).abandoned == "ops: the request was deleted"
+    view = await lab.view(handle)
+    assert view.state is GenerationState.ABANDONED
+    assert view.abandoned == "ops: the request was deleted"
+    attributes = (await handle.describe()).typed_search_attributes
+    assert attributes[SearchAttributeKey.for_keyword(GENERATION_STATUS)] == "abandoned"
 
 
 async def test_an_update_is_refused_while_nothing_is_parked(lab: Lab) -> None:
@@ -187,3 +200,34 @@ async def test_marks_survive_on_the_real_server(lab: Lab) -> None:
     outcome = await lab.outcome(request)
     assert outcome.state is GenerationState.COMPLETED
     assert (await lab.ledgers(request)).paid == 2
+
+
+async def test_a_request_that_breaks_a_rule_ends_and_odoo_is_told(lab: Lab) -> None:
+    """However it got past the doors: INVALID_INPUT names the fields, without their values."""
+    sound = lab.request(prompt="a secret prompt")
+    event = {**sound.model_dump(mode="json"), "resolution": "20x20", "seed": -1}
+    handle = await lab.client.start_workflow(
+        GENERATION_WORKFLOW,
+        event,
+        id=workflow_id(sound.request_id),
+        task_queue=GENERATION_QUEUE,
+        result_type=Outcome,
+    )
+    outcome = await handle.result()
+    assert outcome.failure
+    assert outcome.failure.code is ErrorCode.INVALID_INPUT
+    assert "resolution" in outcome.failure.detail
+    assert "seed" in outcome.failure.detail
+    assert "20x20" not in outcome.failure.detail
+    ledgers = await lab.ledgers(sound)
+    assert ledgers.calls == []
+    assert [each["event"]["errorCode"] for each in ledgers.deliveries] == ["INVALID_INPUT"]
+
+
+@pytest.mark.parametrize("event", [{}, [], "text", {"requestId": "no uuid"}])
+async def test_what_is_no_request_at_all_fails_at_once(lab: Lab, event: object) -> None:
+    """Nobody can be told, so the workflow fails where operators look."""
+    handle: Handle = await lab.client.start_workflow(
+        GENERATION_WORKFLOW, event, id=f"generation-{uuid4()}", task_queue=GENERATION_QUEUE
+    )
+    assert (await _failure(handle)).type == ErrorCode.INVALID_INPUT

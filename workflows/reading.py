@@ -1,0 +1,40 @@
+"""Reading what a door handed over: even a request that breaks a rule must come to an end."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested, RequestHead
+from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
+
+
+def read_request(event: Any) -> tuple[RequestHead | None, GenerationRequested | Failure]:
+    """EVT-AIG-001 as JSON to its head and the whole, or to why it is refused.
+
+    The head is None when not even that much can be read, so that nobody can be told.
+    """
+    try:
+        request = GenerationRequested.model_validate(event)
+    except ValidationError as error:
+        return _head_of(event), _refusal(error)
+    return _head_of(event), request
+
+
+def _head_of(event: Any) -> RequestHead | None:
+    try:
+        return RequestHead.model_validate(event)
+    except ValidationError:
+        return None
+
+
+def _refusal(error: ValidationError) -> Failure:
+    # Field and rule, never the value: a prompt does not belong into an error.
+    faults = [
+        f"{'.'.join(map(str, each['loc'])) or 'the event'}: {each['msg']}"
+        for each in error.errors(include_input=False, include_url=False)
+    ]
+    return Failure(
+        code=ErrorCode.INVALID_INPUT,
+        detail=f"the request breaks the rules: {'; '.join(faults)}"[:MAX_DETAIL_CHARACTERS],
+    )
