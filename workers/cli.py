@@ -35,13 +35,6 @@ def worker(
     sys.dont_write_bytecode = False
     try:
         uvloop.run(run_worker(settings))
-    except OSError as error:
-        place = f"{settings.worker.health_host}:{settings.worker.health_port}"
-        print(  # noqa: T201  # as above
-            f"cannot serve health on {place} ({error}): set DURAGEN_WORKER__HEALTH_PORT",
-            file=sys.stderr,
-        )
-        raise typer.Exit(EXIT_SETTINGS) from None
-    except ValueError as error:
+    except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  # as above
         raise typer.Exit(EXIT_SETTINGS) from None

@@ -1,17 +1,28 @@
 """Binds each activity to the ids of its generation, so that its logs and calls carry them."""
 
+import logging
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic import BaseModel
+from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from contracts.events import GenerationRequested
+from contracts.events import GenerationRequested, RequestHead
 from contracts.generation import CollectTask, DeliverTask, SubmitTask
 from otel.correlation import Correlation, bound
+
+_of_this_activity: ContextVar[Correlation | None] = ContextVar("of_this_activity", default=None)
+"""Never reset: each activity runs in a task of its own."""
 
 
 class CorrelationInterceptor(Interceptor):
     """Reads the ids from the activity's input; every input of ours has them."""
+
+    def __init__(self) -> None:
+        # The SDK logs that an activity failed after the interceptor has left; that line needs the
+        # ids more than any other.
+        activity.logger.base_logger.addFilter(_stamp)
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002  # the base class's name
         """Wrap the activity."""
@@ -23,13 +34,21 @@ class _Inbound(ActivityInboundInterceptor):
         ids = _ids_of(input.args[0]) if input.args else None
         if ids is None:
             return await super().execute_activity(input)
+        _of_this_activity.set(ids)
         with bound(ids):
             return await super().execute_activity(input)
+
+
+def _stamp(record: logging.LogRecord) -> bool:
+    ids = _of_this_activity.get()
+    if ids:
+        record.correlationId, record.requestId = str(ids.correlation_id), str(ids.request_id)
+    return True
 
 
 def _ids_of(task: BaseModel) -> Correlation | None:
     if isinstance(task, SubmitTask | CollectTask):
         task = task.request
-    if isinstance(task, GenerationRequested | DeliverTask):
+    if isinstance(task, GenerationRequested | RequestHead | DeliverTask):
         return Correlation(task.correlation_id, task.request_id)
     return None

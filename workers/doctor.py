@@ -24,7 +24,7 @@ from activities.errors import OdooError
 from activities.odoo_rpc import open_session
 from contracts.names import GENERATION_QUEUE, SEARCH_ATTRIBUTES
 from workers.connection import connect, target
-from workers.settings import OdooSettings, ProviderSettings, Settings, SettingsError
+from workers.settings import NotifySettings, OdooSettings, ProviderSettings, Settings, SettingsError
 from workers.wiring import rpc_account, s3_client
 
 TIMEOUT_SECONDS = 5.0
@@ -56,7 +56,8 @@ async def _report(settings: Settings) -> int:
         trouble += bool(finding.mend)
         sign = "[red]wrong[/]" if finding.mend else "[green]ok[/]   "
         mend = f"; {finding.mend}" if finding.mend else ""
-        console.print(f"{sign} {escape(finding.what)}: {escape(finding.found)}{escape(mend)}")
+        line = " ".join(f"{finding.what}: {finding.found}{mend}".split())
+        console.print(f"{sign} {escape(line)}")
     return trouble
 
 
@@ -64,11 +65,16 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything the settings name, one after the other."""
     yield Finding("settings", f"{len(settings.models)} models, {len(settings.providers)} providers")
     try:
-        client = await connect()
-    except RuntimeError as error:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            client = await connect()
+    except SettingsError as error:
+        yield Finding(
+            "Temporal", str(error), "set TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE and so on"
+        )
+    except (RuntimeError, TimeoutError) as error:
         yield Finding(
             "Temporal",
-            f"{target()} cannot be reached ({error})",
+            f"{target()} cannot be reached ({str(error) or 'no answer in time'})",
             "start it (duragen up starts one) or set TEMPORAL_ADDRESS",
         )
     else:
@@ -81,6 +87,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield await _bounded(f"provider {name}", _provider(http, name, provider))
         for odoo in settings.odoo:
             yield await _bounded(f"Odoo {odoo.origin}", _odoo(http, odoo))
+        if settings.notify:
+            yield await _bounded("notifications", _notify(http, settings.notify))
     if not settings.odoo:
         yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
 
@@ -182,3 +190,13 @@ async def _odoo(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
         reason = str(error) or type(error).__name__
         return Finding(what, f"cannot be reached ({reason})", "start it, or check odoo.origin")
     return Finding(what, f"answers ({answer.status_code}); callbacks are checked when one is made")
+
+
+async def _notify(http: httpx.AsyncClient, notify: NotifySettings) -> Finding:
+    what = f"notifications {notify.base_url}"
+    try:
+        answer = await http.get(notify.base_url)
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        return Finding(what, f"cannot be reached ({reason})", "start it, or check notify.base_url")
+    return Finding(what, f"answers ({answer.status_code})")

@@ -6,16 +6,22 @@ import signal
 from contextlib import AsyncExitStack
 
 from temporalio.client import Client
+from temporalio.contrib.opentelemetry import create_tracer_provider
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from workers.connection import connect_traced, target
+from otel.setup import configure
+from workers.connection import connect_worker, logging_runtime, target
 from workers.health import health_server
-from workers.settings import Settings
+from workers.settings import Settings, SettingsError
 from workers.wiring import build_workers, open_clients
 
 logger = logging.getLogger(__name__)
 
 SERVICE_NAME = "duragen-worker"
+CONNECT_SECONDS = 10.0
+"""For one try: something may accept the connection and never speak, such as a load balancer."""
+
 RECONNECT_SECONDS = 2.0
 """Between two tries to reach Temporal at the start; once connected, the SDK does it by itself."""
 
@@ -23,8 +29,12 @@ RECONNECT_SECONDS = 2.0
 async def run_worker(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs, or hand it back to the server.
 
-    Raises OSError when the health port is taken, ValueError for a wrong `OTEL_*` variable.
+    Raises SettingsError when the health port is taken, and for wrong `OTEL_*` and `TEMPORAL_*`.
     """
+    try:
+        traced = configure(SERVICE_NAME, create_tracer_provider)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -32,18 +42,22 @@ async def run_worker(settings: Settings) -> None:
     workers: list[Worker] = []
     process = settings.worker
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(
-            health_server(
-                process.health_host,
-                process.health_port,
-                settings.queues,
-                lambda: bool(workers) and all(worker.is_running for worker in workers),
-            )
+        health = health_server(
+            process.health_host,
+            process.health_port,
+            settings.queues,
+            lambda: bool(workers) and all(worker.is_running for worker in workers),
         )
-        connected = await _connect(stop)
-        if connected is None:
+        try:
+            port = await stack.enter_async_context(health)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot serve health on {process.health_host}:{process.health_port} ({error}):"
+                " set DURAGEN_WORKER__HEALTH_PORT"
+            ) from None
+        client = await _connect(stop, traced=traced)
+        if client is None:
             return
-        client, traced = connected
         clients = await stack.enter_async_context(open_clients(settings, traced=traced))
         workers += build_workers(client, settings, clients)
         for worker in workers:
@@ -56,15 +70,25 @@ async def run_worker(settings: Settings) -> None:
     logger.info("worker has left")
 
 
-async def _connect(stop: asyncio.Event) -> tuple[Client, bool] | None:
-    while not stop.is_set():
-        try:
-            return await connect_traced(SERVICE_NAME)
-        except RuntimeError as error:
-            logger.warning("Temporal at %s cannot be reached, trying again: %s", target(), error)
-            try:
-                async with asyncio.timeout(RECONNECT_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+async def _connect(stop: asyncio.Event, *, traced: bool) -> Client | None:
+    """The client, or None when the process is to end before there is one."""
+    connecting = asyncio.create_task(_connect_in_the_end(traced=traced))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if connecting.done():
+        return connecting.result()
+    connecting.cancel()
     return None
+
+
+async def _connect_in_the_end(*, traced: bool) -> Client:
+    runtime = logging_runtime()
+    while True:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await connect_worker(runtime, traced=traced)
+        except (RuntimeError, RPCError, TimeoutError) as error:
+            reason = str(error) or "no answer"
+            logger.warning("Temporal at %s cannot serve us yet, trying again: %s", target(), reason)
+        await asyncio.sleep(RECONNECT_SECONDS)

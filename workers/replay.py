@@ -22,6 +22,7 @@ from temporalio.worker import Replayer
 from contracts.names import GENERATION_WORKFLOW, workflow_id
 from workers.connection import connect, target
 from workers.divergence import explain
+from workers.settings import SettingsError
 from workflows.generation import Generation
 
 EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
@@ -88,6 +89,8 @@ def replay(  # the options of a command
         )
     except typer.Exit:  # a RuntimeError by descent
         raise
+    except SettingsError as error:
+        _stop(str(error), EXIT_USAGE)
     except RPCError as error:
         _stop(f"Temporal at {target()}: {error.message}", EXIT_UNREACHABLE)
     except RuntimeError as error:

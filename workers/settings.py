@@ -6,6 +6,7 @@ here: it comes from the standard `TEMPORAL_*` variables and profiles.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -25,12 +26,18 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as VariableError
 
 from contracts.events import HttpUrl, origin_of
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX
 
 DEFAULT_FILE = "duragen.toml"
+
+_TABLES_OF_OTHERS = {"gateway"}
+"""What other processes read from the same file."""
+
+_SENDABLE = re.compile(r"[!-~]+")
 
 
 class SettingsError(Exception):
@@ -46,6 +53,20 @@ def _origin(text: str) -> str:
 Origin = Annotated[HttpUrl, AfterValidator(_origin)]
 
 
+def _sendable(key: SecretStr) -> SecretStr:
+    # An HTTP client refuses anything else, and shows the whole key while it does so.
+    if not _SENDABLE.fullmatch(key.get_secret_value()):
+        raise ValueError("must be ASCII without spaces or line breaks, and not empty")
+    return key
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_sendable)]
+"""A secret that travels in an HTTP header."""
+
+ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+"""Part of a queue's name and of a variable's, so without dots and capitals."""
+
+
 class _Group(BaseModel):
     # `extra="forbid"`: a misspelt setting stops the worker instead of being silently ignored.
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +77,7 @@ class ProviderSettings(_Group):
 
     kind: Literal["openai", "flux"]
     base_url: HttpUrl
-    api_key: SecretStr
+    api_key: ApiKey
     submissions_per_second: Annotated[float, Field(gt=0)] | None = None
     """Held by the Temporal server over all workers; None is no limit."""
     max_in_flight: Annotated[int, Field(ge=1)] = 200
@@ -93,7 +114,7 @@ class OdooSettings(_Group):
 
     origin: Origin
     delivery: Literal["callback", "odoorpc"] = "callback"
-    token: SecretStr | None = None
+    token: ApiKey | None = None
     """Bearer token of the callback."""
     signing_secret: SecretStr | None = None
     """Standard Webhooks secret (`whsec_…`) that signs the callback."""
@@ -119,7 +140,7 @@ class NotifySettings(_Group):
     """The notification service; spec: error-handling.sequence, 8.4 and 9.4."""
 
     base_url: HttpUrl
-    token: SecretStr | None = None
+    token: ApiKey | None = None
 
 
 class GenerationSettings(_Group):
@@ -147,11 +168,11 @@ class Settings(BaseSettings):
     """All of it, frozen. Read with `Settings.read()`: every fault in one clear text."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DURAGEN_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix="DURAGEN_", env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     storage: StorageSettings
-    providers: dict[str, ProviderSettings] = {}
+    providers: dict[ProviderName, ProviderSettings] = {}
     models: dict[UUID, ModelSettings] = {}
     odoo: tuple[OdooSettings, ...] = ()
     notify: NotifySettings | None = None
@@ -172,6 +193,11 @@ class Settings(BaseSettings):
             settings_cls, os.environ.get("DURAGEN_CONFIG", DEFAULT_FILE)
         )
         return init_settings, env_settings, file
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ours(cls, tables: dict[str, Any]) -> dict[str, Any]:
+        return {name: table for name, table in tables.items() if name not in _TABLES_OF_OTHERS}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -219,7 +245,12 @@ class Settings(BaseSettings):
         except ValidationError as error:
             faults = "\n".join(f"  {_setting(e['loc'])}: {e['msg']}" for e in error.errors())
             raise SettingsError(f"wrong settings ({where} and DURAGEN_*):\n{faults}") from None
-        except ValueError as error:  # TOML that does not parse, JSON in a variable that does not
+        except VariableError as error:
+            raise SettingsError(
+                f"cannot read a DURAGEN_* variable: {error}; a table or a list in a variable is"
+                """ JSON, such as DURAGEN_WORKER__QUEUES='["generation"]'"""
+            ) from None
+        except (OSError, ValueError) as error:  # no right to read it, TOML that does not parse
             raise SettingsError(f"cannot read the settings ({where}): {error}") from None
 
 

@@ -84,7 +84,8 @@ def s3_client(storage: StorageSettings) -> "S3Client":
         config=Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=30,
-            retries={"max_attempts": 1, "mode": "standard"},
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            signature_version="s3v4",  # the older one, boto3's default for links, AWS refuses
             max_pool_connections=THREADS,
             # Path style works on every S3 server; checksums only where we give one.
             s3={"addressing_style": "path" if storage.endpoint_url else "auto"},

@@ -1,0 +1,30 @@
+"""Workers as processes of their own, on the session's stack."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from worker_process import WorkerProcess, environment, working_process
+
+from deploy.local.stack import LocalStack
+
+
+class Launch(Protocol):
+    """Starts a worker that ends with the test; variables win over the stack's settings."""
+
+    async def __call__(self, *options: str, **variables: str) -> WorkerProcess:
+        """Return at once: the worker may not be ready yet."""
+
+
+@pytest.fixture
+async def launch(stack: LocalStack, tmp_path: Path) -> AsyncIterator[Launch]:
+    """Start any number of workers; what still runs when the test ends is killed."""
+    async with AsyncExitStack() as running:
+
+        async def start(*options: str, **variables: str) -> WorkerProcess:
+            env = environment(stack, **variables)
+            return await running.enter_async_context(working_process(tmp_path, env, *options))
+
+        yield start

@@ -1,0 +1,220 @@
+"""`duragen doctor`: one line for each dependency, and how to mend what is wrong with it."""
+
+import asyncio
+import json
+import shlex
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+from worker_process import DOCTOR, Ended, environment, run, working_process
+
+from deploy.local.config import BUCKET, ODOO_DATABASE, ODOO_LOGIN
+from deploy.local.layout import program
+from deploy.local.stack import LocalStack
+
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+async def served(
+    stack: LocalStack, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LocalStack]:
+    """The stack with a worker on all queues: everything is well."""
+    folder = tmp_path_factory.mktemp("served")
+    async with working_process(folder, environment(stack)) as worker:
+        await worker.answers("/health/ready")
+        yield stack
+
+
+async def _doctor(stack: LocalStack, **variables: str) -> Ended:
+    ended = await run(*DOCTOR, env=environment(stack, **variables))
+    said = ended.out + ended.err
+    assert "Traceback" not in said
+    assert not [name for name, secret in asdict(stack.secrets).items() if secret in said]
+    return ended
+
+
+def _wrong(ended: Ended) -> list[str]:
+    return [line for line in ended.out.splitlines() if not line.startswith("ok    ")]
+
+
+def _odoorpc(stack: LocalStack, password: str) -> str:
+    table = {
+        "origin": stack.odoo_url,
+        "delivery": "odoorpc",
+        "database": ODOO_DATABASE,
+        "login": ODOO_LOGIN,
+        "password": password,
+    }
+    return json.dumps([table])
+
+
+async def test_a_line_for_each_dependency_when_all_is_well(served: LocalStack) -> None:
+    """Settings, Temporal, three queues, store, two providers, Odoo, notifications; exit code 0."""
+    ended = await _doctor(served, DURAGEN_NOTIFY__BASE_URL=served.odoo_url)
+    assert ended.code == 0
+    assert _wrong(ended) == []
+    expected = [
+        "settings: 2 models, 2 providers",
+        f"Temporal: {served.temporal_address} (namespace default), 7 search attributes",
+        "queue generation: ",
+        "queue provider.openai: ",
+        "queue provider.flux: ",
+        f"store: bucket {BUCKET} at {served.s3_url}",
+        f"provider openai: {served.images_url} takes the key",
+        f"provider flux: {served.images_url} takes the key",
+        f"Odoo {served.odoo_url}: answers (200)",
+        f"notifications {served.odoo_url}: answers (200)",
+    ]
+    lines = ended.out.splitlines()
+    assert len(lines) == len(expected)
+    for line, beginning in zip(lines, expected, strict=True):
+        assert line.removeprefix("ok    ").startswith(beginning)
+
+
+async def test_an_odoo_by_odoorpc_is_logged_in_to(served: LocalStack) -> None:
+    """The line names the login and the method that will be called."""
+    odoo = _odoorpc(served, served.secrets.odoo_password)
+    ended = await _doctor(served, DURAGEN_ODOO=odoo)
+    assert ended.code == 0
+    assert f"takes the login {ODOO_LOGIN} (duragen.generation.request.apply_event)" in ended.out
+
+
+BROKEN = {
+    "bucket missing": (
+        {"DURAGEN_STORAGE__BUCKET": "nobodys"},
+        ["store: bucket nobodys at ", "answered 404", "create the bucket nobodys"],
+    ),
+    "bucket's name impossible": (
+        {"DURAGEN_STORAGE__BUCKET": "no bucket"},
+        ["store: bucket no bucket at ", "Invalid bucket name", "check storage.*"],
+    ),
+    "store's key wrong": (
+        {"DURAGEN_STORAGE__SECRET_ACCESS_KEY": "wrong"},
+        ["store: ", "answered 403", "storage.access_key_id, storage.secret_access_key"],
+    ),
+    "store away": (
+        {"DURAGEN_STORAGE__ENDPOINT_URL": NOBODY},
+        ["store: ", f"at {NOBODY}", "check storage.* and that the store is up"],
+    ),
+    "provider's key wrong": (
+        {"DURAGEN_PROVIDERS__FLUX__API_KEY": "wrong-key"},
+        ["provider flux: ", "refuses the key", "set a valid key: providers.flux.api_key"],
+    ),
+    "other provider's key wrong": (
+        {"DURAGEN_PROVIDERS__OPENAI__API_KEY": "wrong-key"},
+        ["provider openai: ", "refuses the key", "set a valid key: providers.openai.api_key"],
+    ),
+    "provider away": (
+        {"DURAGEN_PROVIDERS__OPENAI__BASE_URL": NOBODY},
+        ["provider openai: ", f"{NOBODY} cannot be reached", "check providers.openai.base_url"],
+    ),
+    "Odoo away": (
+        {"DURAGEN_ODOO": f'[{{"origin": "{NOBODY}"}}]'},
+        [f"Odoo {NOBODY}: cannot be reached", "start it, or check odoo.origin"],
+    ),
+    "no Odoo": ({"DURAGEN_ODOO": "[]"}, ["Odoo: none in the settings", "add [[odoo]]"]),
+    "notifications away": (
+        {"DURAGEN_NOTIFY__BASE_URL": NOBODY},
+        [f"notifications {NOBODY}: cannot be reached", "check notify.base_url"],
+    ),
+    "Temporal away": (
+        {"TEMPORAL_ADDRESS": "127.0.0.1:1"},
+        ["Temporal: 127.0.0.1:1 (namespace default) cannot be reached", "set TEMPORAL_ADDRESS"],
+    ),
+    "Temporal's profile wrong": (
+        {"TEMPORAL_PROFILE": "nowhere"},
+        ["Temporal: wrong TEMPORAL_*", "Profile 'nowhere' not found", "set TEMPORAL_PROFILE"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_what_is_broken_has_the_one_wrong_line(served: LocalStack, name: str) -> None:
+    """It says what is wrong and how to mend it; all else is looked at too; exit code 1."""
+    variables, expected = BROKEN[name]
+    ended = await _doctor(served, **variables)
+    assert ended.code == 1
+    [line] = _wrong(ended)
+    assert line.startswith("wrong " + expected[0])
+    assert [part for part in expected if part not in line] == [], line
+    # Without Temporal nobody can be asked about the three queues.
+    others = len(ended.out.splitlines()) - 1
+    assert others >= (5 if "Temporal" in name else 8)
+
+
+async def test_a_wrong_password_of_odoo_is_said_and_not_shown(served: LocalStack) -> None:
+    """By odoorpc; a wrong one is often nearly the right one."""
+    ended = await _doctor(served, DURAGEN_ODOO=_odoorpc(served, "nearly-the-right-one"))
+    assert ended.code == 1
+    [line] = _wrong(ended)
+    assert line.startswith(f"wrong Odoo {served.odoo_url}: ")
+    assert f"as {ODOO_LOGIN}" in line
+    assert "check the [[odoo]] table" in line
+    assert "nearly-the-right-one" not in ended.out + ended.err
+
+
+async def test_a_queue_that_nobody_serves_is_told_with_the_command_for_it(
+    served: LocalStack,
+) -> None:
+    """A provider was added to the settings, and no worker was started for it."""
+    ended = await _doctor(
+        served,
+        DURAGEN_PROVIDERS__SPARE__KIND="openai",
+        DURAGEN_PROVIDERS__SPARE__BASE_URL=served.images_url,
+        DURAGEN_PROVIDERS__SPARE__API_KEY=served.secrets.openai_key,
+    )
+    assert ended.code == 1
+    assert _wrong(ended) == [
+        "wrong queue provider.spare: no worker serves it; duragen worker --queue provider.spare"
+    ]
+
+
+async def test_missing_search_attributes_are_mended_by_the_command_it_gives(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    """On a server that nobody set up: the line's command is run as it stands, and all is well."""
+    bare = await WorkflowEnvironment.start_local(dev_server_existing_path=program("temporal"))
+    address = bare.client.service_client.config.target_host
+    env = environment(stack, TEMPORAL_ADDRESS=address)
+    try:
+        async with working_process(tmp_path, env) as worker:
+            await worker.answers("/health/ready")
+            before = await _doctor(stack, TEMPORAL_ADDRESS=address)
+            assert before.code == 1
+            [line] = _wrong(before)
+            assert line.startswith(f"wrong Temporal: {address} (namespace default) lacks the ")
+            command = shlex.split(line.partition("; ")[2])
+            assert command[0] == "temporal"
+            mend = await asyncio.create_subprocess_exec(
+                program("temporal"), *command[1:], env=env, stdout=asyncio.subprocess.DEVNULL
+            )
+            assert await mend.wait() == 0
+            assert (await _doctor(stack, TEMPORAL_ADDRESS=address)).code == 0
+    finally:
+        await bare.shutdown()
+
+
+async def test_a_temporal_that_never_answers_does_not_hold_it(served: LocalStack) -> None:
+    """A load balancer before nothing takes the connection and is silent."""
+    taken: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        ended = await _doctor(served, TEMPORAL_ADDRESS=f"{host}:{port}")
+        for writer in taken:
+            writer.close()
+    assert ended.code == 1
+    [line] = _wrong(ended)
+    assert f"{host}:{port} (namespace default) cannot be reached (no answer in time)" in line
+
+
+async def test_wrong_settings_are_told_before_anything_is_asked(stack: LocalStack) -> None:
+    """Exit code 2, the setting named on stderr."""
+    ended = await _doctor(stack, DURAGEN_STORAGE__LINK_SECONDS="1")
+    assert ended.code == 2
+    assert ended.out == ""
+    assert "storage.link_seconds" in ended.err

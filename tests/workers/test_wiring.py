@@ -1,0 +1,112 @@
+"""What the workers of one process are made of."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, get_args, get_type_hints
+from uuid import uuid4
+
+import pytest
+from pydantic import BaseModel
+from temporalio.client import Client
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    PollerBehaviorAutoscaling,
+    Worker,
+)
+
+from contracts import names
+from deploy.local.stack import LocalStack
+from otel import correlation
+from otel.correlation import Correlation
+from workers.correlating import CorrelationInterceptor
+from workers.settings import NotifySettings, Settings
+from workers.wiring import build_workers, open_clients
+
+ACTIVITIES = {
+    names.PLAN_ACTIVITY,
+    names.SUBMIT_ACTIVITY,
+    names.COLLECT_ACTIVITY,
+    names.DELIVER_ACTIVITY,
+    names.NOTIFY_ACTIVITY,
+}
+IDS = Correlation(correlation_id=uuid4(), request_id=uuid4())
+
+
+@pytest.fixture(scope="module")
+async def workers(stack: LocalStack, settings: Settings) -> AsyncIterator[dict[str, Worker]]:
+    """Every worker there can be, by its queue; none of them runs."""
+    # Of its own: a client takes one worker a queue, and these are never shut down.
+    client = await Client.connect(stack.temporal_address)
+    notify = NotifySettings(base_url="http://127.0.0.1:1")
+    everything = settings.model_copy(update={"notify": notify})
+    async with open_clients(everything, traced=False) as clients:
+        made = build_workers(client, everything, clients)
+        yield {worker.task_queue: worker for worker in made}
+
+
+def _activities(workers: dict[str, Worker]) -> dict[str, Any]:
+    found = [each for worker in workers.values() for each in worker.config()["activities"]]
+    return {each.__temporal_activity_definition.name: each for each in found}
+
+
+def _sample(model: type[BaseModel]) -> BaseModel:
+    """One of `model` with the ids wherever it has a place for them, at any depth."""
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+        if name in IDS._fields:
+            values[name] = getattr(IDS, name)
+        elif inner and field.is_required():
+            values[name] = _sample(inner)
+    return model.model_construct(**values)
+
+
+class _Activity(ActivityInboundInterceptor):
+    """Stands where the activity would; says what its logs and calls would carry."""
+
+    def __init__(self) -> None:
+        pass  # the base class wants a next one
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ARG002
+        return correlation.current()
+
+
+async def test_every_activity_is_bound_to_the_ids_of_its_generation(
+    workers: dict[str, Worker],
+) -> None:
+    """An input that the interceptor cannot read makes calls and log lines that nobody finds."""
+    activities = _activities(workers)
+    assert set(activities) == ACTIVITIES
+    interceptor = CorrelationInterceptor().intercept_activity(_Activity())
+    for name, activity in activities.items():
+        hints = get_type_hints(activity)
+        hints.pop("return")
+        [model] = hints.values()
+        task = ExecuteActivityInput(fn=activity, args=[_sample(model)], executor=None, headers={})
+        seen = await interceptor.execute_activity(task)
+        assert seen == IDS, f"{name}: teach workers/correlating.py to read {model.__name__}"
+    assert correlation.current() is None
+
+
+async def test_each_queue_has_a_worker_and_jobs_have_their_own(
+    workers: dict[str, Worker],
+) -> None:
+    """Workflows run on `generation` alone."""
+    jobs = names.provider_jobs_queue("flux")
+    assert set(workers) == {"generation", "provider.openai", "provider.flux", jobs}
+    with_workflows = [queue for queue, each in workers.items() if each.config()["workflows"]]
+    assert with_workflows == ["generation"]
+
+
+async def test_every_worker_scales_its_pollers_and_leaves_in_good_order(
+    workers: dict[str, Worker], settings: Settings
+) -> None:
+    """The settings' grace, and polling that follows the load."""
+    for queue, worker in workers.items():
+        config = worker.config()
+        assert isinstance(config["workflow_task_poller_behavior"], PollerBehaviorAutoscaling), queue
+        assert isinstance(config["activity_task_poller_behavior"], PollerBehaviorAutoscaling), queue
+        grace = timedelta(seconds=settings.worker.graceful_seconds)
+        assert config["graceful_shutdown_timeout"] == grace
