@@ -156,7 +156,7 @@ class ProcessSettings(_Group):
     health_host: str = "127.0.0.1"
     health_port: Annotated[int, Field(ge=0, le=65_535)] = 8_089
     """0 takes a free port."""
-    images_in_memory: Annotated[int, Field(ge=1)] = 16
+    images_in_memory: Annotated[int, Field(ge=1)] = 4
     """Images being read, verified and stored at the same time; bounds the memory."""
     max_workflow_tasks: Annotated[int, Field(ge=2)] = 100
     max_cached_workflows: Annotated[int, Field(ge=0)] = 500

@@ -37,7 +37,7 @@ from workflows.generation import Generation
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-THREADS = 16
+THREADS = 8
 """For what blocks: boto3, Pillow, odoorpc. More would only wait for the two or so cores."""
 
 CONNECT_SECONDS = 5.0

@@ -145,11 +145,11 @@ class Ledger:
         )
         return [dict(row) for row in rows]
 
-    def deliveries(self, request_id: str | None = None) -> list[dict[str, Any]]:
-        """What came in, repeats and refused ones too, in the order it came."""
+    def deliveries(self, request_id: str | None = None, after: int = 0) -> list[dict[str, Any]]:
+        """What came in after delivery number `after`, repeats and refused ones too, in order."""
         rows = self._db.execute(
-            "SELECT * FROM deliveries WHERE ? IS NULL OR request_id = ? ORDER BY id",
-            (request_id, request_id),
+            "SELECT * FROM deliveries WHERE id > ? AND (? IS NULL OR request_id = ?) ORDER BY id",
+            (after, request_id, request_id),
         )
         return [dict(row) for row in rows]
 

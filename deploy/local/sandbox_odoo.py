@@ -193,7 +193,11 @@ def build(odoo: SandboxOdoo, rpc: JsonRpc) -> Starlette:
         return JSONResponse(found) if found else JSONResponse({"error": "unknown request"}, 404)
 
     async def deliveries(request: Request) -> Response:
-        return JSONResponse(odoo.ledger.deliveries(request.query_params.get("request_id")))
+        wanted = request.query_params
+        after = wanted.get("after", "0")
+        if not after.isdecimal():
+            return JSONResponse({"error": "after: the number of a delivery"}, 422)
+        return JSONResponse(odoo.ledger.deliveries(wanted.get("request_id"), int(after)))
 
     async def index(_request: Request) -> Response:
         headers = {"content-security-policy": CONTENT_SECURITY_POLICY}
