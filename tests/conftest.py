@@ -25,7 +25,7 @@ def settings(stack: LocalStack) -> Settings:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DURAGEN_CONFIG", str(stack.config_path))
         read = Settings.read()
-    models = read.models | {TWO_ROUTES_MODEL_ID: ModelSettings(routes=TWO_ROUTES)}
+    models = read.models | {TWO_ROUTES_MODEL_ID: ModelSettings.model_construct(routes=TWO_ROUTES)}
     return read.model_copy(update={"models": models})
 
 

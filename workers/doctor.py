@@ -22,7 +22,12 @@ from temporalio.service import RPCError
 
 from activities.errors import OdooError
 from activities.odoo_rpc import open_session
-from contracts.names import GENERATION_QUEUE, SEARCH_ATTRIBUTES
+from contracts.names import (
+    GENERATION_QUEUE,
+    PROVIDER_QUEUE_PREFIX,
+    SEARCH_ATTRIBUTES,
+    provider_jobs_queue,
+)
 from workers.connection import connect, target
 from workers.settings import NotifySettings, OdooSettings, ProviderSettings, Settings, SettingsError
 from workers.wiring import rpc_account, s3_client
@@ -80,7 +85,11 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         yield await _bounded("Temporal", _search_attributes(client))
         for queue in settings.queues:
-            yield await _bounded(f"queue {queue}", _queue(client, queue))
+            yield await _bounded(f"queue {queue}", _queue(client, queue, queue))
+            name = queue.removeprefix(PROVIDER_QUEUE_PREFIX)
+            if name != queue and settings.providers[name].kind == "flux":
+                jobs = provider_jobs_queue(name)
+                yield await _bounded(f"queue {jobs}", _queue(client, jobs, queue))
     yield await _bounded("store", asyncio.to_thread(_store, settings))
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
         for name, provider in settings.providers.items():
@@ -118,7 +127,7 @@ async def _search_attributes(client: Client) -> Finding:
     return Finding("Temporal", f"{target()}, {len(SEARCH_ATTRIBUTES)} search attributes")
 
 
-async def _queue(client: Client, queue: str) -> Finding:
+async def _queue(client: Client, queue: str, served_as: str) -> Finding:
     kind = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
     if queue == GENERATION_QUEUE:
         kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
@@ -129,7 +138,7 @@ async def _queue(client: Client, queue: str) -> Finding:
     )
     what = f"queue {queue}"
     if not answer.pollers:
-        return Finding(what, "no worker serves it", f"duragen worker --queue {queue}")
+        return Finding(what, "no worker serves it", f"duragen worker --queue {served_as}")
     who = sorted({poller.identity for poller in answer.pollers})
     return Finding(what, f"{len(who)} worker{'s' * (len(who) > 1)} ({', '.join(who)})")
 

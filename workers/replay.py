@@ -16,7 +16,7 @@ from rich.console import Console
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer
 
 from contracts.names import GENERATION_WORKFLOW, workflow_id
@@ -25,7 +25,7 @@ from workers.divergence import explain
 from workers.settings import SettingsError
 from workflows.generation import Generation
 
-EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_UNKNOWN = 1, 2, 3, 4
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -92,7 +92,9 @@ def replay(  # the options of a command
     except SettingsError as error:
         _stop(str(error), EXIT_USAGE)
     except RPCError as error:
-        _stop(f"Temporal at {target()}: {error.message}", EXIT_UNREACHABLE)
+        unknown = error.status is RPCStatusCode.NOT_FOUND
+        code = EXIT_UNKNOWN if unknown else EXIT_UNREACHABLE
+        _stop(f"Temporal at {target()}: {error.message}", code)
     except RuntimeError as error:
         _stop(f"Temporal at {target()} cannot be reached: {error}", EXIT_UNREACHABLE)
     raise typer.Exit(EXIT_DIVERGED if diverged else 0)

@@ -5,6 +5,7 @@ are joined by two underscores: `DURAGEN_PROVIDERS__OPENAI__API_KEY`. The Tempora
 here: it comes from the standard `TEMPORAL_*` variables and profiles.
 """
 
+import base64
 import os
 import re
 from pathlib import Path
@@ -63,6 +64,24 @@ def _sendable(key: SecretStr) -> SecretStr:
 ApiKey = Annotated[SecretStr, AfterValidator(_sendable)]
 """A secret that travels in an HTTP header."""
 
+
+def _signing(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().removeprefix("whsec_")
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) < MIN_SIGNING_BYTES:
+        raise ValueError(f"must be whsec_ and at least {MIN_SIGNING_BYTES} bytes in base64")
+    return secret
+
+
+MIN_SIGNING_BYTES = 24
+# Standard Webhooks, "Signature scheme": secrets of 24 to 64 bytes.
+
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
+"""A Standard Webhooks secret."""
+
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 """Part of a queue's name and of a variable's, so without dots and capitals."""
 
@@ -90,11 +109,17 @@ class ProviderSettings(_Group):
     """Hosts beside `base_url`'s own and its siblings to which the key may be sent for polling."""
 
 
+class RouteSettings(Route):
+    """A route as the file has it: what a later version may add is a misspelling here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class ModelSettings(_Group):
     """A `modelId` of the wire: the routes to it, best first."""
 
     name: str = ""
-    routes: Annotated[tuple[Route, ...], Field(min_length=1)]
+    routes: Annotated[tuple[RouteSettings, ...], Field(min_length=1)]
 
 
 class StorageSettings(_Group):
@@ -116,7 +141,7 @@ class OdooSettings(_Group):
     delivery: Literal["callback", "odoorpc"] = "callback"
     token: ApiKey | None = None
     """Bearer token of the callback."""
-    signing_secret: SecretStr | None = None
+    signing_secret: SigningSecret | None = None
     """Standard Webhooks secret (`whsec_…`) that signs the callback."""
     url: HttpUrl | None = None
     """Where odoorpc connects; the origin when None."""

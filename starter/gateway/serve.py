@@ -1,6 +1,7 @@
 """Running the application under uvicorn."""
 
 import signal
+import socket
 import sys
 
 import uvicorn
@@ -8,7 +9,7 @@ import uvicorn
 from otel.logs import configure_logging
 from otel.setup import configure
 from starter.gateway.app import create_app
-from starter.gateway.settings import GatewaySettings
+from starter.gateway.settings import GatewaySettings, GatewaySettingsError
 
 GRACEFUL_SECONDS = 10
 """How long requests that were taken may end after SIGTERM; each needs milliseconds."""
@@ -18,16 +19,30 @@ def serve() -> None:
     """Read the settings, then serve. Raises GatewaySettingsError, naming each faulty setting."""
     settings = GatewaySettings.read()
     configure_logging()
-    configure("duragen-gateway")
+    try:
+        configure("duragen-gateway")
+    except ValueError as error:  # a wrong OTEL_* variable; the text names it
+        raise GatewaySettingsError(str(error)) from None
     # uvicorn stops in order and then raises the signal again; without this it would kill us before
     # the last spans are sent.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
-        host=settings.gateway.host,
-        port=settings.gateway.port,
         log_config=None,  # the root logger's JSON
         access_log=False,  # each accepted request is logged once, with its ids
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
+    with _listening(settings.gateway.host, settings.gateway.port) as listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2_048)
+    except OSError as error:
+        raise GatewaySettingsError(
+            f"cannot listen on {host}:{port} ({error.strerror}): set gateway.host and gateway.port,"
+            " or DURAGEN_GATEWAY__PORT"
+        ) from None

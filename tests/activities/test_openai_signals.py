@@ -114,7 +114,7 @@ REFUSALS: dict[str, tuple[Reply, str]] = {
     ),
     "error under 200": (said(200, "moderation_blocked"), "POLICY_INPUT"),
     "error under 200 by type": (said(200, None, "server_error"), "PROVIDER_UNAVAILABLE"),
-    "unknown error under 200": (answer(200, {"error": "boom"}), "INTERNAL"),
+    "unknown error under 200": (answer(200, {"error": "boom"}), "INVALID_OUTPUT"),
     "page under 200": (html(200), "INVALID_OUTPUT"),
     "nothing under 200": (answer(200), "INVALID_OUTPUT"),
     "no data": (answer(200, {"created": 1}), "INVALID_OUTPUT"),

@@ -23,7 +23,7 @@ from temporalio.worker import Worker
 
 from contracts import names
 from contracts.errors import ErrorCode
-from contracts.events import GenerationRequested
+from contracts.events import RequestHead
 from contracts.generation import (
     Delivered,
     DeliverTask,
@@ -80,7 +80,7 @@ async def working(temporal: Client) -> AsyncIterator[None]:
     """The real workflow on activities that make no call; the prompt says how it goes."""
 
     @activity.defn(name=names.PLAN_ACTIVITY)
-    async def plan(_: GenerationRequested) -> Plan:
+    async def plan(_: RequestHead) -> Plan:
         return Plan(routes=(Route(provider="sandbox", model="m"),), odoo=ODOO)
 
     @activity.defn(name=names.SUBMIT_ACTIVITY)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -49,6 +50,23 @@ def refusal(env: dict[str, str]) -> str:
 def test_a_wrong_setting_is_named(tmp_path: Path, settings: str, named: str) -> None:
     """The gateway refuses to start, names the setting and shows no traceback."""
     assert named in refusal(environment(tmp_path, settings))
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    """Exit 2, and which setting takes another one."""
+    settings = f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}}]"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = refusal(environment(tmp_path, settings, DURAGEN_GATEWAY__PORT=port))
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+    assert "DURAGEN_GATEWAY__PORT" in said
+
+
+def test_a_wrong_telemetry_variable_is_named(tmp_path: Path) -> None:
+    """Exit 2 as for any other setting."""
+    settings = f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}}]"
+    said = refusal(environment(tmp_path, settings, OTEL_TRACES_EXPORTER="zipkin"))
+    assert "OTEL_TRACES_EXPORTER" in said
 
 
 def test_it_serves_and_ends_in_order(tmp_path: Path, address: str) -> None:

@@ -63,6 +63,7 @@ async def test_a_line_for_each_dependency_when_all_is_well(served: LocalStack) -
         "queue generation: ",
         "queue provider.openai: ",
         "queue provider.flux: ",
+        "queue provider.flux.jobs: ",
         f"store: bucket {BUCKET} at {served.s3_url}",
         f"provider openai: {served.images_url} takes the key",
         f"provider flux: {served.images_url} takes the key",

@@ -106,6 +106,14 @@ FAULTS = {
         ("[storage]", "[gateway.x]"),
         ["storage: Field required"],
     ),
+    "misspelt in a route": (
+        ('model = "some-image-model"', 'model = "m", timeout_second = 9'),
+        [f"models.{MODEL}.routes.0.timeout_second"],
+    ),
+    "signing secret that is none": (
+        ('token = "token-very-secret"', 'signing_secret = "nonsense!"'),
+        ["odoo.0.signing_secret", "whsec_"],
+    ),
     "missing setting": (('bucket = "from-file"', ""), ["storage.bucket: Field required"]),
     "misspelt table": (("[[odoo]]", "[[oddo]]"), ["oddo: ", "not permitted"]),
     "misspelt setting": (("bucket =", "bukcet ="), ["storage.bucket", "storage.bukcet"]),

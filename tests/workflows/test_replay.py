@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowHistory
@@ -95,3 +96,10 @@ async def test_the_command_finds_the_failed_ones(lab: Lab) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "diverged" in done.stdout
+
+
+async def test_the_command_says_when_there_is_no_such_generation(lab: Lab) -> None:
+    """Exit 4, as the other commands do."""
+    missing = f"generation-{uuid4()}"
+    done = await _replay_command(missing, TEMPORAL_ADDRESS=lab.stack.temporal_address)
+    assert done.returncode == 4, done.stderr
