@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
+from temporalio.service import RPCError
 
 from activities.errors import ProviderError
 from activities.heartbeat import Heart, beating
@@ -53,6 +55,7 @@ class SubmitActivities:
         self._service = service
         self._store = store
         self._memory = memory
+        self._unreported: dict[tuple[str | None, str], Job] = {}
 
     @activity.defn(name=SUBMIT_ACTIVITY)
     async def submit(self, task: SubmitTask) -> Submitted:
@@ -62,8 +65,9 @@ class SubmitActivities:
         between sending and hearing counts that submission as lost: at most one more is made.
         """
         mark = _mark_left_behind(activity.info().attempt, activity.info().heartbeat_details)
-        if mark.job:
-            return Submitted(job=mark.job)
+        job = mark.job or self._unreported.pop(_this_activity(), None)
+        if job:
+            return Submitted(job=job)
         async with beating(SubmitMark(lost=mark.lost)) as heart:
             if activity.info().attempt > 1:  # or this attempt's death would not be counted
                 await heart.record(SubmitMark(lost=mark.lost))
@@ -71,7 +75,8 @@ class SubmitActivities:
                 return await self._submit(task, mark, heart)
             except ProviderError as error:
                 if error.answered:
-                    await heart.record(SubmitMark(settled=True, lost=mark.lost))
+                    with suppress(RPCError):  # then the next attempt counts it as lost
+                        await heart.record(SubmitMark(settled=True, lost=mark.lost))
                 raise error.to_application_error() from None
 
     async def _submit(self, task: SubmitTask, mark: SubmitMark, heart: Heart) -> Submitted:
@@ -91,7 +96,13 @@ class SubmitActivities:
             made = await self._service.submit(task, admit)
             if isinstance(made, bytes):
                 return Submitted(image=await _keep(self._store, task, made))
-        await heart.record(SubmitMark(lost=mark.lost, job=made))
+        try:
+            await heart.record(SubmitMark(lost=mark.lost, job=made))
+        except RPCError:
+            # Temporal is away just now. What it never hears of would be paid for again: a later
+            # attempt finds the job here, if it comes to this process.
+            self._unreported[_this_activity()] = made
+            logger.warning("Temporal is away; job %s is remembered here", made.id)
         return Submitted(job=made)
 
 
@@ -122,12 +133,33 @@ class CollectActivities:
             progress = await self._service.poll(task)
             heart.beat(JobMark(job_id=task.job.id, percent=progress.percent))
             if progress.result_url:
-                async with self._memory.lease() as admit:
-                    data = await self._service.fetch(task, progress.result_url, admit)
-                    image = await _keep(self._store, task, data)
+                image = await self._fetched(task, progress.result_url)
             elif await _leaving_within(self._service.poll_seconds):
                 return Collected()
         return Collected(image=image)
+
+    async def _fetched(self, task: CollectTask, result_url: str) -> StoredImage:
+        """The finished job's image. Asking again cannot help a job whose image is wrong."""
+        try:
+            async with self._memory.lease() as admit:
+                try:
+                    data = await self._service.fetch(task, result_url, admit)
+                except ProviderError as error:
+                    if error.failure.code is not ErrorCode.RESULT_EXPIRED:
+                        raise
+                    again = await self._service.poll(task)  # for a fresh link, once
+                    data = await self._service.fetch(task, again.result_url or result_url, admit)
+                return await _keep(self._store, task, data)
+        except ProviderError as error:
+            job_is_over = error.failure.code in {ErrorCode.INVALID_OUTPUT, ErrorCode.RESULT_EXPIRED}
+            error.final = error.final or job_is_over
+            raise
+
+
+def _this_activity() -> tuple[str | None, str]:
+    """The same for all attempts of one activity, another one for a new submission."""
+    info = activity.info()
+    return info.workflow_run_id, info.activity_id
 
 
 async def _keep(store: ImageStore, task: SubmitTask | CollectTask, data: bytes) -> StoredImage:

@@ -23,15 +23,18 @@ class Heart:
     async def record(self, details: BaseModel) -> None:
         """Beat and wait until the server has it: for a mark that must survive this process.
 
-        Raises CancelledError when the server answers that the activity is to be canceled.
+        Raises CancelledError when the server answers that the activity is to be canceled, and
+        RPCError when the server cannot be reached for some ten seconds.
         """
         self.beat(details)
         info = activity.info()
         handle = activity.client().get_async_activity_handle(task_token=info.task_token)
         try:
             await handle.heartbeat(details)
-        except AsyncActivityCancelledError as error:
-            raise asyncio.CancelledError from error
+        except AsyncActivityCancelledError:
+            # Only the SDK's own heartbeat makes the activity end as canceled; it is on its way.
+            await activity.wait_for_cancelled()
+            await asyncio.sleep(0)  # where the cancellation is raised
 
 
 @asynccontextmanager

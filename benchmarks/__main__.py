@@ -37,7 +37,8 @@ async def measure(suites: tuple[str, ...]) -> list[Figure]:
         for in_flight, latency, runs in LOADS:
             figures += await throughput(in_flight, latency, runs)
     if "gateway" in suites:
-        figures += await gateway_acknowledgement()
+        for working in (False, True):
+            figures += await gateway_acknowledgement(working=working)
     return figures
 
 

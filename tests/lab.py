@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import httpx
 from temporalio.api.enums.v1 import EventType
@@ -174,13 +175,18 @@ def billable(history: WorkflowHistory) -> int:
 
 
 class CountingProxy:
-    """A plain TCP relay to the store that counts the requests it sees on the wire."""
+    """A plain TCP relay that counts the requests it sees on the wire.
+
+    While `answers` is cleared it holds back what the other side answers.
+    """
 
     _LINE = re.compile(rb"(PUT|GET|HEAD|DELETE|POST) /(\S+) HTTP/1\.1\r\n")
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
         self.requests: list[str] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
@@ -215,6 +221,20 @@ class CountingProxy:
                     f"{m[1].decode()} {m[2].decode().partition('?')[0]}" for m in found
                 ]
                 tail = seen[found[-1].end() :][-4_096:] if found else seen[-4_096:]
+            else:
+                await self.answers.wait()
             writer.write(data)
             await writer.drain()
         writer.close()
+
+
+@asynccontextmanager
+async def flux_behind_a_relay(
+    lab: Lab, settings: Settings
+) -> AsyncIterator[tuple[CountingProxy, Settings]]:
+    """Settings whose FLUX is reached through a relay that can hold its answers back."""
+    images = urlsplit(lab.stack.images_url)
+    async with CountingProxy(images.hostname or "", images.port or 0) as relay:
+        flux = settings.providers["flux"].model_copy(update={"base_url": relay.url})
+        providers = {**settings.providers, "flux": flux}
+        yield relay, settings.model_copy(update={"providers": providers})

@@ -170,7 +170,7 @@ async def _provider(http: httpx.AsyncClient, name: str, provider: ProviderSettin
     }[provider.kind]
     try:
         answer = await http.get(provider.base_url.rstrip("/") + path, headers=headers)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         mend = f"check providers.{name}.base_url and that the service is up"
         return Finding(what, f"{provider.base_url} cannot be reached ({reason})", mend)
@@ -195,7 +195,7 @@ async def _odoo(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
         return Finding(what, f"takes the login {odoo.login} ({odoo.model}.{odoo.method})")
     try:
         answer = await http.get(odoo.origin)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         return Finding(what, f"cannot be reached ({reason})", "start it, or check odoo.origin")
     return Finding(what, f"answers ({answer.status_code}); callbacks are checked when one is made")
@@ -205,7 +205,7 @@ async def _notify(http: httpx.AsyncClient, notify: NotifySettings) -> Finding:
     what = f"notifications {notify.base_url}"
     try:
         answer = await http.get(notify.base_url)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         return Finding(what, f"cannot be reached ({reason})", "start it, or check notify.base_url")
     return Finding(what, f"answers ({answer.status_code})")

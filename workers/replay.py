@@ -17,7 +17,8 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import Replayer
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contracts.names import GENERATION_WORKFLOW, workflow_id
 from workers.connection import connect, target
@@ -45,6 +46,8 @@ async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replay
         workflows=[Generation],
         data_converter=pydantic_data_converter,
         debug_mode=debug,
+        # The sandbox forbids what a debugger does.
+        workflow_runner=UnsandboxedWorkflowRunner() if debug else SandboxedWorkflowRunner(),
         runtime=_quiet_runtime(),
     )
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)

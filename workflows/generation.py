@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from contracts.errors import ErrorCode, ErrorKind
     from contracts.events import RequestHead
     from contracts.generation import (
+        MAX_DETAIL_CHARACTERS,
         Attempted,
         Delivered,
         DeliverTask,
@@ -129,10 +130,11 @@ class Generation:
                 # Also raised when the worker drops this workflow from its cache; that is not ours.
                 if workflow.cancellation_reason() is None or not is_cancelled_exception(error):
                     raise
-                canceled = Failure(code=ErrorCode.CANCELED, detail="canceled while generating")
-                return Outcome(failure=canceled, tried=tuple(tried))
+                return _canceled("canceled while generating", tried)
             if isinstance(made, StoredImage):
                 return Outcome(image=made, tried=tuple(tried))
+            if workflow.cancellation_reason() is not None:
+                return _canceled(f"canceled, and failed meanwhile: {made.detail}", tried)
             tried.append(Attempted(route=route, failure=made))
             if not made.rule.next_route:
                 break
@@ -188,8 +190,8 @@ class Generation:
             )
 
     async def _announce(self, plan: Plan, outcome: Outcome) -> None:
-        if not plan.notify or self._head is None:
-            return
+        if not plan.notify or plan.odoo is None or self._head is None or self._view.abandoned:
+            return  # what Odoo does not know, nobody is told
         self._enter(GenerationState.ANNOUNCING)
         try:
             await workflow.execute_activity(
@@ -240,6 +242,11 @@ class Generation:
         workflow.upsert_search_attributes([_STATUS.value_set(self._view.state), *more])
 
 
+def _canceled(detail: str, tried: list[Attempted]) -> Outcome:
+    failure = Failure(code=ErrorCode.CANCELED, detail=detail[:MAX_DETAIL_CHARACTERS])
+    return Outcome(failure=failure, tried=tuple(tried))
+
+
 async def _to_its_end(step: Coroutine[Any, Any, Any]) -> Any:
     """Run a step that a cancellation must not interrupt: the outcome exists, others must know."""
     task = asyncio.create_task(step)
@@ -247,5 +254,7 @@ async def _to_its_end(step: Coroutine[Any, Any, Any]) -> Any:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task.done() or workflow.cancellation_reason() is None:
+            if workflow.cancellation_reason() is None or task.cancelled():
                 raise
+            if task.done():
+                return task.result()

@@ -31,32 +31,56 @@ with workflow.unsafe.imports_passed_through():
 _WAIT = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 # A canceled call is waited for: when it made an image all the same, the image counts.
 
+_NEW_JOBS = {
+    ErrorCode.PROVIDER_UNAVAILABLE: 2,
+    ErrorCode.INVALID_OUTPUT: 2,
+    ErrorCode.JOB_LOST: 1,
+    ErrorCode.RESULT_EXPIRED: 1,
+}
+"""How often a job that ended so is submitted anew.
+
+The first two are the spec's 2 retries, for a job that the service calls failed or whose image is
+none; the others are the taxonomy's "submit once more".
+"""
+
 
 async def make_image(
     request: GenerationRequested, route: Route, deadline: datetime
 ) -> StoredImage | Failure:
-    """The image, or why this route has none. Raises CancelledError when the user cancels.
+    """The image, or why this route has none. Raises what a cancellation raises."""
+    new_jobs = 0
+    while True:
+        made = await _one_job(request, route, deadline)
+        if isinstance(made, StoredImage):
+            return made
+        failure, job_failed = made
+        if not job_failed or new_jobs >= _NEW_JOBS.get(failure.code, 0):
+            return failure
+        if workflow.now() + options.NEW_JOB_PAUSE >= deadline:
+            return failure
+        new_jobs += 1
+        await workflow.sleep(options.NEW_JOB_PAUSE, summary=f"new job after {failure.code}")
 
-    A job that got lost, and a result that expired for good, are submitted once more.
-    """
-    failure = None
-    for _ in range(2):
-        try:
-            _stop_if_canceled()  # nothing is paid for a request that was taken back before
-            submitted = await _submit(request, route, deadline)
-            if submitted.image:
-                return submitted.image
-            if submitted.job:
-                _stop_if_canceled()
-                return await _collect(request, route, submitted.job, deadline)
-            failure = Failure(code=ErrorCode.INTERNAL, detail="neither an image nor a job")
-        except ActivityError as error:
-            if workflow.cancellation_reason() is not None:
-                raise
-            failure = failure_of(error)
-        if failure.code not in {ErrorCode.JOB_LOST, ErrorCode.RESULT_EXPIRED}:
-            break
-    return failure or Failure(code=ErrorCode.INTERNAL, detail="no attempt was made")
+
+async def _one_job(
+    request: GenerationRequested, route: Route, deadline: datetime
+) -> StoredImage | tuple[Failure, bool]:
+    """One submission and what comes of it: the image, or the failure and whether a job failed."""
+    _stop_if_canceled()  # nothing is paid for a request that was taken back before
+    job = None
+    try:
+        submitted = await _submit(request, route, deadline)
+        if submitted.image:
+            return submitted.image
+        job = submitted.job
+        if job is None:
+            return Failure(code=ErrorCode.INTERNAL, detail="neither an image nor a job"), False
+        _stop_if_canceled()
+        return await _collect(request, route, job, deadline)
+    except ActivityError as error:
+        if exceptions.is_cancelled_exception(error):
+            raise
+        return failure_of(error), job is not None
 
 
 async def _submit(request: GenerationRequested, route: Route, deadline: datetime) -> Submitted:
@@ -86,7 +110,7 @@ async def _collect(
             task_queue=provider_jobs_queue(route.provider),
             schedule_to_close_timeout=_time_left(deadline),
             heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
-            retry_policy=options.PROVIDER_RETRY,
+            retry_policy=options.COLLECT_RETRY,
             cancellation_type=_WAIT,
             summary=f"{route.provider}: job {job.id[:60]}",
         )

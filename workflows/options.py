@@ -11,6 +11,12 @@ PROVIDER_RETRY = RetryPolicy(
 )
 # spec: event-driven-architecture, Retry Policies: AI service, 2 retries, fixed, 5 s.
 
+COLLECT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=5), backoff_coefficient=1)
+# Asking after a job costs nothing, and the job is paid for: until the deadline. Fixed 5 s as above.
+
+NEW_JOB_PAUSE = timedelta(seconds=5)
+# Before a failed job is submitted anew. spec: as PROVIDER_RETRY.
+
 ODOO_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2,

@@ -72,7 +72,7 @@ def unreadable(answer: Answer, dialect: Dialect, why: str) -> ProviderError:
     return ProviderError(
         ErrorCode.INVALID_OUTPUT,
         f"{dialect.name} answered {answer.status}{_request_id(answer)} with a body that cannot be"
-        f" used ({why}): {answer.content_type or 'no content type'}, {_glimpse(answer)}",
+        f" used ({why}): {answer.content_type or 'no content type'}, {_outline(answer)}",
     )
 
 
@@ -170,6 +170,14 @@ def _glimpse(answer: Answer) -> str:
         return "an empty body"
     start = answer.body[:160].decode("utf-8", "replace")
     return f"{len(answer.body)} bytes beginning {start!r}"
+
+
+def _outline(answer: Answer) -> str:
+    # A success in JSON may hold the prompt and a link that is as good as a key: its fields only.
+    body = parsed(answer)
+    if isinstance(body, dict):
+        return f"{len(answer.body)} bytes of JSON with {', '.join(sorted(body))[:100]}"
+    return _glimpse(answer)
 
 
 def _text(error: Exception) -> str:

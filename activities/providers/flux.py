@@ -26,6 +26,7 @@ from contracts.errors import ErrorCode
 from contracts.generation import CollectTask, Job, SubmitTask
 
 MAX_REPLY_BYTES = 1024 * 1024
+BFL_DOMAIN = ".bfl.ai"
 POLL_TIMEOUT_SECONDS = 30.0
 """A poll is a look-up: what takes longer is an outage."""
 
@@ -162,10 +163,8 @@ def _http_url(text: str) -> httpx.URL | None:
 
 
 def _siblings(host: str, ours: str) -> bool:
-    # api.bfl.ai answers with api.us1.bfl.ai: the same domain without its first label.
-    domain = "." + ours.partition(".")[2]
-    address = ours.rpartition(".")[2].isdecimal() or ":" in ours  # those have no domain
-    return not address and domain.count(".") >= 2 and host.endswith(domain)
+    # api.bfl.ai answers with api.us1.bfl.ai. Elsewhere a shared domain is no sign of one owner.
+    return ours.endswith(BFL_DOMAIN) and host.endswith(BFL_DOMAIN)
 
 
 def _body(task: SubmitTask) -> bytes:
@@ -186,7 +185,9 @@ def _progress(answer: Answer) -> JobProgress:
     said = body.get("status") if isinstance(body, dict) else None
     final = _FINAL_STATUSES.get(said) if isinstance(said, str) else None
     if final:  # also under a 404: "Task not found"
-        raise ProviderError(final, f"the image service says of the job: {said} {_details(body)}")
+        raise ProviderError(
+            final, f"the image service says of the job: {said} {_details(body)}", final=True
+        )
     if answer.status != 200:
         raise refused(answer, FLUX_POLL)
     try:

@@ -83,7 +83,7 @@ async def test_canceled_while_polling(
     ("poll", "code", "final"),
     [
         ({"status": "Task not found"}, "JOB_LOST", True),
-        ({"status": "Error"}, "PROVIDER_UNAVAILABLE", False),
+        ({"status": "Error"}, "PROVIDER_UNAVAILABLE", True),
         ({"status": "Request Moderated"}, "POLICY_INPUT", True),
         ({"status": "Content Moderated"}, "POLICY_OUTPUT", True),
     ],
@@ -97,7 +97,7 @@ async def test_job_that_ends_without_an_image(
     *,
     final: bool,
 ) -> None:
-    """A job's bad end has its code, and is polled again only where that may help."""
+    """A job's bad end has its code, and the job is not polled again."""
     peer.says(answer(200, poll))
     task = collection(asked, f"{peer.url}/poll")
     error = await Attempt().failure(collecting(clients, peer).collect, task)
@@ -105,12 +105,13 @@ async def test_job_that_ends_without_an_image(
 
 
 async def test_expired_result(clients: Clients, peer: Peer, asked: GenerationRequested) -> None:
-    """An expired link is asked for again: the next attempt polls for a new one."""
+    """An expired link is asked for again, once; then the job is over."""
     ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
-    peer.says(answer(200, ready), answer(403, "expired"))
+    peer.says(answer(200, ready), answer(403), answer(200, ready), answer(403))
     task = collection(asked, f"{peer.url}/poll")
     error = await Attempt().failure(collecting(clients, peer).collect, task)
-    assert (error.type, error.non_retryable) == (ErrorCode.RESULT_EXPIRED, False)
+    assert (error.type, error.non_retryable) == (ErrorCode.RESULT_EXPIRED, True)
+    assert [received.path for received in peer.received] == ["/poll", "/a.png"] * 2
 
 
 async def test_result_that_is_no_image(

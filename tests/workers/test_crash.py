@@ -12,7 +12,7 @@ from contracts.generation import GenerationState
 from contracts.names import image_key
 from deploy.local.config import BUCKET
 from deploy.local.stack import LocalStack
-from tests.lab import Lab
+from tests.lab import Lab, flux_behind_a_relay, working
 from workers.settings import Settings
 from workers.wiring import s3_client
 
@@ -77,4 +77,30 @@ async def test_an_image_that_stands_in_the_store_is_not_asked_for_again(breakabl
     assert (await lab.outcome(request)).image
     # The same request runs a second time, knowing nothing of the first run.
     assert (await lab.outcome(request)).image
+    assert (await lab.ledgers(request)).paid == 1
+
+
+async def test_a_server_that_is_away_when_a_job_is_accepted_costs_no_second_one(
+    breakable: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FLUX: nobody could be told of the job, so the worker remembers it for the next attempt."""
+    lab = breakable
+    await asyncio.to_thread(lab.stack.supervisor("worker").stop)
+    monkeypatch.setenv("DURAGEN_CONFIG", str(lab.stack.config_path))
+    request = lab.flux_request()
+    async with flux_behind_a_relay(lab, Settings.read()) as (relay, settings):
+        async with working(lab.client, settings):
+            relay.answers.clear()
+            handle = await lab.start(request)
+            await _called(lab, request, "submit")
+            temporal = lab.stack.supervisor("temporal")
+            await asyncio.to_thread(temporal.stop)
+            relay.answers.set()
+            async with asyncio.timeout(60):
+                while "is remembered here" not in caplog.text:
+                    await asyncio.sleep(0.1)
+            await asyncio.to_thread(temporal.start)
+            await asyncio.to_thread(temporal.wait)
+            outcome = await asyncio.wait_for(handle.result(), 90)
+    assert outcome.state is GenerationState.COMPLETED
     assert (await lab.ledgers(request)).paid == 1

@@ -1,6 +1,7 @@
 """Histories of real runs, replayed against today's code."""
 
 import asyncio
+import inspect
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.lab import Lab
 from tests.workflows.reordered import ReorderedGeneration
 from workers.divergence import explain
 from workers.replay import replay_one
+from workflows.generation import Generation
 
 HISTORIES = sorted((Path(__file__).parent.parent / "histories").glob("*.json"))
 
@@ -103,3 +105,20 @@ async def test_the_command_says_when_there_is_no_such_generation(lab: Lab) -> No
     missing = f"generation-{uuid4()}"
     done = await _replay_command(missing, TEMPORAL_ADDRESS=lab.stack.temporal_address)
     assert done.returncode == 4, done.stderr
+
+
+async def test_debug_stops_in_the_workflow() -> None:
+    """`--debug` opens the debugger; a breakpoint in the workflow's code is reached."""
+    command = [sys.executable, "-c", "from starter.cli import main; main()"]
+    line = inspect.getsourcelines(Generation._plan)[1] + 1
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*command, "replay", "--debug", "--file", str(HISTORIES[0])],
+        input=f"b workflows/generation.py:{line}\nc\nw\nc\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "_plan" in done.stdout.partition("Breakpoint 1")[2], done.stdout + done.stderr
+    assert "replays cleanly" in done.stdout

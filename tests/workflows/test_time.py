@@ -159,3 +159,34 @@ async def test_a_delivery_parked_for_a_day_is_still_delivered(
     await lab.mend()
     assert (await handle.result()).state is GenerationState.COMPLETED
     assert (await lab.ledgers(request)).paid == 1
+
+
+async def test_a_job_is_asked_after_until_the_service_answers_again(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """Polling is free and the job is paid for: six refused polls cost no second job."""
+    lab, _ = timeless
+    await lab.break_images(*[{"kind": "status", "status": 503, "on": "poll"}] * 6)
+    request = lab.flux_request()
+    assert (await lab.outcome(request)).state is GenerationState.COMPLETED
+    assert (await lab.ledgers(request)).paid == 1
+
+
+@pytest.mark.parametrize(("failures", "code"), [(2, None), (3, "PROVIDER_UNAVAILABLE")])
+async def test_a_job_that_the_service_calls_failed_is_placed_anew(
+    timeless: tuple[Lab, WorkflowEnvironment], failures: int, code: str | None
+) -> None:
+    """spec: 2 retries; the third `Error` is the end of this route."""
+    lab, _ = timeless
+    await lab.break_images(*[{"kind": "error"}] * failures)
+    request = lab.flux_request()
+    handle = await lab.start(request)
+    if code is None:
+        assert (await handle.result()).state is GenerationState.COMPLETED
+    else:
+        with pytest.raises(WorkflowFailureError) as raised:
+            await handle.result()
+        assert isinstance(raised.value.cause, ApplicationError)
+        assert raised.value.cause.type == code
+    submits = [c for c in (await lab.ledgers(request)).calls if c["operation"] == "submit"]
+    assert len(submits) == 3

@@ -231,3 +231,20 @@ async def test_what_is_no_request_at_all_fails_at_once(lab: Lab, event: object) 
         GENERATION_WORKFLOW, event, id=f"generation-{uuid4()}", task_queue=GENERATION_QUEUE
     )
     assert (await _failure(handle)).type == ErrorCode.INVALID_INPUT
+
+
+async def test_a_cancel_that_meets_a_failing_call_is_still_told(lab: Lab) -> None:
+    """Canceled, and then the service answers with half an image: Odoo hears CANCELED."""
+    faults = {"latency_seconds": 2, "queue": [{"kind": "half_image"}]}
+    url = f"{lab.stack.images_url}/_sandbox/faults"
+    (await lab.http.put(url, json=faults)).raise_for_status()
+    request = lab.request()
+    handle = await lab.start(request)
+    await lab.reaches(handle, GenerationState.GENERATING)
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError) as raised:
+        await handle.result()
+    assert isinstance(raised.value.cause, CancelledError)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    [delivery] = (await lab.ledgers(request)).deliveries
+    assert delivery["event"]["errorCode"] == "CANCELED"
