@@ -88,19 +88,21 @@ async def test_a_server_that_is_away_when_a_job_is_accepted_costs_no_second_one(
     await asyncio.to_thread(lab.stack.supervisor("worker").stop)
     monkeypatch.setenv("DURAGEN_CONFIG", str(lab.stack.config_path))
     request = lab.flux_request()
-    async with flux_behind_a_relay(lab, Settings.read()) as (relay, settings):
-        async with working(lab.client, settings):
-            relay.answers.clear()
-            handle = await lab.start(request)
-            await _called(lab, request, "submit")
-            temporal = lab.stack.supervisor("temporal")
-            await asyncio.to_thread(temporal.stop)
-            relay.answers.set()
-            async with asyncio.timeout(60):
-                while "is remembered here" not in caplog.text:
-                    await asyncio.sleep(0.1)
-            await asyncio.to_thread(temporal.start)
-            await asyncio.to_thread(temporal.wait)
-            outcome = await asyncio.wait_for(handle.result(), 90)
+    async with (
+        flux_behind_a_relay(lab, Settings.read()) as (relay, settings),
+        working(lab.client, settings),
+    ):
+        relay.answers.clear()
+        handle = await lab.start(request)
+        await _called(lab, request, "submit")
+        temporal = lab.stack.supervisor("temporal")
+        await asyncio.to_thread(temporal.stop)
+        relay.answers.set()
+        async with asyncio.timeout(60):
+            while "is remembered here" not in caplog.text:
+                await asyncio.sleep(0.1)
+        await asyncio.to_thread(temporal.start)
+        await asyncio.to_thread(temporal.wait)
+        outcome = await asyncio.wait_for(handle.result(), 90)
     assert outcome.state is GenerationState.COMPLETED
     assert (await lab.ledgers(request)).paid == 1

@@ -30,17 +30,19 @@ async def test_a_cancel_before_any_worker_runs_costs_nothing(
 async def test_a_cancel_while_a_job_is_being_accepted_is_told(lab: Lab, settings: Settings) -> None:
     """The job's id comes after the cancellation: nobody waits for the job, and Odoo is told."""
     request = lab.flux_request()
-    async with flux_behind_a_relay(lab, settings) as (relay, relayed):
-        async with working(lab.client, relayed):
-            relay.answers.clear()
-            handle = await lab.start(request)
-            async with asyncio.timeout(30):
-                while not (await lab.ledgers(request)).calls:
-                    await asyncio.sleep(0.05)
-            await handle.cancel()
-            relay.answers.set()
-            with pytest.raises(WorkflowFailureError) as raised:
-                await handle.result()
+    async with (
+        flux_behind_a_relay(lab, settings) as (relay, relayed),
+        working(lab.client, relayed),
+    ):
+        relay.answers.clear()
+        handle = await lab.start(request)
+        async with asyncio.timeout(30):
+            while not (await lab.ledgers(request)).calls:
+                await asyncio.sleep(0.05)
+        await handle.cancel()
+        relay.answers.set()
+        with pytest.raises(WorkflowFailureError) as raised:
+            await handle.result()
     assert isinstance(raised.value.cause, CancelledError)
     ledgers = await lab.ledgers(request)
     assert [each["event"]["errorCode"] for each in ledgers.deliveries] == ["CANCELED"]
