@@ -72,17 +72,29 @@ class _SaysCanceled(OutboundInterceptor):
         self,
         input: HeartbeatAsyncActivityInput,  # noqa: A002, ARG002  # the base class's name
     ) -> None:
+        _said.set()
         raise AsyncActivityCancelledError
 
 
+_said = asyncio.Event()
+
+
 async def test_cancellation_is_heard_when_recording() -> None:
-    """A server that answers "canceled" to a mark cancels the activity there and then."""
+    """A server that answers "canceled" to a mark: nothing more is done before the SDK says so."""
     client = await Client.connect("127.0.0.1:1", lazy=True, interceptors=[_Canceling()])
+    went_on = False
 
     @activity.defn
     async def call() -> None:
+        nonlocal went_on
         async with beating(FIRST) as heart:
             await heart.record(SECOND)
+            went_on = True
 
+    environment = ActivityEnvironment(client)
+    running = asyncio.create_task(environment.run(call))
+    await _said.wait()
+    environment.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await ActivityEnvironment(client).run(call)
+        await running
+    assert not went_on
