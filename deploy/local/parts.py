@@ -173,7 +173,7 @@ def worker(site: Site) -> Part:
     On one machine doors and servers come first: a request is acknowledged before others are worked
     on, so the worker is nicer than they are.
     """
-    command = [*_nicer(15), sys.executable, "-m", "workers"]
+    command = [*_nicer(5), sys.executable, "-m", "workers"]
     probe = _answers(f"http://{HOST}:{site.ports.worker}/health/ready")
     environment = environment_of_part(site.own_environment)
     return Part("worker", command, probe, environment=environment, stop_seconds=15)
