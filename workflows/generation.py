@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from temporalio import workflow
@@ -145,7 +146,7 @@ class Generation:
         if plan.odoo is None or self._head is None:
             return  # nobody can be told; `_close` fails the workflow for it
         pause = options.PARK_FIRST_PAUSE
-        for rounds in range(1, 1_000_000):
+        for rounds in count(1):
             trouble = await self._tell_odoo(self._task(self._head, plan.odoo, outcome))
             if trouble is None:
                 return
@@ -210,7 +211,7 @@ class Generation:
         self._enter(GenerationState.ABANDONED if self._view.abandoned else outcome.state)
         failure = outcome.failure
         self._publish(*([_ERROR_CODE.value_set(failure.code)] if failure else []))
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        await _to_its_end(workflow.wait_condition(workflow.all_handlers_finished))
         if failure is None:
             return outcome
         if failure.code is ErrorCode.CANCELED:
