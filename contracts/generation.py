@@ -73,6 +73,8 @@ class Plan(Model):
     deadline_seconds: float = 600
     notify: bool = False
     failure: "Failure | None" = None
+    avoided: tuple[str, ...] = ()
+    """Providers put last because their circuit is open."""
 
 
 class StoredImage(Model):
@@ -91,6 +93,8 @@ class Job(Model):
 
     id: str
     polling_url: str
+    stoppable: bool = False
+    """Whether the provider can stop it: one that nobody waits for any more is then stopped."""
 
 
 class Failure(Model):
@@ -142,6 +146,9 @@ class DeliveryTrouble(Model):
     code: str
     detail: str
     attempts: int = 0
+    """Rounds of tries, each as long as the spec's retry policy."""
+    since: str | None = None
+    """ISO 8601, when it was parked first."""
     next_try: str | None = None
 
 
@@ -162,6 +169,8 @@ class SubmitTask(Model):
 
     request: GenerationRequested
     route: Route
+    number: int = 0
+    """0 for the first job on this route; one more for each that was placed anew."""
 
 
 class Submitted(Model):
@@ -183,6 +192,21 @@ class Collected(Model):
     """Its result: the image, or nothing when the worker is leaving and hands the job back."""
 
     image: StoredImage | None = None
+
+
+class Stopped(Model):
+    """Result of the activity that stops a job nobody waits for; its input is a CollectTask."""
+
+    answer: str
+
+
+class Parked(Model):
+    """What a generation that has been parked for long takes along into a fresh history."""
+
+    plan: Plan
+    outcome: Outcome
+    trouble: DeliveryTrouble
+    pause_seconds: float
 
 
 class DeliverTask(Model):

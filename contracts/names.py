@@ -8,16 +8,26 @@ from uuid import UUID
 
 GENERATION_WORKFLOW = "Generation"
 WORKFLOW_ID_PREFIX = "generation-"
+PROVIDER_HEALTH_WORKFLOW = "ProviderHealth"
+PROVIDER_HEALTH_ID_PREFIX = "provider-health-"
+WATCH_WORKFLOW = "Watch"
+WATCH_ID = "duragen-watch"
 
 PLAN_ACTIVITY = "plan_generation"
 SUBMIT_ACTIVITY = "submit_generation"
 COLLECT_ACTIVITY = "collect_generation"
+STOP_JOB_ACTIVITY = "stop_job"
 DELIVER_ACTIVITY = "deliver_outcome"
 NOTIFY_ACTIVITY = "notify_user"
+SEND_ALERTS_ACTIVITY = "send_alerts"
+PROBE_ACTIVITY = "probe_provider"
+COUNT_TROUBLED_ACTIVITY = "count_troubled"
 
 STATUS_QUERY = "status"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
 ABANDON_DELIVERY_UPDATE = "abandon_delivery"
+REPORT_SIGNAL = "report"
+HEALTH_QUERY = "health"
 
 GENERATION_QUEUE = "generation"
 PROVIDER_QUEUE_PREFIX = "provider."
@@ -42,6 +52,12 @@ SEARCH_ATTRIBUTES = (
 
 PAYLOAD_DIGEST_MEMO = "payloadSha256"
 """Memo field by which a door tells a repeated start from a conflicting one."""
+
+PARKED_MEMO = "parked"
+"""Memo field of a parked generation: its DeliveryTrouble, so that a list needs no worker."""
+
+FAILURE_MEMO = "failure"
+"""Memo field of a failed generation: its Failure, for the same reason."""
 
 CORRELATION_HEADER = "X-Correlation-ID"
 # spec: event-driven-architecture, Tracing And Correlation
@@ -73,6 +89,11 @@ def provider_queue(provider: str) -> str:
 def provider_jobs_queue(provider: str) -> str:
     """The task queue of polling jobs of `provider`: free, so without a rate limit."""
     return f"{PROVIDER_QUEUE_PREFIX}{provider}.jobs"
+
+
+def provider_health_id(provider: str) -> str:
+    """The workflow id of what is known of `provider`'s health."""
+    return f"{PROVIDER_HEALTH_ID_PREFIX}{provider}"
 
 
 def image_key(request_id: UUID, image_format: str) -> str:

@@ -1,0 +1,95 @@
+"""What administrators are told, through Alertmanager.
+
+An alert is known by its name and labels: the same alert raised twice is one. It is raised again for
+as long as it lasts, and ends by itself when whoever raised it has gone away.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from contracts.generation import MAX_DETAIL_CHARACTERS, Model
+
+
+class AlertName(StrEnum):
+    """`alertname` in Alertmanager."""
+
+    PROVIDER_ERRORS = "DuragenProviderErrors"
+    """A provider's errors are frequent, or need a person. spec: error-handling.sequence, 10.1."""
+
+    PROVIDER_DOWN = "DuragenProviderDown"
+    """A provider's circuit is open: generations take their next route."""
+
+    DELIVERIES_PARKED = "DuragenDeliveriesParked"
+    """Odoo has not taken outcomes. spec: event-driven-architecture, Alerting Requirements."""
+
+    GENERATIONS_FAILED = "DuragenGenerationsFailed"
+    """Generations failed for a reason that is no provider's: settings, or a fault of ours."""
+
+
+class Severity(StrEnum):
+    """How soon somebody looks. spec: event-driven-architecture, Alerting Requirements."""
+
+    CRITICAL = "critical"
+    """Immediately."""
+
+    WARNING = "warning"
+    """Within 15 minutes."""
+
+
+class AdminAlert(Model):
+    """One alert. `service` and `error_type` become labels beside name and severity.
+
+    `summary` is one line; `description` says how much, how often and what to do. Both may change
+    while the alert lasts: they do not make it another one.
+    """
+
+    name: AlertName
+    severity: Severity
+    service: str
+    error_type: str = ""
+    summary: str
+    description: Annotated[str, Field(max_length=4 * MAX_DETAIL_CHARACTERS)] = ""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What makes it this alert and no other."""
+        return (self.name, self.service, self.error_type)
+
+
+class AlertTask(Model):
+    """Input of the activity that tells Alertmanager.
+
+    Those that `firing` end by themselves after `lasts_seconds` unless they are raised again.
+    """
+
+    firing: tuple[AdminAlert, ...] = ()
+    resolved: tuple[AdminAlert, ...] = ()
+    lasts_seconds: Annotated[float, Field(gt=0)]
+
+
+class AlertsSent(Model):
+    """Its result, for operators: how Alertmanager answered."""
+
+    answer: str
+
+
+class CountTask(Model):
+    """Input of the activity that counts what waits for a person."""
+
+    window_seconds: float
+    """Failed generations are counted that ended within so many seconds."""
+
+
+class Troubled(Model):
+    """Its result: generations by error code. Parked ones now; failed ones within the window."""
+
+    parked: dict[str, int] = Field(default_factory=dict)
+    failed: dict[str, int] = Field(default_factory=dict)
+
+
+class WatchState(Model):
+    """What the watch takes along into a fresh history: the alerts that stand."""
+
+    firing: tuple[AdminAlert, ...] = ()
