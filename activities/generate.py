@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.service import RPCError
 
 from activities.errors import ProviderError
+from activities.health import ProviderReports
 from activities.heartbeat import Heart, beating
 from activities.memory import ImageMemory
 from activities.providers.service import ImageService, JobService
@@ -51,10 +52,17 @@ class JobMark(BaseModel):
 class SubmitActivities:
     """The paid call of one image service; runs on that provider's queue."""
 
-    def __init__(self, service: ImageService, store: ImageStore, memory: ImageMemory) -> None:
+    def __init__(
+        self,
+        service: ImageService,
+        store: ImageStore,
+        memory: ImageMemory,
+        reports: ProviderReports,
+    ) -> None:
         self._service = service
         self._store = store
         self._memory = memory
+        self._reports = reports
         self._unreported: dict[tuple[str | None, str], Job] = {}
 
     @activity.defn(name=SUBMIT_ACTIVITY)
@@ -74,6 +82,7 @@ class SubmitActivities:
             try:
                 return await self._submit(task, mark, heart)
             except ProviderError as error:
+                self._reports.failed(task.route.provider, error.failure)
                 if error.answered:
                     with suppress(RPCError):  # then the next attempt counts it as lost
                         await heart.record(SubmitMark(settled=True, lost=mark.lost))
@@ -95,7 +104,9 @@ class SubmitActivities:
         async with self._memory.lease() as admit:
             made = await self._service.submit(task, admit)
             if isinstance(made, bytes):
-                return Submitted(image=await _keep(self._store, task, made))
+                image = await _keep(self._store, task, made)
+                self._reports.succeeded(route.provider)
+                return Submitted(image=image)
         try:
             await heart.record(SubmitMark(lost=mark.lost, job=made))
         except RPCError:
@@ -109,10 +120,17 @@ class SubmitActivities:
 class CollectActivities:
     """Waiting for jobs of one image service; polling is free, so it has a queue without limit."""
 
-    def __init__(self, service: JobService, store: ImageStore, memory: ImageMemory) -> None:
+    def __init__(
+        self,
+        service: JobService,
+        store: ImageStore,
+        memory: ImageMemory,
+        reports: ProviderReports,
+    ) -> None:
         self._service = service
         self._store = store
         self._memory = memory
+        self._reports = reports
 
     @activity.defn(name=COLLECT_ACTIVITY)
     async def collect(self, task: CollectTask) -> Collected:
@@ -125,6 +143,7 @@ class CollectActivities:
             try:
                 return await self._collect(task, heart)
             except ProviderError as error:
+                self._reports.failed(task.route.provider, error.failure)
                 raise error.to_application_error() from None
 
     async def _collect(self, task: CollectTask, heart: Heart) -> Collected:
@@ -134,6 +153,7 @@ class CollectActivities:
             heart.beat(JobMark(job_id=task.job.id, percent=progress.percent))
             if progress.result_url:
                 image = await self._fetched(task, progress.result_url)
+                self._reports.succeeded(task.route.provider)
             elif await _leaving_within(self._service.poll_seconds):
                 return Collected()
         return Collected(image=image)

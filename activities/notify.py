@@ -32,7 +32,8 @@ class NotifyActivities:
     async def notify(self, task: DeliverTask) -> Delivered:
         """Send the notification once; raises ApplicationError, and Temporal tries again."""
         path, message = _message(task)
-        headers = {"Content-Type": "application/json"}
+        # Said twice when a worker dies after it was heard; the service shows it once.
+        headers = {"Content-Type": "application/json", "Idempotency-Key": task.message_id}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         try:

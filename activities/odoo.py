@@ -67,6 +67,13 @@ class OdooActivities:
         return failed_event(task, failure)
 
 
+def _story(task: DeliverTask, failure: Failure) -> str:
+    """The last failure, and why each other route was left before."""
+    before = [each for each in task.outcome.tried if each.failure != failure]
+    left = "".join(f"; before that {e.route.provider}: {e.failure.code}" for e in before)
+    return f"{failure.detail}{left}"
+
+
 def _without_link(task: DeliverTask, text: str) -> str:
     # An Odoo that quotes the event would bring the presigned link into history.
     image = task.outcome.image
@@ -83,7 +90,7 @@ def failed_event(task: DeliverTask, failure: Failure) -> GenerationFailed:
         correlation_id=task.correlation_id,
         status="failed",
         error_code=failure.code,
-        error_message=failure.detail,
+        error_message=_story(task, failure),
         error_type=rule.kind,
         # For the platform our settings are the system: neither is the user's fault.
         is_system_error=rule.kind in {ErrorKind.SYSTEM, ErrorKind.CONFIGURATION},

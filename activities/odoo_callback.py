@@ -26,11 +26,6 @@ MAX_ANSWER_BYTES = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})
 
 
-def webhook_id(task: DeliverTask) -> str:
-    """The event's own id: `completed` after `failed` is news, a second `completed` is a repeat."""
-    return f"{task.request_id}.{task.outcome.state}"
-
-
 class CallbackDelivery:
     """Callbacks to one Odoo; `origin` is checked again here, at the last door out."""
 
@@ -88,7 +83,7 @@ class CallbackDelivery:
             headers["Authorization"] = f"Bearer {self._token}"
         if self._webhook:
             now = self._now()
-            identity = webhook_id(task)
+            identity = task.message_id
             headers["webhook-id"] = identity
             headers["webhook-timestamp"] = str(int(now.timestamp()))
             headers["webhook-signature"] = self._webhook.sign(identity, now, body)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from temporalio import activity
 
+from activities.health import CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.events import RequestHead, origin_of
 from contracts.generation import Failure, Plan, Route
@@ -20,12 +21,14 @@ class PlanActivities:
         routes: Mapping[UUID, tuple[Route, ...]],
         odoos: AbstractSet[str],
         deadline_seconds: float,
+        board: CircuitBoard,
         *,
         notify: bool,
     ) -> None:
         self._routes = routes
         self._odoos = odoos
         self._deadline_seconds = deadline_seconds
+        self._board = board
         self._notify = notify
 
     @activity.defn(name=PLAN_ACTIVITY)
@@ -45,8 +48,10 @@ class PlanActivities:
                 code=ErrorCode.MODEL_CONFIG,
                 detail=f"modelId {head.model_id} is not among the settings' [models]",
             )
+        routes, avoided = self._board.arranged(routes)
         return Plan(
             routes=() if failure else routes,
+            avoided=() if failure else avoided,
             odoo=origin if origin in self._odoos else None,
             deadline_seconds=self._deadline_seconds,
             notify=self._notify,

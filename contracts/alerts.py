@@ -27,6 +27,9 @@ class AlertName(StrEnum):
     GENERATIONS_FAILED = "DuragenGenerationsFailed"
     """Generations failed for a reason that is no provider's: settings, or a fault of ours."""
 
+    WORKFLOWS_STUCK = "DuragenWorkflowsStuck"
+    """Workflow code stumbles over and over: a fault of ours, or a deployment that does not fit."""
+
 
 class Severity(StrEnum):
     """How soon somebody looks. spec: event-driven-architecture, Alerting Requirements."""
@@ -83,10 +86,14 @@ class CountTask(Model):
 
 
 class Troubled(Model):
-    """Its result: generations by error code. Parked ones now; failed ones within the window."""
+    """Its result: generations by error code. Parked ones now; failed ones within the window.
+
+    `stuck`: workflows whose code stumbles over and over; 0 where the server does not tell.
+    """
 
     parked: dict[str, int] = Field(default_factory=dict)
     failed: dict[str, int] = Field(default_factory=dict)
+    stuck: int = 0
 
 
 class WatchState(Model):

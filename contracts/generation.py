@@ -206,7 +206,6 @@ class Parked(Model):
     plan: Plan
     outcome: Outcome
     trouble: DeliveryTrouble
-    pause_seconds: float
 
 
 class DeliverTask(Model):
@@ -218,6 +217,17 @@ class DeliverTask(Model):
     callback_url: str
     odoo: str
     outcome: Outcome
+
+    @property
+    def message_id(self) -> str:
+        """The same for every try to tell this outcome.
+
+        `{requestId}.completed`, `….canceled`, or `….failed.{errorCode}`: a rerun may end otherwise
+        than the run before.
+        """
+        state, failure = self.outcome.state, self.outcome.failure
+        code = f".{failure.code}" if failure and state is GenerationState.FAILED else ""
+        return f"{self.request_id}.{state}{code}"
 
 
 class Delivered(Model):

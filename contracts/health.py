@@ -6,8 +6,19 @@ from typing import Annotated
 from pydantic import Field
 
 from contracts.alerts import AdminAlert
-from contracts.errors import ErrorCode
+from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
 from contracts.generation import MAX_DETAIL_CHARACTERS, Model
+
+AGAINST_PROVIDER = frozenset(
+    {code for code, rule in TAXONOMY.items() if rule.kind is ErrorKind.SYSTEM}
+    - {ErrorCode.INTERNAL}
+    | {ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED}
+)
+"""What says that a provider does not serve us just now, whatever it is asked.
+
+Not INTERNAL, which is ours (the store's, too), nor MODEL_CONFIG, which is one model's; a refused
+prompt even says that it works.
+"""
 
 
 class Circuit(StrEnum):
@@ -26,12 +37,15 @@ class Circuit(StrEnum):
 class ProviderReport(Model):
     """What became of calls to one provider since the last report: a batch, not one call."""
 
+    works: bool = False
+    """A sign that it works was among them: an image, or a refusal that is the user's to mend."""
     successes: Annotated[int, Field(ge=0)] = 0
     failures: dict[ErrorCode, int] = Field(default_factory=dict)
+    last_code: ErrorCode | None = None
     last_detail: Annotated[str, Field(max_length=MAX_DETAIL_CHARACTERS)] = ""
-    """The latest failure's detail, for operators."""
+    """The latest failure, for operators."""
     failing_since_success: Annotated[int, Field(ge=0)] = 0
-    """Failures after the batch's last success; all of them when it has none."""
+    """Failures against the provider after the last sign in the batch that it works."""
 
 
 class Bucket(Model):
@@ -51,7 +65,7 @@ class ProviderHealthState(Model):
     """ISO 8601, when the circuit last changed."""
     buckets: tuple[Bucket, ...] = ()
     streak: int = 0
-    """Failures since the last success."""
+    """Failures against the provider since the last sign that it works."""
     opened_by: ErrorCode | None = None
     last_code: ErrorCode | None = None
     last_detail: str = ""

@@ -14,25 +14,24 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from contracts.events import GenerationRequested
-from contracts.generation import GenerationState, GenerationView, Outcome, Route
+from contracts.generation import GenerationState, GenerationView, Outcome
 from contracts.names import (
     GENERATION_QUEUE,
     GENERATION_WORKFLOW,
     STATUS_QUERY,
     workflow_id,
 )
-from deploy.local.config import CALLBACK_PATH, FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.config import (
+    CALLBACK_PATH,
+    FLUX_MODEL_ID,
+    OPENAI_MODEL_ID,
+    TWO_ROUTES_MODEL_ID,
+)
 from deploy.local.stack import LocalStack
 from workers.settings import Settings
-from workers.wiring import build_workers, open_clients
+from workers.wiring import build_workers, health_kept, open_clients
 
 Handle = WorkflowHandle[Any, Outcome]
-
-TWO_ROUTES_MODEL_ID = uuid.UUID("33333333-3333-4333-8333-333333333333")
-TWO_ROUTES = (
-    Route(provider="openai", model="gpt-image-2.5-flare"),
-    Route(provider="flux", model="flux-2-pro"),
-)
 
 BILLABLE = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
@@ -90,6 +89,10 @@ class Lab:
     def flux_request(self, **changes: Any) -> GenerationRequested:
         """The same for FLUX."""
         return self.request(model_id=FLUX_MODEL_ID, **changes)
+
+    def two_routes_request(self, **changes: Any) -> GenerationRequested:
+        """The same for OpenAI, and FLUX when that cannot make the image."""
+        return self.request(model_id=TWO_ROUTES_MODEL_ID, **changes)
 
     async def start(self, request: GenerationRequested) -> Handle:
         """Start the workflow as the doors do, without their search attributes."""
@@ -159,7 +162,10 @@ async def working(client: Client, settings: Settings) -> AsyncIterator[None]:
     """A worker in this process, on all queues, until the block ends."""
     quick = settings.worker.model_copy(update={"graceful_seconds": 0.0})
     settings = settings.model_copy(update={"worker": quick})
-    async with open_clients(settings, traced=False) as clients:
+    async with (
+        open_clients(settings, traced=False) as clients,
+        health_kept(client, clients),
+    ):
         workers = build_workers(client, settings, clients)
         running = [asyncio.create_task(worker.run()) for worker in workers]
         try:

@@ -7,15 +7,18 @@ import signal
 from contextlib import AsyncExitStack
 
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from contracts.alerts import WatchState
+from contracts.names import GENERATION_QUEUE, WATCH_ID, WATCH_WORKFLOW
 from otel.setup import configure
 from workers.connection import connect_worker, logging_runtime, target
 from workers.health import health_server
 from workers.settings import Settings, SettingsError
-from workers.wiring import build_workers, open_clients
+from workers.wiring import build_workers, health_kept, open_clients
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +63,12 @@ async def run_worker(settings: Settings) -> None:
         if client is None:
             return
         clients = await stack.enter_async_context(open_clients(settings, traced=traced))
+        await stack.enter_async_context(health_kept(client, clients))
         workers += build_workers(client, settings, clients)
         for worker in workers:
             await stack.enter_async_context(worker)
+        if settings.alerts and GENERATION_QUEUE in settings.queues:
+            await _keep_watch(client)
         # What was loaded until here stays: the collector need not look at it again, and so comes
         # more often to what finished workflows leave behind (a sandbox each, full of cycles).
         gc.collect()
@@ -73,6 +79,21 @@ async def run_worker(settings: Settings) -> None:
         # All at once: each waits for its own activities, and one after the other would add up.
         await asyncio.gather(*(worker.shutdown() for worker in workers))
     logger.info("worker has left")
+
+
+async def _keep_watch(client: Client) -> None:
+    """Start the watch unless it runs already: the first worker does, every other finds it."""
+    try:
+        await client.start_workflow(
+            WATCH_WORKFLOW,
+            WatchState(),
+            id=WATCH_ID,
+            task_queue=GENERATION_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary="counts what waits for a person, and raises alerts",
+        )
+    except RPCError as error:
+        logger.warning("the watch was not started, nobody is alerted: %s", error.message)
 
 
 async def _connect(stop: asyncio.Event, *, traced: bool) -> Client | None:

@@ -168,6 +168,16 @@ class NotifySettings(_Group):
     token: ApiKey | None = None
 
 
+class AlertSettings(_Group):
+    """Alertmanager, its v2 API. Without this table alerts are lines of the worker's log."""
+
+    base_url: HttpUrl
+    token: ApiKey | None = None
+    """Bearer token, for an Alertmanager behind a proxy that asks for one."""
+    web_url: HttpUrl | None = None
+    """Temporal's Web UI: where an alert's "source" link leads."""
+
+
 class GenerationSettings(_Group):
     """Limits of one generation."""
 
@@ -201,6 +211,7 @@ class Settings(BaseSettings):
     models: dict[UUID, ModelSettings] = {}
     odoo: tuple[OdooSettings, ...] = ()
     notify: NotifySettings | None = None
+    alerts: AlertSettings | None = None
     generation: GenerationSettings = GenerationSettings()
     worker: ProcessSettings = ProcessSettings()
 

@@ -14,7 +14,9 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
+from activities.alerts import AlertActivities
 from activities.generate import CollectActivities, SubmitActivities
+from activities.health import CircuitBoard, ProviderReports
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
 from activities.odoo import OdooActivities, OdooDelivery
@@ -23,7 +25,9 @@ from activities.odoo_rpc import RpcAccount, RpcDelivery
 from activities.planning import PlanActivities
 from activities.providers.flux import Flux
 from activities.providers.openai import OpenAIImages
+from activities.providers.probing import Probe, ProbeActivities, probe
 from activities.storage import ImageStore
+from activities.watching import WatchActivities
 from contracts.names import (
     GENERATION_QUEUE,
     PROVIDER_QUEUE_PREFIX,
@@ -33,6 +37,8 @@ from contracts.names import (
 from workers.correlating import CorrelationInterceptor
 from workers.settings import OdooSettings, ProviderSettings, Settings, StorageSettings
 from workflows.generation import Generation
+from workflows.health import ProviderHealth
+from workflows.watch import Watch
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -53,6 +59,8 @@ class Clients(NamedTuple):
     store: ImageStore
     threads: ThreadPoolExecutor
     memory: ImageMemory
+    reports: ProviderReports
+    board: CircuitBoard
 
 
 @asynccontextmanager
@@ -69,7 +77,21 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
             storage = settings.storage
             store = ImageStore(s3_client(storage), storage.bucket, storage.link_seconds, threads)
             memory = ImageMemory(settings.worker.images_in_memory)
-            yield Clients(http, store, threads, memory)
+            board = CircuitBoard(_with_alternatives(settings))
+            yield Clients(http, store, threads, memory, ProviderReports(), board)
+
+
+@asynccontextmanager
+async def health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
+    """Tell the providers' health workflows what their calls came to, and look at the circuits."""
+    async with clients.reports.telling(client), clients.board.looking(client):
+        yield
+
+
+def _with_alternatives(settings: Settings) -> set[str]:
+    """Providers of models that have more than one."""
+    shared = [model.routes for model in settings.models.values() if len(model.routes) > 1]
+    return {route.provider for routes in shared for route in routes}
 
 
 def s3_client(storage: StorageSettings) -> "S3Client":
@@ -112,12 +134,15 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
         {model_id: model.routes for model_id, model in settings.models.items()},
         {odoo.origin for odoo in settings.odoo},
         settings.generation.deadline_seconds,
+        clients.board,
         notify=settings.notify is not None,
     )
     odoos = {odoo.origin: _odoo(odoo, clients) for odoo in settings.odoo}
     activities: list[Callable[..., Any]] = [
         planning.plan,
         OdooActivities(odoos, clients.store).deliver,
+        _alerts(settings, clients).send_alerts,
+        WatchActivities(client).count_troubled,
     ]
     if settings.notify:
         token = settings.notify.token
@@ -131,7 +156,7 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
     return Worker(
         client,
         task_queue=GENERATION_QUEUE,
-        workflows=[Generation],
+        workflows=[Generation, ProviderHealth, Watch],
         activities=activities,
         max_cached_workflows=settings.worker.max_cached_workflows,
         max_concurrent_workflow_tasks=settings.worker.max_workflow_tasks,
@@ -148,7 +173,10 @@ def _provider_workers(
             client,
             task_queue=provider_queue(name),
             activities=[
-                SubmitActivities(_service(provider, clients), clients.store, clients.memory).submit
+                SubmitActivities(
+                    _service(provider, clients), clients.store, clients.memory, clients.reports
+                ).submit,
+                ProbeActivities({name: _probe(name, provider, clients)}).probe_provider,
             ],
             max_concurrent_activities=provider.max_in_flight,
             max_task_queue_activities_per_second=provider.submissions_per_second,
@@ -156,7 +184,9 @@ def _provider_workers(
         )
     ]
     if provider.kind == "flux":
-        collecting = CollectActivities(_flux(provider, clients), clients.store, clients.memory)
+        collecting = CollectActivities(
+            _flux(provider, clients), clients.store, clients.memory, clients.reports
+        )
         workers.append(
             Worker(
                 client,
@@ -178,6 +208,18 @@ def _common(settings: Settings) -> dict[str, Any]:
         "max_heartbeat_throttle_interval": HEARTBEAT_EVERY,
         "default_heartbeat_throttle_interval": HEARTBEAT_EVERY,
     }
+
+
+def _alerts(settings: Settings, clients: Clients) -> AlertActivities:
+    alerts = settings.alerts
+    if alerts is None:
+        return AlertActivities(clients.http, None, None)
+    token = alerts.token.get_secret_value() if alerts.token else None
+    return AlertActivities(clients.http, alerts.base_url, token, web_url=alerts.web_url)
+
+
+def _probe(name: str, provider: ProviderSettings, clients: Clients) -> Probe:
+    return lambda: probe(clients.http, name, provider.kind, provider.base_url, provider.api_key)
 
 
 def _service(provider: ProviderSettings, clients: Clients) -> OpenAIImages | Flux:

@@ -20,12 +20,13 @@ _STORY = {
 }
 
 _PARKED_HELP = """
-**What to do.** Mend what is named above. It then goes on by itself at the next try; to try at
-once, send the update `retry_delivery`. Send `abandon_delivery` only if Odoo shall never be told."""
+**What to do.** Mend what is named above. It then goes on by itself at the next try. To try at once:
+`duragen redeliver {id}` (or `--all`), or send the update `retry_delivery`. Only if Odoo shall never
+be told: `duragen abandon {id}`, or the update `abandon_delivery`."""
 
 
-def details_of(view: GenerationView) -> str:
-    """The view as Markdown."""
+def details_of(view: GenerationView, workflow_id: str) -> str:
+    """The view as Markdown; `workflow_id` stands in the commands that it names."""
     lines = [f"**{view.state}** {_STORY[view.state]}", ""]
     if view.route:
         lines.append(f"- route: `{view.route.provider}` / `{view.route.model}`")
@@ -46,8 +47,8 @@ def details_of(view: GenerationView) -> str:
     if view.parked:
         lines.append(f"- Odoo: `{view.parked.code}` after {view.parked.attempts} rounds of tries")
         lines.append(f"- {' '.join(view.parked.detail.split())}")
-        lines.append(f"- next try: {view.parked.next_try or 'now'}")
-        lines.append(_PARKED_HELP)
+        lines.append(f"- parked since {view.parked.since}; next try: {view.parked.next_try}")
+        lines.append(_PARKED_HELP.format(id=workflow_id))
     if view.abandoned:
         lines.append(f"- an operator gave the delivery up: {view.abandoned}")
     return "\n".join(lines)

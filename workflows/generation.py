@@ -2,13 +2,10 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -21,31 +18,19 @@ with workflow.unsafe.imports_passed_through():
         Delivered,
         DeliverTask,
         DeliveryDecision,
-        DeliveryTrouble,
         Failure,
         GenerationState,
         GenerationView,
         Outcome,
+        Parked,
         Plan,
         StoredImage,
     )
     from workflows import options
-    from workflows.details import details_of
-    from workflows.making import failure_of, make_image, message_of
+    from workflows.delivery import Delivery
+    from workflows.display import ERROR_CODE, PROVIDER, Display
+    from workflows.making import failure_of, make_image
     from workflows.reading import read_request
-
-_STATUS = SearchAttributeKey.for_keyword(names.GENERATION_STATUS)
-_PROVIDER = SearchAttributeKey.for_keyword(names.PROVIDER)
-_ERROR_CODE = SearchAttributeKey.for_keyword(names.ERROR_CODE)
-
-_PROGRESS = {
-    GenerationState.ACCEPTED: 0,
-    GenerationState.PLANNING: 5,
-    GenerationState.GENERATING: 10,
-    GenerationState.DELIVERING: 80,
-    GenerationState.PARKED: 80,
-    GenerationState.ANNOUNCING: 95,
-}
 
 
 @workflow.defn(name=names.GENERATION_WORKFLOW)
@@ -58,51 +43,59 @@ class Generation:
     """
 
     @workflow.init
-    def __init__(self, event: Any) -> None:
+    def __init__(self, event: Any, parked: Parked | None = None) -> None:  # noqa: ARG002  # see run
         # As JSON, and read here: input that cannot be decoded would be a workflow task that fails
         # for ever, and a request that nobody ever hears of again.
         self._head, self._request = read_request(event)
-        self._view = GenerationView(state=GenerationState.ACCEPTED, progress=0)
-        self._decision: str | None = None
+        self._display = Display()
+        self._delivery = Delivery(self._display)
 
     @workflow.run
-    async def run(self, event: Any) -> Outcome:  # noqa: ARG002  # read when it came, above
-        """Carry EVT-AIG-001 from here to everybody who must know."""
-        plan = await _to_its_end(self._plan())
-        outcome = await self._generate(plan)
-        await _to_its_end(self._deliver(plan, outcome))
+    async def run(self, event: Any, parked: Parked | None = None) -> Outcome:
+        """Carry EVT-AIG-001 from here to everybody who must know.
+
+        `parked` is how a generation that has been parked for long goes on in a fresh history.
+        """
+        if parked:
+            plan, outcome = parked.plan, parked.outcome
+        else:
+            plan = await _to_its_end(self._plan())
+            outcome = await self._generate(plan)
+        delivered = await _to_its_end(self._deliver(plan, outcome, parked))
+        if not delivered and self._display.view.parked:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            trouble = self._display.view.parked
+            workflow.continue_as_new(
+                args=[event, Parked(plan=plan, outcome=outcome, trouble=trouble)]
+            )
         await _to_its_end(self._announce(plan, outcome))
         return await self._close(plan, outcome)
 
     @workflow.query(name=names.STATUS_QUERY)
     def status(self) -> GenerationView:
         """State, progress, route and outcome, as they are now."""
-        return self._view
+        return self._display.view
 
     @workflow.update(name=names.RETRY_DELIVERY_UPDATE)
-    async def retry_delivery(self, decision: DeliveryDecision) -> None:
-        """Try a parked delivery now."""
-        workflow.logger.info("delivery is tried again: %s %s", decision.by, decision.reason)
-        self._decision = names.RETRY_DELIVERY_UPDATE
+    async def retry_delivery(self, decision: DeliveryDecision) -> GenerationView:
+        """Try a parked delivery now; answers when it was tried: `parked` says whether it still is.
+
+        Refused unless the delivery is parked.
+        """
+        return await self._delivery.retry(decision)
 
     @workflow.update(name=names.ABANDON_DELIVERY_UPDATE)
     async def abandon_delivery(self, decision: DeliveryDecision) -> None:
-        """Give a parked delivery up: Odoo will never be told."""
-        workflow.logger.warning("delivery is abandoned: %s %s", decision.by, decision.reason)
-        self._decision = names.ABANDON_DELIVERY_UPDATE
-        who = decision.by or "no name given"
-        self._view = self._view.model_copy(update={"abandoned": f"{who}: {decision.reason}"})
+        """Give a parked delivery up: Odoo will never be told. Refused unless it is parked."""
+        self._delivery.abandon(decision)
 
     @retry_delivery.validator
     @abandon_delivery.validator
     def _only_when_parked(self, decision: DeliveryDecision) -> None:  # noqa: ARG002  # the update's
-        if self._view.state is not GenerationState.PARKED:
-            raise ValueError(f"the delivery is not parked; the generation is {self._view.state}")
-        if self._decision:
-            raise ValueError(f"{self._decision} was decided a moment ago")
+        self._delivery.refuse_unless_parked()
 
     async def _plan(self) -> Plan:
-        self._enter(GenerationState.PLANNING)
+        self._display.enter(GenerationState.PLANNING)
         if self._head is None:
             return Plan()
         plan: Plan = await workflow.execute_local_activity(
@@ -123,8 +116,8 @@ class Generation:
         for route in plan.routes:
             if tried and workflow.now() >= deadline:
                 break
-            self._enter(GenerationState.GENERATING, route=route)
-            self._publish(_PROVIDER.value_set(route.provider))
+            self._display.enter(GenerationState.GENERATING, route=route)
+            self._display.publish(PROVIDER.value_set(route.provider))
             try:
                 made = await make_image(self._request, route, deadline)
             except (ActivityError, asyncio.CancelledError) as error:
@@ -141,59 +134,22 @@ class Generation:
                 break
         return Outcome(failure=tried[-1].failure, tried=tuple(tried))
 
-    async def _deliver(self, plan: Plan, outcome: Outcome) -> None:
-        self._enter(GenerationState.DELIVERING, outcome=outcome)
+    async def _deliver(self, plan: Plan, outcome: Outcome, parked: Parked | None) -> bool:
+        self._display.enter(GenerationState.DELIVERING, outcome=outcome)
         if plan.odoo is None or self._head is None:
-            return  # nobody can be told; `_close` fails the workflow for it
-        pause = options.PARK_FIRST_PAUSE
-        for rounds in count(1):
-            trouble = await self._tell_odoo(self._task(self._head, plan.odoo, outcome))
-            if trouble is None:
-                return
-            await self._park(trouble, rounds, pause)
-            if self._decision == names.ABANDON_DELIVERY_UPDATE:
-                return
-            pause = min(pause * 2, options.PARK_LONGEST_PAUSE)
-            self._enter(GenerationState.DELIVERING)
-
-    async def _tell_odoo(self, task: DeliverTask) -> ActivityError | None:
-        try:
-            await workflow.execute_activity(
-                names.DELIVER_ACTIVITY,
-                task,
-                result_type=Delivered,
-                start_to_close_timeout=options.DELIVER_TIMEOUT,
-                retry_policy=options.ODOO_RETRY,
-                summary=f"tell {task.odoo}: {task.outcome.state}",
-            )
-        except ActivityError as error:
-            return error
-        return None
-
-    async def _park(self, trouble: ActivityError, rounds: int, pause: timedelta) -> None:
-        cause = trouble.cause
-        self._decision = None
-        self._enter(
-            GenerationState.PARKED,
-            parked=DeliveryTrouble(
-                code=(cause.type if isinstance(cause, ApplicationError) else None) or "TIMEOUT",
-                detail=message_of(cause or trouble),
-                attempts=rounds,
-                next_try=(workflow.now() + pause).isoformat(timespec="seconds"),
-            ),
-        )
-        self._publish()
-        with suppress(TimeoutError):
-            await workflow.wait_condition(
-                lambda: self._decision is not None,
-                timeout=pause,
-                timeout_summary="parked: next try",
-            )
+            return True  # nobody can be told; `_close` fails the workflow for it
+        task = self._task(self._head, plan.odoo, outcome)
+        return await self._delivery.deliver(task, parked.trouble if parked else None)
 
     async def _announce(self, plan: Plan, outcome: Outcome) -> None:
-        if not plan.notify or plan.odoo is None or self._head is None or self._view.abandoned:
+        if (
+            not plan.notify
+            or plan.odoo is None
+            or self._head is None
+            or self._display.view.abandoned
+        ):
             return  # what Odoo does not know, nobody is told
-        self._enter(GenerationState.ANNOUNCING)
+        self._display.enter(GenerationState.ANNOUNCING)
         try:
             await workflow.execute_activity(
                 names.NOTIFY_ACTIVITY,
@@ -208,9 +164,15 @@ class Generation:
             workflow.logger.warning("the user was not notified: %s", failure_of(error).detail)
 
     async def _close(self, plan: Plan, outcome: Outcome) -> Outcome:
-        self._enter(GenerationState.ABANDONED if self._view.abandoned else outcome.state)
         failure = outcome.failure
-        self._publish(*([_ERROR_CODE.value_set(failure.code)] if failure else []))
+        abandoned = self._display.view.abandoned
+        self._display.enter(GenerationState.ABANDONED if abandoned else outcome.state)
+        if failure:
+            self._display.publish(ERROR_CODE.value_set(failure.code))
+        elif self._delivery.was_parked:
+            self._display.publish(ERROR_CODE.value_unset())  # the one it was parked with
+        else:
+            self._display.publish()
         await _to_its_end(workflow.wait_condition(workflow.all_handlers_finished))
         if failure is None:
             return outcome
@@ -218,6 +180,7 @@ class Generation:
             raise asyncio.CancelledError
         if failure.rule.kind is ErrorKind.USER and plan.odoo:
             return outcome
+        workflow.upsert_memo({names.FAILURE_MEMO: failure})
         raise ApplicationError(failure.detail, outcome, type=failure.code, non_retryable=True)
 
     def _task(self, head: RequestHead, odoo: str, outcome: Outcome) -> DeliverTask:
@@ -229,18 +192,6 @@ class Generation:
             odoo=odoo,
             outcome=outcome,
         )
-
-    def _enter(self, state: GenerationState, **changes: Any) -> None:
-        progress = _PROGRESS.get(state, 100)
-        parked = {} if state is GenerationState.PARKED else {"parked": None}
-        self._view = self._view.model_copy(
-            update={"state": state, "progress": progress, **parked, **changes}
-        )
-        workflow.set_current_details(details_of(self._view))
-
-    def _publish(self, *more: SearchAttributeUpdate[str]) -> None:
-        # One history event and one billable action each time: only what operators list by.
-        workflow.upsert_search_attributes([_STATUS.value_set(self._view.state), *more])
 
 
 def _canceled(detail: str, tried: list[Attempted]) -> Outcome:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from itertools import count
 
 from temporalio import exceptions, workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
@@ -14,14 +15,15 @@ with workflow.unsafe.imports_passed_through():
         Collected,
         CollectTask,
         Failure,
-        Job,
         Route,
+        Stopped,
         StoredImage,
         SubmitTask,
         Submitted,
     )
     from contracts.names import (
         COLLECT_ACTIVITY,
+        STOP_JOB_ACTIVITY,
         SUBMIT_ACTIVITY,
         provider_jobs_queue,
         provider_queue,
@@ -48,45 +50,51 @@ async def make_image(
     request: GenerationRequested, route: Route, deadline: datetime
 ) -> StoredImage | Failure:
     """The image, or why this route has none. Raises what a cancellation raises."""
-    new_jobs = 0
-    while True:
-        made = await _one_job(request, route, deadline)
+    for number in count():
+        made = await _one_job(SubmitTask(request=request, route=route, number=number), deadline)
         if isinstance(made, StoredImage):
             return made
         failure, job_failed = made
-        if not job_failed or new_jobs >= _NEW_JOBS.get(failure.code, 0):
+        if not job_failed or number >= _NEW_JOBS.get(failure.code, 0):
             return failure
         if workflow.now() + options.NEW_JOB_PAUSE >= deadline:
             return failure
-        new_jobs += 1
         await workflow.sleep(options.NEW_JOB_PAUSE, summary=f"new job after {failure.code}")
+    raise AssertionError("the loop above ends by returning")
 
 
-async def _one_job(
-    request: GenerationRequested, route: Route, deadline: datetime
-) -> StoredImage | tuple[Failure, bool]:
+async def _one_job(task: SubmitTask, deadline: datetime) -> StoredImage | tuple[Failure, bool]:
     """One submission and what comes of it: the image, or the failure and whether a job failed."""
     _stop_if_canceled()  # nothing is paid for a request that was taken back before
     job = None
     try:
-        submitted = await _submit(request, route, deadline)
+        submitted = await _submit(task, deadline)
         if submitted.image:
             return submitted.image
         job = submitted.job
         if job is None:
             return Failure(code=ErrorCode.INTERNAL, detail="neither an image nor a job"), False
         _stop_if_canceled()
-        return await _collect(request, route, job, deadline)
-    except ActivityError as error:
-        if exceptions.is_cancelled_exception(error):
+        return await _collect(
+            CollectTask(request=task.request, route=task.route, job=job), deadline
+        )
+    except (ActivityError, asyncio.CancelledError) as error:
+        canceled = exceptions.is_cancelled_exception(error)
+        # A cancellation that nobody asked for is this workflow's leaving the worker's cache.
+        if canceled and workflow.cancellation_reason() is None:
+            raise
+        if job and job.stoppable:
+            await _stop(CollectTask(request=task.request, route=task.route, job=job))
+        if canceled or not isinstance(error, ActivityError):
             raise
         return failure_of(error), job is not None
 
 
-async def _submit(request: GenerationRequested, route: Route, deadline: datetime) -> Submitted:
+async def _submit(task: SubmitTask, deadline: datetime) -> Submitted:
+    route = task.route
     submitted: Submitted = await workflow.execute_activity(
         SUBMIT_ACTIVITY,
-        SubmitTask(request=request, route=route),
+        task,
         result_type=Submitted,
         task_queue=provider_queue(route.provider),
         start_to_close_timeout=timedelta(seconds=route.timeout_seconds) + options.STORE_ALLOWANCE,
@@ -94,29 +102,44 @@ async def _submit(request: GenerationRequested, route: Route, deadline: datetime
         heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
         retry_policy=options.PROVIDER_RETRY,
         cancellation_type=_WAIT,
-        summary=f"{route.provider}: {route.model}, {request.resolution}",
+        summary=f"{route.provider}: {route.model}, {task.request.resolution}",
     )
     return submitted
 
 
-async def _collect(
-    request: GenerationRequested, route: Route, job: Job, deadline: datetime
-) -> StoredImage:
+async def _collect(task: CollectTask, deadline: datetime) -> StoredImage:
     while True:
         collected: Collected = await workflow.execute_activity(
             COLLECT_ACTIVITY,
-            CollectTask(request=request, route=route, job=job),
+            task,
             result_type=Collected,
-            task_queue=provider_jobs_queue(route.provider),
+            task_queue=provider_jobs_queue(task.route.provider),
             schedule_to_close_timeout=_time_left(deadline),
             heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
             retry_policy=options.COLLECT_RETRY,
             cancellation_type=_WAIT,
-            summary=f"{route.provider}: job {job.id[:60]}",
+            summary=f"{task.route.provider}: job {task.job.id[:60]}",
         )
         if collected.image:
             return collected.image
         # The worker is leaving and hands the job back; another one goes on.
+
+
+async def _stop(task: CollectTask) -> None:
+    """Stop a job that nobody waits for any more; its own deadline ends it if that fails."""
+    try:
+        await workflow.execute_activity(
+            STOP_JOB_ACTIVITY,
+            task,
+            result_type=Stopped,
+            task_queue=provider_jobs_queue(task.route.provider),
+            start_to_close_timeout=options.STOP_TIMEOUT,
+            schedule_to_close_timeout=options.STOP_ALLOWANCE,
+            retry_policy=options.STOP_RETRY,
+            summary=f"{task.route.provider}: stop {task.job.id[:60]}",
+        )
+    except ActivityError as error:
+        workflow.logger.warning("%s was not stopped: %s", task.job.id, failure_of(error).detail)
 
 
 def _stop_if_canceled() -> None:

@@ -19,7 +19,7 @@ PENDING = answer(200, {"id": "j-1", "status": "Pending", "progress": 0.4})
 def collecting(clients: Clients, peer: Peer, poll_seconds: float = 0.01) -> CollectActivities:
     """The activity under test, polling the peer."""
     service = flux(clients.http, peer.url, poll_seconds=poll_seconds)
-    return CollectActivities(service, clients.store, clients.memory)
+    return CollectActivities(service, clients.store, clients.memory, clients.reports)
 
 
 async def test_job_to_store(

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from activity_runs import Attempt
 
+from activities.health import CircuitBoard
 from activities.planning import PlanActivities
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
@@ -16,7 +17,7 @@ ROUTES = (Route(provider="flux", model="flux-2-pro"), Route(provider="openai", m
 
 async def planned(asked: GenerationRequested) -> Plan:
     """The plan of `asked` where one Odoo is allowed."""
-    activities = PlanActivities({asked.model_id: ROUTES}, {ODOO}, 321, notify=True)
+    activities = PlanActivities({asked.model_id: ROUTES}, {ODOO}, 321, CircuitBoard(()), notify=True)
     return await Attempt().run(activities.plan, asked)
 
 
@@ -28,7 +29,7 @@ async def test_plan(asked: GenerationRequested) -> None:
 
 async def test_unknown_model(asked: GenerationRequested) -> None:
     """An unknown modelId is our setting's fault; its Odoo is told."""
-    activities = PlanActivities({uuid4(): ROUTES}, {ODOO}, 321, notify=False)
+    activities = PlanActivities({uuid4(): ROUTES}, {ODOO}, 321, CircuitBoard(()), notify=False)
     plan = await Attempt().run(activities.plan, asked)
     assert plan.failure is not None
     assert (plan.failure.code, plan.odoo, plan.routes) == (ErrorCode.MODEL_CONFIG, ODOO, ())

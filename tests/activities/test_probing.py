@@ -1,0 +1,155 @@
+"""Asking a provider for free: the sandboxes' own look-ups, and peers that misbehave."""
+
+from collections.abc import Callable
+from functools import partial
+
+import httpx
+import pytest
+from activity_runs import Attempt
+from http_peer import Peer, Reply, answer, drip, hang, html, raw, refusing_url, reset
+from pydantic import SecretStr
+
+from activities.providers import probing
+from activities.providers.probing import ProbeActivities, probe
+from contracts.health import Probed, ProbeTask
+from deploy.local.stack import LocalStack
+from workers.probes import provider_probes
+from workers.settings import Settings
+
+KEY = "sk-0123456789abcdef"
+
+
+async def probed(http: httpx.AsyncClient, url: str, kind: str = "openai", key: str = KEY) -> Probed:
+    """What is found at `url`, by the activity."""
+    asking = ProbeActivities({"spare": partial(probe, http, "spare", kind, url, SecretStr(key))})
+    found = await Attempt().run(asking.probe_provider, ProbeTask(provider="spare"))
+    assert KEY not in found.model_dump_json()
+    return found
+
+
+@pytest.mark.parametrize("name", ["openai", "flux"])
+async def test_key_taken(
+    http: httpx.AsyncClient, parts: LocalStack, worker_settings: Settings, name: str
+) -> None:
+    """Each provider of the settings is asked with its own key."""
+    asking = ProbeActivities(provider_probes(worker_settings, http))
+    found = await Attempt().run(asking.probe_provider, ProbeTask(provider=name))
+    assert found == Probed(found=f"{parts.images_url} takes the key", key_taken=True)
+
+
+@pytest.mark.parametrize("kind", ["openai", "flux"])
+async def test_key_refused(http: httpx.AsyncClient, parts: LocalStack, kind: str) -> None:
+    """A wrong key is named by its setting."""
+    found = await probed(http, parts.images_url, kind)
+    assert found.found == f"{parts.images_url} refuses the key"
+    assert found.mend == "set a valid key: providers.spare.api_key"
+    assert found.key_taken is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "header"),
+    [("openai", "/v1/models", f"Bearer {KEY}"), ("flux", "/v1/credits", KEY)],
+)
+async def test_wire(http: httpx.AsyncClient, peer: Peer, kind: str, path: str, header: str) -> None:
+    """One GET of what costs nothing, with the key where the service expects it."""
+    peer.says(answer(200, {}))
+    await probed(http, f"{peer.url}/", kind)
+    (received,) = peer.received
+    assert (received.method, received.path) == ("GET", path)
+    assert header in (received.headers.get("authorization"), received.headers.get("x-key"))
+
+
+@pytest.mark.parametrize("credits_left", [0, -3.5])
+async def test_no_credits(http: httpx.AsyncClient, peer: Peer, credits_left: float) -> None:
+    """A key that is taken for an account with nothing on it would not serve us."""
+    peer.says(answer(200, {"credits": credits_left}))
+    found = await probed(http, peer.url, "flux")
+    assert found.key_taken is True
+    assert found.mend == "top up the account"
+    assert f"the account has {credits_left} credits" in found.found
+
+
+@pytest.mark.parametrize(
+    "body", [{"credits": 12.5}, {"credits": True}, {"credits": "0"}, {}, [], "no JSON", b"\xff"]
+)
+async def test_credits(http: httpx.AsyncClient, peer: Peer, body: object) -> None:
+    """Credits that are there, or cannot be read, are no trouble."""
+    peer.says(answer(200, body))  # type: ignore[arg-type]  # each of them is one it takes
+    found = await probed(http, peer.url, "flux")
+    assert (found.mend, found.key_taken) == ("", True)
+
+
+ANSWERS = {
+    "has no look-up": (answer(404), "it has no way to check the key", ""),
+    "takes no GET": (answer(405), "it has no way to check the key", ""),
+    "refuses": (answer(403), "refuses the key", "providers.spare.api_key"),
+    "is elsewhere": (answer(301), "answered 301", "providers.spare.base_url"),
+    "is a web page": (html(), "answers with a web page", "providers.spare.base_url"),
+    "wants money": (answer(402), "answered 402", "top it up"),
+    "has enough of us": (answer(429), "answered 429", "providers.spare.submissions_per_second"),
+    "is down": (html(503), "answered 503", "status page"),
+    "says nothing": (raw(), "cannot be reached (", "providers.spare.base_url"),
+    "breaks off": (reset, "cannot be reached (", "providers.spare.base_url"),
+    "is no web server": (raw(b"220 mail\r\n"), "cannot be reached (", "providers.spare.base_url"),
+    "says too much": (
+        answer(200, b" " * (probing.MAX_ANSWER_BYTES + 1)),
+        "at most",
+        "providers.spare.base_url",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_findings(http: httpx.AsyncClient, peer: Peer, name: str) -> None:
+    """Whatever it answers is a finding, with what to do; only a success takes the key."""
+    reply, found, mend = ANSWERS[name]
+    peer.says(reply)
+    result = await probed(http, peer.url)
+    assert peer.url in result.found
+    assert found in result.found
+    assert mend in result.mend
+    assert bool(mend) == bool(result.mend)
+    assert result.key_taken is False
+
+
+@pytest.mark.parametrize("reply", [hang, drip])
+async def test_cut_off(
+    http: httpx.AsyncClient, peer: Peer, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that hangs or drips is a finding too."""
+    monkeypatch.setattr(probing, "TIMEOUT_SECONDS", 0.3)
+    peer.says(reply)
+    found = await probed(http, peer.url)
+    assert found.found == f"{peer.url} did not answer in time"
+    assert found.mend
+
+
+UNASKABLE: dict[str, tuple[Callable[[], str], str, str]] = {
+    "nobody there": (refusing_url, KEY, "providers.spare.base_url"),
+    "no such scheme": (lambda: "gopher://127.0.0.1", KEY, "providers.spare.base_url"),
+    "no URL": (lambda: "http://[::1", KEY, "providers.spare.base_url"),
+    "a line break in the key": (refusing_url, f"{KEY}\n", "providers.spare.api_key"),
+    "a key beyond ASCII": (refusing_url, f"{KEY}ü", "providers.spare.api_key"),
+}
+
+
+@pytest.mark.parametrize("name", UNASKABLE)
+async def test_unaskable(http: httpx.AsyncClient, name: str) -> None:
+    """What cannot even be asked is a finding that does not show the key."""
+    url, key, mend = UNASKABLE[name]
+    found = await probed(http, url(), key=key)
+    assert mend in found.mend
+    assert found.key_taken is False
+
+
+async def test_kind_without_look_up(http: httpx.AsyncClient) -> None:
+    """A kind that cannot be asked is not in trouble for it."""
+    found = await probed(http, "http://127.0.0.1:1", "carrier-pigeon")
+    assert (found.mend, found.key_taken) == ("", False)
+
+
+async def test_unknown_provider() -> None:
+    """A provider that left the settings has a health workflow for a while yet."""
+    found = await Attempt().run(ProbeActivities({}).probe_provider, ProbeTask(provider="gone"))
+    assert found.found == "not in this worker's settings"
+    assert "[providers.gone]" in found.mend

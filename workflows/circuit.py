@@ -1,0 +1,211 @@
+"""What reports say about a provider: pure functions over its health's state, without a clock.
+
+Windows, shares and counts stand in `workflows.options`, each with its reason.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from contracts.alerts import AdminAlert, AlertName, Severity
+from contracts.errors import TAXONOMY, Alert, ErrorCode, ErrorKind
+from contracts.health import (
+    AGAINST_PROVIDER,
+    Bucket,
+    Circuit,
+    Probed,
+    ProviderHealthState,
+    ProviderHealthView,
+    ProviderReport,
+)
+from workflows import options
+
+_ENOUGH = frozenset({ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED})
+"""One of these is enough: every further call would be refused as well."""
+
+_MEND = {
+    ErrorCode.AUTH_CONFIG: "Set a valid key, providers.{name}.api_key, and restart the workers.",
+    ErrorCode.QUOTA_EXHAUSTED: "Top up the account at {name}, or raise its limit there.",
+    ErrorCode.MODEL_CONFIG: "Check the model's name and parameters in the routes of [models].",
+    ErrorCode.RATE_LIMITED: "Lower providers.{name}.submissions_per_second, or ask for a higher"
+    " limit.",
+}
+_LOOK = "Look at the service's status page; `duragen doctor` says what it answers now."
+
+
+def with_report(
+    state: ProviderHealthState, report: ProviderReport, now: float
+) -> ProviderHealthState:
+    """The state after a batch of calls that ended about now."""
+    failing = report.failing_since_success
+    changed = state.model_copy(
+        update={
+            "buckets": _with_calls(state.buckets, report, now),
+            "streak": failing if report.works else state.streak + failing,
+        }
+    )
+    if report.last_code:
+        last = {"last_code": report.last_code, "last_detail": report.last_detail}
+        changed = changed.model_copy(update=last)
+    return _judged(changed, report, now)
+
+
+def with_probe(state: ProviderHealthState, probed: Probed, now: float) -> ProviderHealthState:
+    """The state after the provider was asked, for free, whether it would serve us."""
+    if state.circuit is not Circuit.OPEN or probed.mend:
+        return state
+    if state.opened_by is ErrorCode.AUTH_CONFIG and probed.key_taken:
+        return _turned(state, Circuit.CLOSED, now)
+    return _turned(state, Circuit.TRIAL, now)
+
+
+def at(state: ProviderHealthState, now: float) -> ProviderHealthState:
+    """The state when time alone has passed: calls leave the window, a trial nobody took ends."""
+    kept = tuple(each for each in state.buckets if each.at > now - options.HEALTH_WINDOW)
+    state = state.model_copy(update={"buckets": kept})
+    if state.circuit is Circuit.TRIAL and not _calls(state)[1]:
+        return _turned(state, Circuit.CLOSED, now)
+    return state
+
+
+def view_of(state: ProviderHealthState, now: float) -> ProviderHealthView:
+    """What the query answers."""
+    state = at(state, now)
+    successes, failures = _calls(state)
+    return ProviderHealthView(
+        provider=state.provider,
+        circuit=state.circuit,
+        since=state.since,
+        window_seconds=options.HEALTH_WINDOW,
+        successes=successes,
+        failures=dict(failures),
+        streak=state.streak,
+        last_code=state.last_code,
+        last_detail=state.last_detail,
+        firing=state.firing,
+    )
+
+
+def alerts_of(state: ProviderHealthState) -> tuple[AdminAlert, ...]:
+    """The alerts that should stand."""
+    return (*_down(state), *_frequent(state))
+
+
+def _with_calls(
+    buckets: tuple[Bucket, ...], report: ProviderReport, now: float
+) -> tuple[Bucket, ...]:
+    begins = now - now % options.HEALTH_SLICE
+    *older, last = buckets or (Bucket(at=begins),)
+    if last.at < begins:
+        older, last = [*older, last], Bucket(at=begins)
+    counted = Counter(last.failures) + Counter(report.failures)
+    last = Bucket(at=last.at, successes=last.successes + report.successes, failures=dict(counted))
+    return (*older, last)
+
+
+def _judged(state: ProviderHealthState, report: ProviderReport, now: float) -> ProviderHealthState:
+    """Whether the circuit turns after `report`."""
+    failing = bool(report.failing_since_success)
+    match state.circuit:
+        case Circuit.CLOSED if failing and (why := _reason_to_open(state, report)):
+            return _turned(state, Circuit.OPEN, now, why)
+        case Circuit.OPEN if report.works and not failing:
+            # Somebody without another route, or a call from before: a sign, not yet a proof.
+            return _turned(state, Circuit.TRIAL, now)
+        case Circuit.TRIAL if failing:
+            return _turned(state, Circuit.OPEN, now, _worst(Counter(report.failures)))
+        case Circuit.TRIAL if report.works:
+            return _turned(state, Circuit.CLOSED, now)
+    return state
+
+
+def _reason_to_open(state: ProviderHealthState, report: ProviderReport) -> ErrorCode | None:
+    worst = _worst(Counter(report.failures))
+    if worst in _ENOUGH or state.streak >= options.FAILURES_IN_A_ROW:
+        return worst
+    successes, failures = _calls(state)
+    against = sum(failures[code] for code in AGAINST_PROVIDER)
+    calls = successes + failures.total()
+    if calls >= options.FEWEST_CALLS_TO_OPEN and against > calls * options.SHARE_TO_OPEN:
+        return worst
+    return None
+
+
+def _worst(failures: Counter[ErrorCode]) -> ErrorCode | None:
+    """The code to name: what needs a person first, then what came most often."""
+    against = [code for code in failures if code in AGAINST_PROVIDER]
+    return max(against, key=lambda code: (code in _ENOUGH, failures[code]), default=None)
+
+
+def _turned(
+    state: ProviderHealthState, circuit: Circuit, now: float, why: ErrorCode | None = None
+) -> ProviderHealthState:
+    # On trial the reason for which it opened still stands.
+    opened_by = {Circuit.CLOSED: None, Circuit.OPEN: why}.get(circuit, state.opened_by)
+    since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    turned = state.model_copy(update={"circuit": circuit, "since": since, "opened_by": opened_by})
+    if circuit is Circuit.CLOSED:
+        # What opened it lies behind: it must not count again with the next failure.
+        return turned.model_copy(update={"buckets": (), "streak": 0})
+    return turned
+
+
+def _calls(state: ProviderHealthState) -> tuple[int, Counter[ErrorCode]]:
+    failures: Counter[ErrorCode] = Counter()
+    for bucket in state.buckets:
+        failures.update(bucket.failures)
+    return sum(bucket.successes for bucket in state.buckets), failures
+
+
+def _down(state: ProviderHealthState) -> Iterator[AdminAlert]:
+    if state.circuit is Circuit.CLOSED:
+        return
+    code = state.opened_by
+    yield AdminAlert(
+        name=AlertName.PROVIDER_DOWN,
+        severity=Severity.CRITICAL,
+        service=state.provider,
+        error_type=code or "",
+        summary=f"{state.provider} does not serve us: {code}",
+        description=f"Generations take their next route where they have one. {_mend(state, code)}"
+        f" Last answer: {state.last_detail}",
+    )
+
+
+def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
+    successes, failures = _calls(state)
+    calls = successes + failures.total()
+    for code, count in failures.items():
+        if state.circuit is not Circuit.CLOSED and code in AGAINST_PROVIDER:
+            continue  # said already, and louder
+        if _is_frequent(state, code, count, calls):
+            minutes = options.HEALTH_WINDOW // 60
+            page = TAXONOMY[code].alert is Alert.PAGE
+            yield AdminAlert(
+                name=AlertName.PROVIDER_ERRORS,
+                severity=Severity.CRITICAL if page else Severity.WARNING,
+                service=state.provider,
+                error_type=code,
+                summary=f"{state.provider}: {code} in {count} of {calls} calls in {minutes} min",
+                description=f"{_mend(state, code)} Last failure: {state.last_detail}",
+            )
+
+
+def _is_frequent(state: ProviderHealthState, code: ErrorCode, count: int, calls: int) -> bool:
+    rule = TAXONOMY[code]
+    match rule.alert:
+        case Alert.PAGE | Alert.ALWAYS:
+            return True
+        case Alert.BY_RATE:
+            users = rule.kind is ErrorKind.USER
+            share = options.FREQUENT_REFUSALS if users else options.FREQUENT_ERRORS
+            return calls >= options.FEWEST_CALLS_TO_WARN and count > calls * share
+        case Alert.IF_IT_LASTS:
+            seen = [bucket.at for bucket in state.buckets if code in bucket.failures]
+            return seen[-1] - seen[0] >= options.LASTING
+    return False
+
+
+def _mend(state: ProviderHealthState, code: ErrorCode | None) -> str:
+    text = _MEND.get(code, _LOOK) if code else _LOOK
+    return text.format(name=state.provider)
