@@ -158,6 +158,8 @@ class GenerationView(Model):
     state: GenerationState
     progress: int
     route: Route | None = None
+    avoided: tuple[str, ...] = ()
+    """Providers put last when it was planned, because their circuits were open."""
     outcome: Outcome | None = None
     parked: DeliveryTrouble | None = None
     abandoned: str | None = None

@@ -30,6 +30,8 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
     lines = [f"**{view.state}** {_STORY[view.state]}", ""]
     if view.route:
         lines.append(f"- route: `{view.route.provider}` / `{view.route.model}`")
+    if view.avoided:
+        lines.append(f"- put last, for they did not serve us: {', '.join(view.avoided)}")
     outcome = view.outcome
     if outcome:
         lines += [

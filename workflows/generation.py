@@ -113,6 +113,7 @@ class Generation:
             return Outcome(failure=self._request)
         deadline = workflow.now() + timedelta(seconds=plan.deadline_seconds)
         tried: list[Attempted] = []
+        self._display.change(avoided=plan.avoided)
         for route in plan.routes:
             if tried and workflow.now() >= deadline:
                 break
