@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo up test check bench lock schemas histories
+.PHONY: setup demo up test test-system check bench lock schemas histories
 
 setup: .venv/ready
 
@@ -21,6 +21,10 @@ up: setup
 
 test: setup
 	$(BIN)/pytest
+
+test-system: setup
+	tests/system/install
+	$(BIN)/pytest tests/system
 
 check: setup
 	$(BIN)/ruff format --check

@@ -56,9 +56,9 @@ class AdminAlert(Model):
     description: Annotated[str, Field(max_length=4 * MAX_DETAIL_CHARACTERS)] = ""
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """What makes it this alert and no other."""
-        return (self.name, self.service, self.error_type)
+    def identity(self) -> tuple[str, str, str, str]:
+        """What makes it this alert and no other: all that becomes a label."""
+        return (self.name, self.severity, self.service, self.error_type)
 
 
 class AlertTask(Model):

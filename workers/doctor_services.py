@@ -74,9 +74,10 @@ async def notifications(http: httpx.AsyncClient, notify: NotifySettings) -> Find
 
 
 async def alertmanager(http: httpx.AsyncClient, alerts: AlertSettings | None) -> Finding:
-    """Whether it takes alerts; without one they are in the log, which is no fault."""
+    """Whether it takes alerts; to have none is no fault."""
     if alerts is None:
-        return Finding("Alertmanager", "none in the settings; alerts are lines of the worker's log")
+        found = "none in the settings: what is wrong with providers is said in the worker's log"
+        return Finding("Alertmanager", found)
     what = f"Alertmanager {alerts.base_url}"
     token = {"Authorization": f"Bearer {alerts.token.get_secret_value()}"} if alerts.token else {}
     try:

@@ -54,7 +54,7 @@ def queues(settings: Settings) -> list[tuple[str, str]]:
     for queue in settings.queues:
         found.append((queue, queue))
         name = queue.removeprefix(PROVIDER_QUEUE_PREFIX)
-        if name != queue and settings.providers[name].kind == "flux":
+        if name != queue and settings.providers[name].has_jobs:
             found.append((provider_jobs_queue(name), queue))
     return found
 

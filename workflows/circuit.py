@@ -37,6 +37,7 @@ def with_report(
     state: ProviderHealthState, report: ProviderReport, now: float
 ) -> ProviderHealthState:
     """The state after a batch of calls that ended about now."""
+    state = at(state, now)  # nobody may have looked for long: what is old must not be judged
     failing = report.failing_since_success
     changed = state.model_copy(
         update={

@@ -168,10 +168,18 @@ async def test_cut_off(
 
 
 @pytest.mark.parametrize("token", [f"{TOKEN}\n", f"{TOKEN}ü"])
-async def test_token_never_enters_history(http: httpx.AsyncClient, token: str) -> None:
+async def test_token_never_enters_history(http: httpx.AsyncClient, peer: Peer, token: str) -> None:
     """A token that no header may hold is not quoted."""
-    activity = AlertActivities(http, refusing_url(), token)
+    peer.says(answer(200))
+    activity = AlertActivities(http, peer.url, token)
     error = await Attempt().failure(activity.send_alerts, task(PARKED))
     assert TOKEN not in error.message
     assert error.cause is None
     assert error.__cause__ is None
+
+
+async def test_nobody_there(http: httpx.AsyncClient) -> None:
+    """An Alertmanager that is away is told later."""
+    error = await Attempt().failure(telling(http, refusing_url()).send_alerts, task(PARKED))
+    assert error.non_retryable is False
+    assert error.message == "Alertmanager: ConnectError"

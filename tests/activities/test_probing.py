@@ -1,6 +1,5 @@
 """Asking a provider for free: the sandboxes' own look-ups, and peers that misbehave."""
 
-from collections.abc import Callable
 from functools import partial
 
 import httpx
@@ -124,22 +123,30 @@ async def test_cut_off(
     assert found.mend
 
 
-UNASKABLE: dict[str, tuple[Callable[[], str], str, str]] = {
-    "nobody there": (refusing_url, KEY, "providers.spare.base_url"),
-    "no such scheme": (lambda: "gopher://127.0.0.1", KEY, "providers.spare.base_url"),
-    "no URL": (lambda: "http://[::1", KEY, "providers.spare.base_url"),
-    "a line break in the key": (refusing_url, f"{KEY}\n", "providers.spare.api_key"),
-    "a key beyond ASCII": (refusing_url, f"{KEY}ü", "providers.spare.api_key"),
+UNASKABLE = {
+    "no such scheme": ("gopher://127.0.0.1", KEY, "providers.spare.base_url"),
+    "no URL": ("http://[::1", KEY, "providers.spare.base_url"),
+    "a line break in the key": ("", f"{KEY}\n", "providers.spare.api_key"),
+    "a key beyond ASCII": ("", f"{KEY}ü", "providers.spare.api_key"),
 }
 
 
 @pytest.mark.parametrize("name", UNASKABLE)
-async def test_unaskable(http: httpx.AsyncClient, name: str) -> None:
+async def test_unaskable(http: httpx.AsyncClient, peer: Peer, name: str) -> None:
     """What cannot even be asked is a finding that does not show the key."""
     url, key, mend = UNASKABLE[name]
-    found = await probed(http, url(), key=key)
+    peer.says(answer(200))
+    found = await probed(http, url or peer.url, key=key)
     assert mend in found.mend
     assert found.key_taken is False
+
+
+async def test_nobody_there(http: httpx.AsyncClient) -> None:
+    """A refused connection is a finding."""
+    url = refusing_url()
+    found = await probed(http, url)
+    assert found.found.startswith(f"{url} cannot be reached (")
+    assert "providers.spare.base_url" in found.mend
 
 
 async def test_kind_without_look_up(http: httpx.AsyncClient) -> None:

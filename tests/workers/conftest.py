@@ -28,3 +28,13 @@ async def launch(stack: LocalStack, tmp_path: Path) -> AsyncIterator[Launch]:
             return await running.enter_async_context(working_process(tmp_path, env, *options))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+async def examined(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
+    """A stack and a worker where all is well: in the others' stack are parked deliveries."""
+    folder = tmp_path_factory.mktemp("examined")
+    with LocalStack(folder / "home", ("temporal", "store", "images", "odoo")) as stack:
+        async with working_process(folder, environment(stack)) as worker:
+            await worker.answers("/health/ready")
+            yield stack

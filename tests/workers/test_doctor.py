@@ -3,42 +3,18 @@
 import asyncio
 import json
 import shlex
-from collections.abc import AsyncIterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from doctor_runs import doctor, spare, wrong
 from temporalio.testing import WorkflowEnvironment
-from worker_process import DOCTOR, Ended, environment, run, working_process
+from worker_process import environment, working_process
 
 from deploy.local.config import BUCKET, ODOO_DATABASE, ODOO_LOGIN
 from deploy.local.layout import program
 from deploy.local.stack import LocalStack
 
 NOBODY = "http://127.0.0.1:1"
-
-
-@pytest.fixture(scope="module")
-async def served(
-    stack: LocalStack, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[LocalStack]:
-    """The stack with a worker on all queues: everything is well."""
-    folder = tmp_path_factory.mktemp("served")
-    async with working_process(folder, environment(stack)) as worker:
-        await worker.answers("/health/ready")
-        yield stack
-
-
-async def _doctor(stack: LocalStack, **variables: str) -> Ended:
-    ended = await run(*DOCTOR, env=environment(stack, **variables))
-    said = ended.out + ended.err
-    assert "Traceback" not in said
-    assert not [name for name, secret in asdict(stack.secrets).items() if secret in said]
-    return ended
-
-
-def _wrong(ended: Ended) -> list[str]:
-    return [line for line in ended.out.splitlines() if not line.startswith("ok    ")]
 
 
 def _odoorpc(stack: LocalStack, password: str) -> str:
@@ -52,23 +28,29 @@ def _odoorpc(stack: LocalStack, password: str) -> str:
     return json.dumps([table])
 
 
-async def test_a_line_for_each_dependency_when_all_is_well(served: LocalStack) -> None:
-    """Settings, Temporal, three queues, store, two providers, Odoo, notifications; exit code 0."""
-    ended = await _doctor(served, DURAGEN_NOTIFY__BASE_URL=served.odoo_url)
+async def test_a_line_for_each_dependency_when_all_is_well(examined: LocalStack) -> None:
+    """From the settings to Alertmanager, health and counts among them; exit code 0."""
+    ended = await doctor(examined, DURAGEN_NOTIFY__BASE_URL=examined.odoo_url)
     assert ended.code == 0
-    assert _wrong(ended) == []
+    assert wrong(ended) == []
     expected = [
-        "settings: 2 models, 2 providers",
-        f"Temporal: {served.temporal_address} (namespace default), 7 search attributes",
+        "settings: ",
+        f"Temporal: {examined.temporal_address} (namespace default), 7 search attributes",
         "queue generation: ",
         "queue provider.openai: ",
         "queue provider.flux: ",
         "queue provider.flux.jobs: ",
-        f"store: bucket {BUCKET} at {served.s3_url}",
-        f"provider openai: {served.images_url} takes the key",
-        f"provider flux: {served.images_url} takes the key",
-        f"Odoo {served.odoo_url}: answers (200)",
-        f"notifications {served.odoo_url}: answers (200)",
+        "health of openai: nothing was reported yet",
+        "health of flux: nothing was reported yet",
+        "parked deliveries: none",
+        "failed generations: ",
+        "stuck workflows: none",
+        f"store: bucket {BUCKET} at {examined.s3_url}",
+        f"provider openai: {examined.images_url} takes the key",
+        f"provider flux: {examined.images_url} takes the key",
+        f"Odoo {examined.odoo_url}: answers (200)",
+        f"notifications {examined.odoo_url}: answers (200)",
+        "Alertmanager: none in the settings",
     ]
     lines = ended.out.splitlines()
     assert len(lines) == len(expected)
@@ -76,10 +58,10 @@ async def test_a_line_for_each_dependency_when_all_is_well(served: LocalStack) -
         assert line.removeprefix("ok    ").startswith(beginning)
 
 
-async def test_an_odoo_by_odoorpc_is_logged_in_to(served: LocalStack) -> None:
+async def test_an_odoo_by_odoorpc_is_logged_in_to(examined: LocalStack) -> None:
     """The line names the login and the method that will be called."""
-    odoo = _odoorpc(served, served.secrets.odoo_password)
-    ended = await _doctor(served, DURAGEN_ODOO=odoo)
+    odoo = _odoorpc(examined, examined.secrets.odoo_password)
+    ended = await doctor(examined, DURAGEN_ODOO=odoo)
     assert ended.code == 0
     assert f"takes the login {ODOO_LOGIN} (duragen.generation.request.apply_event)" in ended.out
 
@@ -122,6 +104,10 @@ BROKEN = {
         {"DURAGEN_NOTIFY__BASE_URL": NOBODY},
         [f"notifications {NOBODY}: cannot be reached", "check notify.base_url"],
     ),
+    "Alertmanager away": (
+        {"DURAGEN_ALERTS__BASE_URL": NOBODY},
+        [f"Alertmanager {NOBODY}: cannot be reached", "check alerts.base_url"],
+    ),
     "Temporal away": (
         {"TEMPORAL_ADDRESS": "127.0.0.1:1"},
         ["Temporal: 127.0.0.1:1 (namespace default) cannot be reached", "set TEMPORAL_ADDRESS"],
@@ -134,59 +120,82 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_what_is_broken_has_the_one_wrong_line(served: LocalStack, name: str) -> None:
+async def test_what_is_broken_has_the_one_wrong_line(examined: LocalStack, name: str) -> None:
     """It says what is wrong and how to mend it; all else is looked at too; exit code 1."""
     variables, expected = BROKEN[name]
-    ended = await _doctor(served, **variables)
+    ended = await doctor(examined, **variables)
     assert ended.code == 1
-    [line] = _wrong(ended)
+    [line] = wrong(ended)
     assert line.startswith("wrong " + expected[0])
     assert [part for part in expected if part not in line] == [], line
-    # Without Temporal nobody can be asked about the three queues.
+    # Without Temporal nobody can be asked about queues and health, and nothing is counted.
     others = len(ended.out.splitlines()) - 1
-    assert others >= (5 if "Temporal" in name else 8)
+    assert others >= (6 if "Temporal" in name else 14)
 
 
-async def test_a_wrong_password_of_odoo_is_said_and_not_shown(served: LocalStack) -> None:
+async def test_a_wrong_password_of_odoo_is_said_and_not_shown(examined: LocalStack) -> None:
     """By odoorpc; a wrong one is often nearly the right one."""
-    ended = await _doctor(served, DURAGEN_ODOO=_odoorpc(served, "nearly-the-right-one"))
+    ended = await doctor(examined, DURAGEN_ODOO=_odoorpc(examined, "nearly-the-right-one"))
     assert ended.code == 1
-    [line] = _wrong(ended)
-    assert line.startswith(f"wrong Odoo {served.odoo_url}: ")
+    [line] = wrong(ended)
+    assert line.startswith(f"wrong Odoo {examined.odoo_url}: ")
     assert f"as {ODOO_LOGIN}" in line
     assert "check the [[odoo]] table" in line
     assert "nearly-the-right-one" not in ended.out + ended.err
 
 
+STATUSES = {200: "is ready", 401: "alerts.token", 403: "alerts.token", 404: "alerts.base_url"}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_alertmanager_is_asked_whether_it_is_ready(examined: LocalStack, status: int) -> None:
+    """With the token; what it answers says which setting to look at."""
+    asked: list[bytes] = []
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(f"HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    async with server:
+        url = "http://{}:{}".format(*server.sockets[0].getsockname())
+        ended = await doctor(
+            examined, DURAGEN_ALERTS__BASE_URL=url, DURAGEN_ALERTS__TOKEN="t-0123456789"
+        )
+    [line] = [line for line in ended.out.splitlines() if "Alertmanager" in line]
+    assert line.startswith("ok    " if status == 200 else "wrong ")
+    assert url in line
+    assert STATUSES[status] in line
+    assert "t-0123456789" not in ended.out
+    assert asked[0].startswith(b"GET /-/ready HTTP/1.1\r\n")
+    assert b"bearer t-0123456789" in asked[0].lower()
+
+
 async def test_a_queue_that_nobody_serves_is_told_with_the_command_for_it(
-    served: LocalStack,
+    examined: LocalStack,
 ) -> None:
     """A provider was added to the settings, and no worker was started for it."""
-    ended = await _doctor(
-        served,
-        DURAGEN_PROVIDERS__SPARE__KIND="openai",
-        DURAGEN_PROVIDERS__SPARE__BASE_URL=served.images_url,
-        DURAGEN_PROVIDERS__SPARE__API_KEY=served.secrets.openai_key,
-    )
+    ended = await doctor(examined, **spare(examined))
     assert ended.code == 1
-    assert _wrong(ended) == [
+    assert wrong(ended) == [
         "wrong queue provider.spare: no worker serves it; duragen worker --queue provider.spare"
     ]
 
 
 async def test_missing_search_attributes_are_mended_by_the_command_it_gives(
-    stack: LocalStack, tmp_path: Path
+    examined: LocalStack, tmp_path: Path
 ) -> None:
     """On a server that nobody set up: the line's command is run as it stands, and all is well."""
     bare = await WorkflowEnvironment.start_local(dev_server_existing_path=program("temporal"))
     address = bare.client.service_client.config.target_host
-    env = environment(stack, TEMPORAL_ADDRESS=address)
+    env = environment(examined, TEMPORAL_ADDRESS=address)
     try:
         async with working_process(tmp_path, env) as worker:
             await worker.answers("/health/ready")
-            before = await _doctor(stack, TEMPORAL_ADDRESS=address)
+            before = await doctor(examined, TEMPORAL_ADDRESS=address)
             assert before.code == 1
-            [line] = _wrong(before)
+            [line] = wrong(before)
             assert line.startswith(f"wrong Temporal: {address} (namespace default) lacks the ")
             command = shlex.split(line.partition("; ")[2])
             assert command[0] == "temporal"
@@ -194,28 +203,28 @@ async def test_missing_search_attributes_are_mended_by_the_command_it_gives(
                 program("temporal"), *command[1:], env=env, stdout=asyncio.subprocess.DEVNULL
             )
             assert await mend.wait() == 0
-            assert (await _doctor(stack, TEMPORAL_ADDRESS=address)).code == 0
+            assert (await doctor(examined, TEMPORAL_ADDRESS=address)).code == 0
     finally:
         await bare.shutdown()
 
 
-async def test_a_temporal_that_never_answers_does_not_hold_it(served: LocalStack) -> None:
+async def test_a_temporal_that_never_answers_does_not_hold_it(examined: LocalStack) -> None:
     """A load balancer before nothing takes the connection and is silent."""
     taken: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
     async with server:
         host, port = server.sockets[0].getsockname()
-        ended = await _doctor(served, TEMPORAL_ADDRESS=f"{host}:{port}")
+        ended = await doctor(examined, TEMPORAL_ADDRESS=f"{host}:{port}")
         for writer in taken:
             writer.close()
     assert ended.code == 1
-    [line] = _wrong(ended)
+    [line] = wrong(ended)
     assert f"{host}:{port} (namespace default) cannot be reached (no answer in time)" in line
 
 
-async def test_wrong_settings_are_told_before_anything_is_asked(stack: LocalStack) -> None:
+async def test_wrong_settings_are_told_before_anything_is_asked(examined: LocalStack) -> None:
     """Exit code 2, the setting named on stderr."""
-    ended = await _doctor(stack, DURAGEN_STORAGE__LINK_SECONDS="1")
+    ended = await doctor(examined, DURAGEN_STORAGE__LINK_SECONDS="1")
     assert ended.code == 2
     assert ended.out == ""
     assert "storage.link_seconds" in ended.err

@@ -119,7 +119,7 @@ FAULTS = {
     "misspelt setting": (("bucket =", "bukcet ="), ["storage.bucket", "storage.bukcet"]),
     "unknown kind": (
         ('kind = "openai"', 'kind = "dalle"'),
-        ["providers.openai.kind", "'openai' or 'flux'"],
+        ["providers.openai.kind", "'openai', 'flux' or 'kubernetes'"],
     ),
     "wrong url": (
         ('"https://api.example.com"', '"api.example.com"'),

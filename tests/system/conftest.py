@@ -1,0 +1,78 @@
+"""Programs of Debian packages, started for a test and ended with it."""
+
+import asyncio
+import shutil
+from asyncio.subprocess import DEVNULL, STDOUT
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local.ports import PortBook
+
+PATIENCE_SECONDS = 30
+"""For what happens within a second unless it never does."""
+
+CONFIG = """\
+route: {receiver: nobody}
+receivers: [{name: nobody}]
+"""
+
+
+def program(package: str, *names: str) -> str:
+    """The path of the first of `names` that is installed; the test fails when there is none."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    pytest.fail(
+        f"the Debian package {package} is missing: `make test-system` installs it, or"
+        f" says how (apt-get install {package})",
+        pytrace=False,
+    )
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client that no proxy comes between."""
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def alertmanager(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator[str]:
+    """The URL of a real Alertmanager that knows no alert yet and tells nobody."""
+    path = program("prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
+    home = tmp_path / "alertmanager"
+    home.mkdir()
+    config, log = home / "alertmanager.yml", home / "log"
+    config.write_text(CONFIG)
+    address = f"127.0.0.1:{PortBook(home / 'ports.json').pick('alertmanager')}"
+    options = (
+        f"--config.file={config}",
+        f"--storage.path={home / 'data'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",  # one alone: no gossip, no further port
+    )
+    with log.open("wb") as sink:
+        process = await asyncio.create_subprocess_exec(
+            path, *options, stdin=DEVNULL, stdout=sink, stderr=STDOUT
+        )
+    url = f"http://{address}"
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await _is_ready(http, url):
+                assert process.returncode is None, log.read_text()
+                await asyncio.sleep(0.02)
+        yield url
+    finally:
+        if process.returncode is None:
+            process.kill()  # its data goes with the folder
+        await process.wait()
+
+
+async def _is_ready(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(f"{url}/-/ready")).status_code == 200
+    except httpx.TransportError:
+        return False

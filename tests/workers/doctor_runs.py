@@ -1,0 +1,27 @@
+"""`duragen doctor` as a process of its own, on a stack that nobody else leaves anything in."""
+
+from dataclasses import asdict
+
+from worker_process import DOCTOR, Ended, environment, run
+
+from deploy.local.stack import LocalStack
+
+
+async def doctor(stack: LocalStack, **variables: str) -> Ended:
+    """Run it to its end; whatever it finds, it shows no secret and no traceback."""
+    ended = await run(*DOCTOR, env=environment(stack, **variables))
+    said = ended.out + ended.err
+    assert "Traceback" not in said
+    assert not [name for name, secret in asdict(stack.secrets).items() if secret in said]
+    return ended
+
+
+def wrong(ended: Ended) -> list[str]:
+    """The lines that are not well."""
+    return [line for line in ended.out.splitlines() if not line.startswith("ok    ")]
+
+
+def spare(stack: LocalStack) -> dict[str, str]:
+    """A third provider, in the doctor's settings alone."""
+    table = {"KIND": "openai", "BASE_URL": stack.images_url, "API_KEY": stack.secrets.openai_key}
+    return {f"DURAGEN_PROVIDERS__SPARE__{name}": value for name, value in table.items()}
