@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
@@ -17,10 +17,20 @@ from activities.memory import ImageMemory
 from activities.providers.service import ImageService, JobService
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
-from contracts.generation import Collected, CollectTask, Job, StoredImage, SubmitTask, Submitted
-from contracts.names import COLLECT_ACTIVITY, SUBMIT_ACTIVITY
+from contracts.generation import (
+    Collected,
+    CollectTask,
+    Job,
+    Stopped,
+    StoredImage,
+    SubmitTask,
+    Submitted,
+)
+from contracts.names import COLLECT_ACTIVITY, STOP_JOB_ACTIVITY, SUBMIT_ACTIVITY
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_LOST_SUBMISSIONS = 1
 """After one submission whose reply was lost, one more is made; a second loss ends it."""
@@ -146,16 +156,30 @@ class CollectActivities:
                 self._reports.failed(task.route.provider, error.failure)
                 raise error.to_application_error() from None
 
+    @activity.defn(name=STOP_JOB_ACTIVITY)
+    async def stop(self, task: CollectTask) -> Stopped:
+        """Stop a job that nobody waits for; the service may have to say that it cannot.
+
+        Raises ApplicationError whose type is an ErrorCode.
+        """
+        try:
+            return Stopped(answer=await self._service.stop(task))
+        except ProviderError as error:
+            raise error.to_application_error() from None
+
     async def _collect(self, task: CollectTask, heart: Heart) -> Collected:
         image = await self._store.find(task.request.request_id, task.route.image_format)
         while not image:
-            progress = await self._service.poll(task)
+            progress = await _unless_leaving(self._service.poll(task))
+            if progress is None:
+                return Collected()
             heart.beat(JobMark(job_id=task.job.id, percent=progress.percent))
             if progress.result_url:
                 image = await self._fetched(task, progress.result_url)
                 self._reports.succeeded(task.route.provider)
             elif await _leaving_within(self._service.poll_seconds):
                 return Collected()
+        await self._service.tidy(task)
         return Collected(image=image)
 
     async def _fetched(self, task: CollectTask, result_url: str) -> StoredImage:
@@ -185,6 +209,26 @@ def _this_activity() -> tuple[str | None, str]:
 async def _keep(store: ImageStore, task: SubmitTask | CollectTask, data: bytes) -> StoredImage:
     request = task.request
     return await store.keep(request.request_id, data, task.route.image_format, request.size)
+
+
+async def _unless_leaving(poll: Coroutine[Any, Any, T]) -> T | None:
+    """What the poll says; None, with the poll broken off, once the worker is told to shut down."""
+
+    async def watch(limit: asyncio.Timeout) -> None:
+        await activity.wait_for_worker_shutdown()
+        limit.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            watching = asyncio.create_task(watch(limit))
+            try:
+                return await poll
+            finally:
+                watching.cancel()
+    except TimeoutError:
+        if limit.expired():
+            return None
+        raise
 
 
 async def _leaving_within(seconds: float) -> bool:

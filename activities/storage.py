@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import closing
 from contextvars import copy_context
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,6 +51,11 @@ class ImageStore:
         # Not before it is signed: a link would then be good only with the header.
         client.meta.events.register("before-send.s3", _correlate)
 
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+        return self._bucket
+
     async def find(self, request_id: UUID, image_format: str) -> StoredImage | None:
         """The request's image if it stands in the store already."""
         return await self._patiently(lambda: self._head(image_key(request_id, image_format)))
@@ -65,6 +71,20 @@ class ImageStore:
         """
         image = await self._in_thread(lambda: _verified(request_id, data, image_format, size))
         return await self._patiently(lambda: self._put(image, data))
+
+    async def read(self, key: str, max_bytes: int) -> bytes | None:
+        """An object that somebody else put there, None when there is none.
+
+        Raises ProviderError with INVALID_OUTPUT when it is larger than `max_bytes`.
+        """
+        return await self._patiently(lambda: self._get(key, max_bytes))
+
+    async def remove(self, key: str) -> None:
+        """Delete an object, best effort: what is left is logged, and does no harm."""
+        try:
+            await self._in_thread(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("s3://%s/%s is left there: %s", self._bucket, key, error)
 
     async def link(self, image: StoredImage) -> str:
         """A presigned link to the image. It is a secret for as long as it lives: never store it."""
@@ -98,6 +118,23 @@ class ImageStore:
                 ErrorCode.INTERNAL,
                 f"s3://{self._bucket}/{key} was not written by Duragen: move it away and rerun",
             ) from error
+
+    def _get(self, key: str, max_bytes: int) -> bytes | None:
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "NoSuchKey":
+                return None
+            raise
+        with closing(found["Body"]) as body:
+            # Before it is read: a mistake of gigabytes must not come into memory.
+            if found["ContentLength"] > max_bytes:
+                raise ProviderError(
+                    ErrorCode.INVALID_OUTPUT,
+                    f"s3://{self._bucket}/{key} has {found['ContentLength']} bytes,"
+                    f" at most {max_bytes} are taken",
+                )
+            return body.read()
 
     def _put(self, image: StoredImage, data: bytes) -> StoredImage:
         try:

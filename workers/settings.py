@@ -5,22 +5,12 @@ are joined by two underscores: `DURAGEN_PROVIDERS__OPENAI__API_KEY`. The Tempora
 here: it comes from the standard `TEMPORAL_*` variables and profiles.
 """
 
-import base64
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,74 +19,28 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as VariableError
 
-from contracts.events import HttpUrl, origin_of
+from contracts.events import HttpUrl
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX
+from workers.setting_types import ApiKey, CaFile, Group, Origin, ProviderName, SigningSecret
 
 DEFAULT_FILE = "duragen.toml"
 
 _TABLES_OF_OTHERS = {"gateway"}
 """What other processes read from the same file."""
 
-_SENDABLE = re.compile(r"[!-~]+")
-
 
 class SettingsError(Exception):
     """A setting is wrong or missing; the text names it and says what is expected."""
 
 
-def _origin(text: str) -> str:
-    if origin_of(text) != text.rstrip("/").lower():
-        raise ValueError("must be scheme://host[:port] without a path")
-    return origin_of(text)
-
-
-Origin = Annotated[HttpUrl, AfterValidator(_origin)]
-
-
-def _sendable(key: SecretStr) -> SecretStr:
-    # An HTTP client refuses anything else, and shows the whole key while it does so.
-    if not _SENDABLE.fullmatch(key.get_secret_value()):
-        raise ValueError("must be ASCII without spaces or line breaks, and not empty")
-    return key
-
-
-ApiKey = Annotated[SecretStr, AfterValidator(_sendable)]
-"""A secret that travels in an HTTP header."""
-
-
-def _signing(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().removeprefix("whsec_")
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except ValueError:
-        raw = b""
-    if len(raw) < MIN_SIGNING_BYTES:
-        raise ValueError(f"must be whsec_ and at least {MIN_SIGNING_BYTES} bytes in base64")
-    return secret
-
-
-MIN_SIGNING_BYTES = 24
-# Standard Webhooks, "Signature scheme": secrets of 24 to 64 bytes.
-
-SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
-"""A Standard Webhooks secret."""
-
-ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-"""Part of a queue's name and of a variable's, so without dots and capitals."""
-
-
-class _Group(BaseModel):
-    # `extra="forbid"`: a misspelt setting stops the worker instead of being silently ignored.
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProviderSettings(_Group):
+class ProviderSettings(Group):
     """One image service. `kind` is the protocol; the table's name is the provider's."""
 
-    kind: Literal["openai", "flux"]
+    kind: Literal["openai", "flux", "kubernetes"]
     base_url: HttpUrl
-    api_key: ApiKey
+    api_key: ApiKey = SecretStr("")
+    """Of Kubernetes: a service account's token. Empty: it is in `token_file`."""
     submissions_per_second: Annotated[float, Field(gt=0)] | None = None
     """Held by the Temporal server over all workers; None is no limit."""
     max_in_flight: Annotated[int, Field(ge=1)] = 200
@@ -107,6 +51,27 @@ class ProviderSettings(_Group):
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     job_hosts: tuple[str, ...] = ()
     """Hosts beside `base_url`'s own and its siblings to which the key may be sent for polling."""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = "default"
+    token_file: FilePath | None = None
+    """Read before each call: the token that a pod is given changes every hour."""
+    ca_file: CaFile | None = None
+    """Who signed the API server's certificate; None: somebody whom the system trusts."""
+    ttl_seconds: Annotated[int, Field(ge=60)] = 3_600
+    """How long a Job that has ended stays, with its pod's log."""
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether it answers with jobs, which are collected on a queue of their own."""
+        return self.kind != "openai"
+
+    @model_validator(mode="after")
+    def _has_key(self) -> Self:
+        key, file = self.api_key.get_secret_value(), self.token_file
+        if self.kind == "kubernetes" and bool(key) == bool(file):
+            raise ValueError("kind kubernetes needs api_key or token_file, and not both")
+        if self.kind != "kubernetes" and not key:
+            raise ValueError(f"api_key is missing: kind {self.kind} needs it")
+        return self
 
 
 class RouteSettings(Route):
@@ -115,14 +80,14 @@ class RouteSettings(Route):
     model_config = ConfigDict(extra="forbid")
 
 
-class ModelSettings(_Group):
+class ModelSettings(Group):
     """A `modelId` of the wire: the routes to it, best first."""
 
     name: str = ""
     routes: Annotated[tuple[RouteSettings, ...], Field(min_length=1)]
 
 
-class StorageSettings(_Group):
+class StorageSettings(Group):
     """Any S3 endpoint; None is AWS. Without keys, boto3's own credential chain is used."""
 
     bucket: str
@@ -134,7 +99,7 @@ class StorageSettings(_Group):
     """Life of the link in an event; 7 days is S3's maximum."""
 
 
-class OdooSettings(_Group):
+class OdooSettings(Group):
     """One Odoo: its origin is the allow list for `callbackUrl`; `delivery` says how it is told."""
 
     origin: Origin
@@ -161,15 +126,15 @@ class OdooSettings(_Group):
         return self
 
 
-class NotifySettings(_Group):
+class NotifySettings(Group):
     """The notification service; spec: error-handling.sequence, 8.4 and 9.4."""
 
     base_url: HttpUrl
     token: ApiKey | None = None
 
 
-class AlertSettings(_Group):
-    """Alertmanager, its v2 API. Without this table alerts are lines of the worker's log."""
+class AlertSettings(Group):
+    """Alertmanager, its v2 API. Without the table, alerts about providers are in the log alone."""
 
     base_url: HttpUrl
     token: ApiKey | None = None
@@ -178,13 +143,13 @@ class AlertSettings(_Group):
     """Temporal's Web UI: where an alert's "source" link leads."""
 
 
-class GenerationSettings(_Group):
+class GenerationSettings(Group):
     """Limits of one generation."""
 
     deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
 
 
-class ProcessSettings(_Group):
+class ProcessSettings(Group):
     """The worker process. `queues`: `generation`, `provider.<name>`; empty is all of them."""
 
     queues: tuple[str, ...] = ()

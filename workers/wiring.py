@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +25,8 @@ from activities.odoo_rpc import RpcAccount, RpcDelivery
 from activities.planning import PlanActivities
 from activities.providers.flux import Flux
 from activities.providers.openai import OpenAIImages
-from activities.providers.probing import Probe, ProbeActivities, probe
+from activities.providers.probing import ProbeActivities
+from activities.providers.service import JobService
 from activities.storage import ImageStore
 from activities.watching import WatchActivities
 from contracts.names import (
@@ -35,6 +36,7 @@ from contracts.names import (
     provider_queue,
 )
 from workers.correlating import CorrelationInterceptor
+from workers.probes import provider_probe
 from workers.settings import OdooSettings, ProviderSettings, Settings, StorageSettings
 from workflows.generation import Generation
 from workflows.health import ProviderHealth
@@ -61,6 +63,8 @@ class Clients(NamedTuple):
     memory: ImageMemory
     reports: ProviderReports
     board: CircuitBoard
+    closing: AsyncExitStack
+    """Closes what one provider alone has opened."""
 
 
 @asynccontextmanager
@@ -78,7 +82,8 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
             store = ImageStore(s3_client(storage), storage.bucket, storage.link_seconds, threads)
             memory = ImageMemory(settings.worker.images_in_memory)
             board = CircuitBoard(_with_alternatives(settings))
-            yield Clients(http, store, threads, memory, ProviderReports(), board)
+            async with AsyncExitStack() as closing:
+                yield Clients(http, store, threads, memory, ProviderReports(), board, closing)
 
 
 @asynccontextmanager
@@ -168,30 +173,30 @@ def _provider_workers(
     client: Client, settings: Settings, clients: Clients, name: str
 ) -> list[Worker]:
     provider = settings.providers[name]
+    jobs = _job_service(provider, clients)
+    service = jobs or _openai(provider, clients)
     workers = [
         Worker(
             client,
             task_queue=provider_queue(name),
             activities=[
-                SubmitActivities(
-                    _service(provider, clients), clients.store, clients.memory, clients.reports
-                ).submit,
-                ProbeActivities({name: _probe(name, provider, clients)}).probe_provider,
+                SubmitActivities(service, clients.store, clients.memory, clients.reports).submit,
+                ProbeActivities(
+                    {name: provider_probe(name, provider, clients.http)}
+                ).probe_provider,
             ],
             max_concurrent_activities=provider.max_in_flight,
             max_task_queue_activities_per_second=provider.submissions_per_second,
             **_common(settings),
         )
     ]
-    if provider.kind == "flux":
-        collecting = CollectActivities(
-            _flux(provider, clients), clients.store, clients.memory, clients.reports
-        )
+    if jobs:
+        collecting = CollectActivities(jobs, clients.store, clients.memory, clients.reports)
         workers.append(
             Worker(
                 client,
                 task_queue=provider_jobs_queue(name),
-                activities=[collecting.collect],
+                activities=[collecting.collect, collecting.stop],
                 max_concurrent_activities=provider.max_in_flight,
                 **_common(settings),
             )
@@ -218,13 +223,17 @@ def _alerts(settings: Settings, clients: Clients) -> AlertActivities:
     return AlertActivities(clients.http, alerts.base_url, token, web_url=alerts.web_url)
 
 
-def _probe(name: str, provider: ProviderSettings, clients: Clients) -> Probe:
-    return lambda: probe(clients.http, name, provider.kind, provider.base_url, provider.api_key)
+def _job_service(provider: ProviderSettings, clients: Clients) -> JobService | None:
+    match provider.kind:
+        case "flux":
+            return _flux(provider, clients)
+        case "kubernetes":
+            return _kubernetes(provider, clients)
+        case "openai":
+            return None
 
 
-def _service(provider: ProviderSettings, clients: Clients) -> OpenAIImages | Flux:
-    if provider.kind == "flux":
-        return _flux(provider, clients)
+def _openai(provider: ProviderSettings, clients: Clients) -> OpenAIImages:
     return OpenAIImages(
         clients.http,
         provider.base_url,
@@ -240,6 +249,25 @@ def _flux(provider: ProviderSettings, clients: Clients) -> Flux:
         provider.api_key,
         provider.poll_seconds,
         provider.job_hosts,
+    )
+
+
+def _kubernetes(provider: ProviderSettings, clients: Clients) -> JobService:
+    # Here: the client library costs 0.3 s and 43 MB, which only its users should pay.
+    from activities.providers.kubernetes import KubernetesJobs  # noqa: PLC0415
+    from activities.providers.kubernetes_api import Cluster  # noqa: PLC0415
+    from activities.providers.kubernetes_http import Connection  # noqa: PLC0415
+
+    connection = Connection(
+        provider.base_url, provider.api_key, provider.token_file, provider.ca_file
+    )
+    clients.closing.push_async_callback(connection.close)
+    return KubernetesJobs(
+        Cluster(connection),
+        clients.store,
+        provider.namespace,
+        ttl_seconds=provider.ttl_seconds,
+        poll_seconds=provider.poll_seconds,
     )
 
 

@@ -62,7 +62,7 @@ def refused(answer: Answer, dialect: Dialect) -> ProviderError:
         code,
         f"{dialect.name} answered {answer.status} ({answer.content_type or 'no content type'})"
         f"{_request_id(answer)}: {said or _glimpse(answer)}",
-        hint=_hint(refusal) if code is ErrorCode.INVALID_INPUT else None,
+        hint=parameter_hint(refusal.parameter) if code is ErrorCode.INVALID_INPUT else None,
         retry_after=retry_after_seconds(answer.headers),
     )
 
@@ -155,9 +155,9 @@ def _by_status(status: int, dialect: Dialect) -> ErrorCode:
     return ErrorCode.PROVIDER_UNAVAILABLE if status >= 500 else ErrorCode.INTERNAL
 
 
-def _hint(refusal: Refusal) -> str | None:
-    parameter = refusal.parameter or ""
-    return f"Check: {parameter}." if _SAFE_PARAMETER.fullmatch(parameter) else None
+def parameter_hint(parameter: str | None) -> str | None:
+    """What a user is told of the parameter at fault; None when it is not fit to be shown."""
+    return f"Check: {parameter}." if _SAFE_PARAMETER.fullmatch(parameter or "") else None
 
 
 def _request_id(answer: Answer) -> str:

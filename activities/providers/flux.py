@@ -135,6 +135,13 @@ class Flux:
                 raise refused(answer, FLUX_RESULT)
             return answer.body
 
+    async def tidy(self, task: CollectTask) -> None:
+        """Nothing to do: the service deletes its results by itself."""
+
+    async def stop(self, task: CollectTask) -> str:
+        """Nothing to do: the job ends by itself, and costs what it costs."""
+        return f"FLUX has no cancel; job {task.job.id} runs on"
+
     def _check_host(self, url: str) -> None:
         """Refuse to send the key elsewhere than to the service: raises ProviderError."""
         # Read by the client that would call it: two readers may see two hosts in one text.

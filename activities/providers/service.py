@@ -37,3 +37,9 @@ class JobService(ImageService, Protocol):
 
     async def fetch(self, task: CollectTask, result_url: str, admit: Admit) -> bytes:
         """The finished job's image, as the file's bytes."""
+
+    async def tidy(self, task: CollectTask) -> None:
+        """Remove what the service left elsewhere, once the image is kept. Raises nothing."""
+
+    async def stop(self, task: CollectTask) -> str:
+        """Stop a job that nobody waits for; what was found, for operators. Gone is no error."""

@@ -17,7 +17,9 @@ ROUTES = (Route(provider="flux", model="flux-2-pro"), Route(provider="openai", m
 
 async def planned(asked: GenerationRequested) -> Plan:
     """The plan of `asked` where one Odoo is allowed."""
-    activities = PlanActivities({asked.model_id: ROUTES}, {ODOO}, 321, CircuitBoard(()), notify=True)
+    activities = PlanActivities(
+        {asked.model_id: ROUTES}, {ODOO}, 321, CircuitBoard(()), notify=True
+    )
     return await Attempt().run(activities.plan, asked)
 
 

@@ -33,12 +33,16 @@ class House:
         """Submissions to OpenAI's door of the sandbox, or of a peer at `url`."""
         key = self._keys["openai"].api_key.get_secret_value() if url is None else KEY
         service = openai(self._clients.http, url or self._url, key)
-        return SubmitActivities(service, self._clients.store, self._clients.memory, self._clients.reports)
+        return SubmitActivities(
+            service, self._clients.store, self._clients.memory, self._clients.reports
+        )
 
     def flux(self) -> SubmitActivities:
         """Submissions to FLUX's door of the sandbox."""
         service = Flux(self._clients.http, self._url, self._keys["flux"].api_key)
-        return SubmitActivities(service, self._clients.store, self._clients.memory, self._clients.reports)
+        return SubmitActivities(
+            service, self._clients.store, self._clients.memory, self._clients.reports
+        )
 
     async def breaks(self, kind: Kind) -> None:
         """The sandbox's next submission meets this fault."""

@@ -1,0 +1,394 @@
+"""A Job's life on a cluster: created once, watched, its image taken, stopped."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from functools import partial
+from typing import Any
+
+import pytest
+from activity_runs import Attempt
+from http_peer import Peer, Reply, answer, chunked, drip, html, raw
+from kube_calls import jobs_at, placing, submitted, waiting
+from kube_server import NAMESPACE, TOKEN, Kube, kube_server, status
+from provider_calls import SHORT, refusal
+
+from activities.generate import CollectActivities, SubmitActivities, SubmitMark
+from activities.providers import kubernetes_api
+from activities.providers.kubernetes import KubernetesJobs
+from activities.providers.kubernetes_job import job_name, result_key
+from activities.providers.service import JobProgress
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+from contracts.generation import Collected, CollectTask, Job
+from workers.settings import Settings
+from workers.wiring import Clients, s3_client
+
+
+@pytest.fixture
+async def kube() -> AsyncIterator[Kube]:
+    """A cluster."""
+    async with kube_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def service(kube: Kube, clients: Clients) -> AsyncIterator[KubernetesJobs]:
+    """The adapter under test, whose watches and pauses would outlast any test."""
+    async with jobs_at(kube.url, clients, watch_seconds=60, poll_seconds=3_600) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def task(service: KubernetesJobs, asked: GenerationRequested) -> CollectTask:
+    """The wait for a Job that was just created."""
+    placed = placing(asked)
+    return waiting(placed, await submitted(service, placed))
+
+
+@pytest.fixture
+def bucket(worker_settings: Settings) -> Any:
+    """Put an object where a container puts it, or look what is there."""
+    client = s3_client(worker_settings.storage)
+
+    class Bucket:
+        def put(self, key: str, data: bytes) -> None:
+            client.put_object(Bucket=worker_settings.storage.bucket, Key=key, Body=data)
+
+        def keys(self, prefix: str) -> list[str]:
+            found = client.list_objects_v2(Bucket=worker_settings.storage.bucket, Prefix=prefix)
+            return [each["Key"] for each in found.get("Contents", [])]
+
+    return Bucket()
+
+
+def collecting(clients: Clients, service: KubernetesJobs) -> CollectActivities:
+    """The activities under test."""
+    return CollectActivities(service, clients.store, clients.memory, clients.reports)
+
+
+async def while_watching(kube: Kube, poll: Awaitable[Any], *events: Any) -> Any:
+    """Poll, and when the watch stands let the events happen, in their order."""
+    async with asyncio.timeout(20):
+        polling = asyncio.ensure_future(poll)
+        await kube.watching.wait()
+        for event in events:
+            await event()
+        return await polling
+
+
+async def test_created_once(
+    kube: Kube, service: KubernetesJobs, asked: GenerationRequested
+) -> None:
+    """Submitting again finds the Job of the first time."""
+    first = await submitted(service, placing(asked))
+    assert await submitted(service, placing(asked)) == first
+    assert first == Job(id=first.id, polling_url=f"{NAMESPACE}/{first.id}", stoppable=True)
+    assert list(kube.jobs) == [first.id]
+
+
+async def test_created_anew(
+    kube: Kube, service: KubernetesJobs, asked: GenerationRequested
+) -> None:
+    """A run that was reset, and a Job placed anew, are Jobs of their own."""
+    await submitted(service, placing(asked))
+    await submitted(service, placing(asked), run_id="run-2")
+    await submitted(service, placing(asked, number=1))
+    assert len(kube.jobs) == 3
+
+
+async def test_somebody_elses_job(
+    kube: Kube, service: KubernetesJobs, asked: GenerationRequested
+) -> None:
+    """A Job of our name without our label is nobody's to wait for."""
+    task = placing(asked)
+    kube.foreign(job_name(task, "run-1"))
+    error = await refusal(submitted(service, task))
+    assert error.failure.code is ErrorCode.INTERNAL
+    assert "not ours" in error.failure.detail
+
+
+async def test_there_and_gone(kube: Kube, clients: Clients, asked: GenerationRequested) -> None:
+    """A Job that is deleted between 409 and the look at it is created at the next try."""
+    kube.next_answers = [partial(status, 409, "AlreadyExists")]
+    async with jobs_at(kube.url, clients) as service:
+        error = await refusal(submitted(service, placing(asked)))
+        assert (error.failure.code, error.answered) == (ErrorCode.PROVIDER_UNAVAILABLE, True)
+        await submitted(service, placing(asked))
+
+
+async def test_lost_reply(
+    kube: Kube, clients: Clients, service: KubernetesJobs, asked: GenerationRequested
+) -> None:
+    """A reply that is lost, and lost again: nothing counts as lost, and there is one Job."""
+    submit = SubmitActivities(service, clients.store, clients.memory, clients.reports).submit
+    left: list[SubmitMark] = []
+    for number in (1, 2):
+        kube.lose_next_reply = True
+        attempt = Attempt(number, left)
+        error = await attempt.failure(submit, placing(asked))
+        assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
+        left = attempt.recorded[-1:]
+        assert left == [SubmitMark(settled=True)]
+    found = await Attempt(3, left).run(submit, placing(asked))
+    assert found.job is not None
+    assert list(kube.jobs) == [found.job.id]
+
+
+async def test_job_to_store(
+    kube: Kube,
+    clients: Clients,
+    service: KubernetesJobs,
+    task: CollectTask,
+    picture: bytes,
+    bucket: Any,
+) -> None:
+    """The end is seen while it is watched for; the image is kept, the container's copy is not."""
+    key = result_key(task.job.id, task.route)
+    bucket.put(key, picture)
+    collected = await while_watching(
+        kube,
+        Attempt().run(collecting(clients, service).collect, task),
+        partial(kube.step, task.job.id, phase="Running"),
+        partial(kube.completes, task.job.id),
+    )
+    assert collected.image == await clients.store.find(task.request.request_id, "png")
+    assert bucket.keys(key) == []
+    jobs, pods = (
+        f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs",
+        f"/api/v1/namespaces/{NAMESPACE}/pods",
+    )
+    assert kube.calls[1:] == [f"GET {jobs}", f"GET {pods}", f"GET {pods}", f"GET {jobs} watch"]
+
+
+async def test_image_in_the_store(
+    kube: Kube,
+    clients: Clients,
+    service: KubernetesJobs,
+    task: CollectTask,
+    picture: bytes,
+    bucket: Any,
+) -> None:
+    """A predecessor died after it kept the image: the container's copy is removed all the same."""
+    key = result_key(task.job.id, task.route)
+    bucket.put(key, picture)
+    kept = await clients.store.keep(task.request.request_id, picture, "png", (128, 96))
+    collected = await Attempt(2).run(collecting(clients, service).collect, task)
+    assert collected == Collected(image=kept)
+    assert bucket.keys(key) == []
+
+
+@pytest.mark.parametrize("data", [None, b"", b"<!doctype html>"], ids=["none", "empty", "page"])
+async def test_no_image(
+    kube: Kube,
+    clients: Clients,
+    service: KubernetesJobs,
+    task: CollectTask,
+    bucket: Any,
+    data: bytes | None,
+) -> None:
+    """A Job that is complete, and no image, or none that is one: this Job makes no other."""
+    if data is not None:
+        bucket.put(result_key(task.job.id, task.route), data)
+    await kube.completes(task.job.id)
+    error = await Attempt().failure(collecting(clients, service).collect, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.INVALID_OUTPUT, True)
+    assert await clients.store.find(task.request.request_id, "png") is None
+
+
+async def test_result_is_measured_first(clients: Clients, bucket: Any) -> None:
+    """An object that is too large is not read."""
+    bucket.put("jobs/large.png", b"x" * 1_001)
+    assert await clients.store.read("jobs/large.png", 1_001) == b"x" * 1_001
+    error = await refusal(clients.store.read("jobs/large.png", 1_000))
+    assert error.failure.code is ErrorCode.INVALID_OUTPUT
+
+
+async def test_result_waits_for_room(
+    clients: Clients, service: KubernetesJobs, task: CollectTask
+) -> None:
+    """No image is read before there is room for it."""
+
+    async def no_room() -> None:
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        await service.fetch(task, "jobs/x.png", no_room)
+
+
+async def test_version_too_old(kube: Kube, service: KubernetesJobs, task: CollectTask) -> None:
+    """A watch whose version the server has forgotten, before it began or while it went on."""
+
+    async def forget() -> None:
+        kube.forgets()
+        await kube.wake()
+
+    assert await while_watching(kube, service.poll(task), forget) == JobProgress()
+    kube.refuse_next_watch = True
+    assert await service.poll(task) == JobProgress()
+    done = partial(kube.completes, task.job.id)
+    progress = await while_watching(kube, service.poll(task), done)
+    assert progress.result_url == result_key(task.job.id, task.route)
+
+
+async def test_watch_cut(kube: Kube, service: KubernetesJobs, task: CollectTask) -> None:
+    """A watch that is cut says nothing; the next poll looks again."""
+    kube.cut_next_watch = True
+    assert await service.poll(task) == JobProgress()
+    await kube.completes(task.job.id)
+    assert (await service.poll(task)).result_url
+
+
+async def test_watch_over(kube: Kube, clients: Clients, task: CollectTask) -> None:
+    """A watch that the server ends in time is the end of one poll."""
+    async with jobs_at(kube.url, clients, watch_seconds=1) as service:
+        assert await service.poll(task) == JobProgress()
+    assert kube.calls[-1].endswith("watch")
+
+
+JOBS = answer(
+    200,
+    {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "j-1"}, "status": {}}]},
+)
+WATCHES: dict[str, Reply] = {
+    "page": html(200),
+    "nothing": answer(200),
+    "410": answer(410),
+    "no event": answer(200, '{"kind": "Status"}\n'),
+    "a number": answer(200, "7\n"),
+    "an event of nothing": answer(200, '{"type": "MODIFIED", "object": null}\n'),
+    "an event of something else": answer(200, '{"type": "ADDED", "object": {"a": 1}}\n'),
+    "too large": chunked(b" " * 5_000_000),
+    "drip": drip,
+    "closed": raw(),
+}
+
+
+@pytest.mark.parametrize("reply", WATCHES.values(), ids=WATCHES)
+async def test_strange_watch(
+    clients: Clients,
+    peer: Peer,
+    asked: GenerationRequested,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Reply,
+) -> None:
+    """A watch that makes no sense decides nothing, and ends."""
+    monkeypatch.setattr(kubernetes_api, "WATCH_GRACE_SECONDS", 0.0)
+    peer.says(JOBS, answer(200, {"items": []}), answer(200, {"items": None}), reply)
+    task = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
+    async with jobs_at(peer.url, clients, watch_seconds=SHORT) as service:
+        assert await service.poll(task) == JobProgress()
+    assert "watch=True" in peer.received[-1].path
+
+
+async def test_watch_forbidden(clients: Clients, peer: Peer, asked: GenerationRequested) -> None:
+    """An account that may not watch is told so, without its token."""
+    refused = answer(403, {"kind": "Status", "reason": "Forbidden", "message": f"{TOKEN} may not"})
+    peer.says(JOBS, answer(200, {"items": []}), answer(200, {"items": None}), refused)
+    task = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
+    async with jobs_at(peer.url, clients) as service:
+        error = await refusal(service.poll(task))
+    assert error.failure.code is ErrorCode.AUTH_CONFIG
+    assert TOKEN not in repr(error.failure)
+
+
+async def test_deleted_under_us(kube: Kube, service: KubernetesJobs, task: CollectTask) -> None:
+    """A Job that somebody deletes is lost: seen while it is watched, and by the next look."""
+    gone = partial(kube.vanishes, task.job.id)
+    for call in (while_watching(kube, service.poll(task), gone), service.poll(task)):
+        error = await refusal(call)
+        assert (error.failure.code, error.final) == (ErrorCode.JOB_LOST, True)
+
+
+async def test_deleted_after_its_end(
+    kube: Kube, service: KubernetesJobs, task: CollectTask
+) -> None:
+    """A Job that was complete when it was deleted has made its image."""
+
+    async def ends_and_goes() -> None:
+        kube.jobs[task.job.id]["status"]["conditions"] = [{"type": "Complete", "status": "True"}]
+        await kube.vanishes(task.job.id)
+
+    progress = await while_watching(kube, service.poll(task), ends_and_goes)
+    assert progress.result_url == result_key(task.job.id, task.route)
+
+
+async def test_handed_back(
+    kube: Kube, clients: Clients, service: KubernetesJobs, task: CollectTask
+) -> None:
+    """A worker that is told to leave hands the Job back in the middle of a watch of a minute."""
+    attempt = Attempt()
+
+    async def leave() -> None:
+        assert attempt.environment is not None
+        attempt.environment.worker_shutdown()
+
+    running = attempt.run(collecting(clients, service).collect, task)
+    assert await while_watching(kube, running, leave) == Collected()
+    assert list(kube.jobs) == [task.job.id]
+
+
+async def test_canceled_while_watching(
+    kube: Kube, clients: Clients, service: KubernetesJobs, task: CollectTask
+) -> None:
+    """A cancellation ends the wait at once."""
+    attempt = Attempt()
+
+    async def cancel() -> None:
+        assert attempt.environment is not None
+        attempt.environment.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await while_watching(kube, attempt.run(collecting(clients, service).collect, task), cancel)
+
+
+async def test_stopped(
+    kube: Kube, clients: Clients, service: KubernetesJobs, task: CollectTask
+) -> None:
+    """Stopping deletes the Job with its pods; one that is gone is as good as stopped."""
+    stop = collecting(clients, service).stop
+    assert "is deleted" in (await Attempt().run(stop, task)).answer
+    assert (kube.jobs, kube.deletions) == ({}, ["Background"])
+    assert "was gone" in (await Attempt().run(stop, task)).answer
+
+
+async def test_stopped_after_its_end(
+    kube: Kube, service: KubernetesJobs, task: CollectTask, picture: bytes, bucket: Any
+) -> None:
+    """A Job that has ended keeps its log for a while; the image that nobody wants goes."""
+    key = result_key(task.job.id, task.route)
+    bucket.put(key, picture)
+    await kube.completes(task.job.id)
+    assert "had ended (Complete)" in await service.stop(task)
+    assert (list(kube.jobs), bucket.keys(key)) == ([task.job.id], [])
+
+
+async def test_stop_refused(
+    kube: Kube, clients: Clients, service: KubernetesJobs, task: CollectTask
+) -> None:
+    """A stop that fails has its code, and is tried again."""
+    kube.next_answers = [partial(status, 503, "ServiceUnavailable")]
+    error = await Attempt().failure(collecting(clients, service).stop, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
+
+
+async def test_a_job_that_cannot_be_deleted(
+    kube: Kube, service: KubernetesJobs, task: CollectTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pod that never starts is told all the same when its Job cannot be deleted."""
+    await kube.waits(task.job.id, "ImagePullBackOff")
+    kube.forbidden = {"DELETE"}
+    with caplog.at_level(logging.WARNING):
+        error = await refusal(service.poll(task))
+    assert error.failure.code is ErrorCode.MODEL_CONFIG
+    assert "left until its deadline" in caplog.text
+
+
+@pytest.mark.usefixtures("correlated")
+async def test_on_the_wire(kube: Kube, service: KubernetesJobs, asked: GenerationRequested) -> None:
+    """The API gets the token and the ids."""
+    await submitted(service, placing(asked))
+    headers = kube.headers[0]
+    assert headers["Authorization"] == f"Bearer {TOKEN}"
+    assert headers["X-Correlation-ID"] == str(asked.correlation_id)
+    assert asked.correlation_id.hex in headers["traceparent"]

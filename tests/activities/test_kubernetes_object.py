@@ -1,0 +1,183 @@
+"""The Job that is created: what the container is told, and what a route may say of it."""
+
+import json
+from typing import Any
+
+import pytest
+from kube_calls import placing
+from kubernetes_asyncio.client import ApiClient
+from provider_calls import refusal
+
+from activities.errors import ProviderError
+from activities.providers.kubernetes_job import MAX_VARIABLE_BYTES, job_name, job_object
+from activities.providers.kubernetes_objects import Place
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+from contracts.generation import SubmitTask
+
+FULL: dict[str, Any] = {
+    "command": ["python", "-m", "make"],
+    "args": ["--steps=4"],
+    "env": {"AWS_ENDPOINT_URL": "http://s3:9000"},
+    "env_from_secret": "s3-writer",
+    "resources": {"limits": {"nvidia.com/gpu": 1, "memory": "16Gi"}, "requests": {"cpu": "500m"}},
+    "node_selector": {"pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "service_account": "painter",
+    "output_format": "webp",
+}
+
+
+def made(task: SubmitTask) -> dict[str, Any]:
+    """The Job's object."""
+    return job_object(task, Place("images", job_name(task, "run-1")), "bucket-1", 600)
+
+
+def container(task: SubmitTask) -> dict[str, Any]:
+    """Its container."""
+    found: dict[str, Any] = made(task)["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def variables(task: SubmitTask) -> dict[str, str]:
+    """What the container is told."""
+    return {each["name"]: each["value"] for each in container(task)["env"]}
+
+
+class _Body:
+    """What the library's reader takes."""
+
+    def __init__(self, thing: object) -> None:
+        self.data = json.dumps(thing)
+
+
+@pytest.mark.parametrize("parameters", [{}, FULL], ids=["bare", "full"])
+async def test_only_fields_that_kubernetes_knows(
+    asked: GenerationRequested, parameters: dict[str, Any]
+) -> None:
+    """The library's own model of a Job, made from the published schema, loses nothing of ours."""
+    job = made(placing(asked, **parameters))
+    async with ApiClient() as api:
+        read = api.deserialize(_Body(job), "V1Job")
+        assert api.sanitize_for_serialization(read) == json.loads(json.dumps(job))
+
+
+def test_one_run_and_an_end(asked: GenerationRequested) -> None:
+    """Kubernetes tries nothing again, ends the Job at its deadline, and deletes it some day."""
+    job = made(placing(asked))
+    spec = job["spec"]
+    assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 120)
+    assert spec["ttlSecondsAfterFinished"] == 600
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert spec["template"]["spec"]["automountServiceAccountToken"] is False
+    assert job["metadata"]["labels"] == {
+        "app.kubernetes.io/name": "duragen",
+        "duragen.io/request-id": str(asked.request_id),
+    }
+
+
+@pytest.mark.usefixtures("correlated")
+def test_ids_for_whoever_looks(asked: GenerationRequested) -> None:
+    """Job, pod and container carry the correlationId, and a traceparent of the same trace."""
+    task = placing(asked)
+    job = made(task)
+    annotations = job["metadata"]["annotations"]
+    assert job["spec"]["template"]["metadata"]["annotations"] == annotations
+    assert annotations["duragen.io/correlation-id"] == str(asked.correlation_id)
+    assert asked.correlation_id.hex in annotations["duragen.io/traceparent"]
+    assert asked.correlation_id.hex in json.loads(variables(task)["DURAGEN_REQUEST"])["traceparent"]
+
+
+def test_the_request(asked: GenerationRequested) -> None:
+    """The container gets the request as JSON and the place of its result."""
+    task = placing(asked, **FULL)
+    told = variables(task)
+    assert json.loads(told.pop("DURAGEN_REQUEST")) == {
+        "requestId": str(asked.request_id),
+        "correlationId": str(asked.correlation_id),
+        "prompt": asked.prompt,
+        "negativePrompt": asked.negative_prompt,
+        "width": 128,
+        "height": 96,
+        "seed": 7,
+        "inferenceSteps": 20,
+        "cfgScale": 6.5,
+        "outputFormat": "webp",
+    }
+    assert told == {
+        "AWS_ENDPOINT_URL": "http://s3:9000",
+        "DURAGEN_RESULT_BUCKET": "bucket-1",
+        "DURAGEN_RESULT_KEY": f"jobs/{job_name(task, 'run-1')}.webp",
+    }
+
+
+def test_a_prompt_reads_no_secret(asked: GenerationRequested) -> None:
+    """Kubernetes would put the variable's value in the place of $(NAME): there is no $ to find."""
+    prompt = 'a $(AWS_SECRET_ACCESS_KEY) in neon, $$(HOME) ü 🦊 \\ " \n \0'
+    told = variables(placing(asked.model_copy(update={"prompt": prompt})))["DURAGEN_REQUEST"]
+    assert "$" not in told
+    assert json.loads(told)["prompt"] == prompt
+
+
+async def test_a_prompt_that_fits_in_no_variable(asked: GenerationRequested) -> None:
+    """128 KiB are Linux's end for one variable; the user is told what to shorten."""
+
+    async def make(characters: int) -> object:
+        return made(placing(asked.model_copy(update={"prompt": "🦊" * characters})))
+
+    await make(32_000 * 9 // 10)
+    huge = asked.model_copy(update={"prompt": "🦊" * 32_000, "negative_prompt": "🦊" * 32_000})
+
+    async def make_huge() -> object:
+        return made(placing(huge))
+
+    error = await refusal(make_huge())
+    assert (error.failure.code, error.failure.hint) == (ErrorCode.INVALID_INPUT, "Check: prompt.")
+    told = variables(placing(asked.model_copy(update={"prompt": "🦊" * 28_800})))
+    assert len(f"DURAGEN_REQUEST={told['DURAGEN_REQUEST']}\0".encode()) <= MAX_VARIABLE_BYTES
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "misspelt": ({"comand": ["x"]}, "comand: Extra inputs"),
+    "a text for a list": ({"command": "python"}, "command: "),
+    "a resource without a unit": ({"resources": {"limits": {"memory": "a lot"}}}, "limits.memory"),
+    "limits misspelt": ({"resources": {"limit": {}}}, "resources.limit"),
+    "a variable's name": ({"env": {"A B": "x"}}, "env.A B"),
+    "a number for a variable": ({"env": {"A": 1}}, "env.A"),
+    "our variable": ({"env": {"DURAGEN_REQUEST": "{}"}}, "DURAGEN_ are Duragen's own"),
+    "a secret's name": ({"env_from_secret": "S3 Writer"}, "env_from_secret"),
+    "a format": ({"output_format": "gif"}, "output_format"),
+    "a toleration": ({"tolerations": [{"effect": "Never"}]}, "tolerations.0.effect"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "named"), WRONG.values(), ids=WRONG)
+def test_wrong_parameters(
+    asked: GenerationRequested, parameters: dict[str, Any], named: str
+) -> None:
+    """Parameters that make no Job are the operator's to mend, and are named; values are not."""
+    with pytest.raises(ProviderError) as caught:
+        made(placing(asked, **parameters))
+    assert caught.value.failure.code is ErrorCode.MODEL_CONFIG
+    assert named in caught.value.failure.detail
+    assert "a lot" not in caught.value.failure.detail
+
+
+def test_names(asked: GenerationRequested) -> None:
+    """One name for all tries of a submission; another for all that differs."""
+    task = placing(asked)
+    route = task.route
+    others = [
+        job_name(task, "run-2"),
+        job_name(placing(asked, number=1), "run-1"),
+        job_name(placing(asked, args=["--steps=4"]), "run-1"),
+        job_name(SubmitTask(request=asked, route=route.model_copy(update={"model": "m"})), "run-1"),
+        job_name(
+            SubmitTask(request=asked, route=route.model_copy(update={"provider": "l"})), "run-1"
+        ),
+    ]
+    name = job_name(task, "run-1")
+    assert name == job_name(SubmitTask.model_validate_json(task.model_dump_json()), "run-1")
+    assert len({name, *others}) == 6
+    assert name.startswith(f"duragen-{asked.request_id}-")
+    assert len(name) <= 63 - len("-x7k2p")

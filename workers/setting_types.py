@@ -1,0 +1,72 @@
+"""Values that several settings have: origins, secrets, names, files."""
+
+import base64
+import re
+import ssl
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, SecretStr
+
+from contracts.events import HttpUrl, origin_of
+
+MIN_SIGNING_BYTES = 24
+# Standard Webhooks, "Signature scheme": secrets of 24 to 64 bytes.
+
+_SENDABLE = re.compile(r"[!-~]+")
+
+
+def _origin(text: str) -> str:
+    if origin_of(text) != text.rstrip("/").lower():
+        raise ValueError("must be scheme://host[:port] without a path")
+    return origin_of(text)
+
+
+Origin = Annotated[HttpUrl, AfterValidator(_origin)]
+
+
+def _sendable(key: SecretStr) -> SecretStr:
+    # An HTTP client refuses anything else, and shows the whole key while it does so.
+    if not _SENDABLE.fullmatch(key.get_secret_value()):
+        raise ValueError("must be ASCII without spaces or line breaks, and not empty")
+    return key
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_sendable)]
+"""A secret that travels in an HTTP header."""
+
+
+def _signing(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().removeprefix("whsec_")
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) < MIN_SIGNING_BYTES:
+        raise ValueError(f"must be whsec_ and at least {MIN_SIGNING_BYTES} bytes in base64")
+    return secret
+
+
+def _certificates(file: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # an SSLError is one
+        raise ValueError(f"holds no certificates in PEM ({error.strerror or error})") from None
+    return file
+
+
+CaFile = Annotated[FilePath, AfterValidator(_certificates)]
+"""Certificates in PEM, to trust in the place of the system's."""
+
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
+"""A Standard Webhooks secret."""
+
+ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+"""Part of a queue's name and of a variable's, so without dots and capitals."""
+
+
+class Group(BaseModel):
+    """A table of the settings."""
+
+    # `extra="forbid"`: a misspelt setting stops the worker instead of being silently ignored.
+    model_config = ConfigDict(frozen=True, extra="forbid")
