@@ -104,7 +104,7 @@ class SubmitActivities:
         if image:
             logger.info("the image stands in the store already; nothing is paid")
             return Submitted(image=image)
-        if mark.lost > MAX_LOST_SUBMISSIONS:
+        if mark.lost > MAX_LOST_SUBMISSIONS and not self._service.repeatable:
             raise ProviderError(
                 ErrorCode.OUTCOME_UNKNOWN,
                 f"the replies to {mark.lost} submissions were lost, and {route.provider} may have"

@@ -67,6 +67,8 @@ class _Status(BaseModel):
 class Flux:
     """One account. `job_hosts` may be asked about jobs with the key, beside `base_url`'s domain."""
 
+    repeatable = False
+
     def __init__(
         self,
         client: httpx.AsyncClient,

@@ -4,6 +4,7 @@ A Job is named after its request, so that creating it again finds it: nothing is
 It is watched, its image is read from the store, and it can be stopped.
 """
 
+import asyncio
 import logging
 
 from temporalio import activity
@@ -28,6 +29,8 @@ WATCH_SECONDS = 10.0
 class KubernetesJobs:
     """One namespace. A Job that has ended stays for `ttl_seconds`, with its pod's log."""
 
+    repeatable = True
+
     def __init__(
         self,
         cluster: Cluster,
@@ -49,9 +52,13 @@ class KubernetesJobs:
         """Create the Job, or find it where a try before this one has created it."""
         place = Place(self._namespace, job_name(task, _run_id()))
         made = job_object(task, place, self._store.bucket, self._ttl_seconds)
-        if not await self._cluster.create(place.namespace, made):
-            await self._check_ours(task, place)
-            logger.info("the Job %s was created before", place)
+        try:
+            if not await self._cluster.create(place.namespace, made):
+                await self._check_ours(task, place)
+                logger.info("the Job %s was created before", place)
+        except asyncio.CancelledError:
+            await self._remove(place)  # it may be there, and nobody will ask for it
+            raise
         return Job(id=place.name, polling_url=str(place), stoppable=True)
 
     async def poll(self, task: CollectTask) -> JobProgress:

@@ -87,6 +87,8 @@ class _Reply(BaseModel):
 class OpenAIImages:
     """One server. It answers with the image itself; there is nothing to collect."""
 
+    repeatable = False
+
     def __init__(
         self,
         client: httpx.AsyncClient,

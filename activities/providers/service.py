@@ -22,6 +22,9 @@ class ImageService(Protocol):
     A service makes each call once: Temporal owns retrying.
     """
 
+    repeatable: bool
+    """Whether a submission made twice is one all the same, so that none can be lost."""
+
     async def submit(self, task: SubmitTask, admit: Admit) -> Job | bytes:
         """Ask for the image: the one paid call. A job is collected, bytes are the image's file."""
 
