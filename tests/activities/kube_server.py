@@ -52,6 +52,10 @@ class Kube:
         self.next_answers: list[Callable[[], web.StreamResponse]] = []
         """What is answered in the place of the next answers."""
         self.lose_next_reply = False
+        self.hold_next_reply = asyncio.Event()
+        """Cleared, the next reply is held back until it is set; `held` says that one is."""
+        self.hold_next_reply.set()
+        self.held = asyncio.Event()
         self.cut_next_watch = False
         self.refuse_next_watch = False
         self.forbidden: set[str] = set()
@@ -145,6 +149,9 @@ class Kube:
         if request.method in self.forbidden:
             return status(403, "Forbidden")
         answer: web.StreamResponse = await handler(request)
+        if not self.hold_next_reply.is_set():
+            self.held.set()
+            await self.hold_next_reply.wait()
         if self.lose_next_reply and request.transport:
             self.lose_next_reply = False
             request.transport.abort()

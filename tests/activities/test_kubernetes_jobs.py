@@ -130,9 +130,26 @@ async def test_lost_reply(
         assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
         left = attempt.recorded[-1:]
         assert left == [SubmitMark(settled=True)]
-    found = await Attempt(3, left).run(submit, placing(asked))
-    assert found.job is not None
-    assert list(kube.jobs) == [found.job.id]
+    for mark in (left[0], SubmitMark(lost=2)):  # also after two workers that died meanwhile
+        found = await Attempt(3, [mark]).run(submit, placing(asked))
+        assert found.job is not None
+        assert list(kube.jobs) == [found.job.id]
+
+
+async def test_canceled_while_it_is_created(
+    kube: Kube, service: KubernetesJobs, asked: GenerationRequested
+) -> None:
+    """The Job was made and nobody heard of it: it does not go on to paint for nobody."""
+    kube.hold_next_reply.clear()
+    submitting = asyncio.ensure_future(submitted(service, placing(asked)))
+    async with asyncio.timeout(20):
+        await kube.held.wait()
+        assert len(kube.jobs) == 1
+        submitting.cancel()
+        kube.hold_next_reply.set()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+    assert not kube.jobs
 
 
 async def test_job_to_store(

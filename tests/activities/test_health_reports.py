@@ -1,0 +1,143 @@
+"""How a process tells what its calls came to, and how it learns which providers to avoid."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from activities.health import REPORT_SECONDS, ProviderReports
+from contracts.errors import ErrorCode
+from contracts.generation import Failure
+from contracts.health import (
+    Circuit,
+    ProviderHealthView,
+)
+from contracts.names import (
+    HEALTH_QUERY,
+    provider_health_id,
+)
+from tests.lab import Lab
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+AWAY = Failure(code=ErrorCode.PROVIDER_UNAVAILABLE, detail="answered 503")
+REFUSED = Failure(code=ErrorCode.POLICY_INPUT, detail="the prompt is refused")
+
+
+@pytest.fixture
+async def provider(lab: Lab) -> AsyncIterator[str]:
+    """A provider of nobody's settings: no worker probes it, no other test knows its health."""
+    name = f"acme-{uuid4().hex[:8]}"
+    yield name
+    await _handle(lab, name).terminate("the test is over")
+
+
+def _handle(lab: Lab, provider: str) -> WorkflowHandle[Any, Any]:
+    return lab.client.get_workflow_handle(provider_health_id(provider))
+
+
+async def _known(lab: Lab, provider: str) -> ProviderHealthView:
+    return await _handle(lab, provider).query(HEALTH_QUERY, result_type=ProviderHealthView)
+
+
+async def _signals(lab: Lab, provider: str) -> int:
+    history = await _handle(lab, provider).fetch_history()
+    signaled = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+    return sum(event.event_type == signaled for event in history.events)
+
+
+async def test_a_thousand_calls_are_a_few_signals(lab: Lab, provider: str) -> None:
+    """One batch each two seconds, whatever is going on; every call is counted."""
+    reports = ProviderReports()
+    async with reports.telling(lab.client):
+        for _ in range(10):
+            for _ in range(90):
+                reports.succeeded(provider)
+            for _ in range(10):
+                reports.failed(provider, REFUSED)
+            await asyncio.sleep(REPORT_SECONDS / 8)
+    view = await _known(lab, provider)
+    assert (view.successes, view.failures) == (900, {ErrorCode.POLICY_INPUT: 100})
+    assert await _signals(lab, provider) <= 3
+
+
+async def test_the_last_batch_is_told_when_the_process_leaves(lab: Lab, provider: str) -> None:
+    """It need not wait two seconds for it."""
+    reports = ProviderReports()
+    async with asyncio.timeout(REPORT_SECONDS / 2), reports.telling(lab.client):
+        reports.failed(provider, AWAY)
+    view = await _known(lab, provider)
+    assert view.failures == {ErrorCode.PROVIDER_UNAVAILABLE: 1}
+    assert (view.streak, view.last_detail) == (1, "answered 503")
+
+
+async def test_nothing_is_told_when_nothing_was_called(lab: Lab, provider: str) -> None:
+    """Nor what is no provider's doing. (One success follows, so that there is a history.)"""
+    reports = ProviderReports()
+    async with reports.telling(lab.client):
+        reports.failed(provider, Failure(code=ErrorCode.INTERNAL, detail="the store is away"))
+        await asyncio.sleep(REPORT_SECONDS * 1.5)
+        reports.succeeded(provider)
+    view = await _known(lab, provider)
+    assert (view.successes, view.failures) == (1, {})
+    assert await _signals(lab, provider) == 1
+
+
+async def test_what_could_not_be_told_is_told_with_the_next_batch(lab: Lab, provider: str) -> None:
+    """Temporal was away: nothing raises, and batches become one, in their order."""
+    nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
+    reports = ProviderReports()
+    reports.succeeded(provider)
+    reports.failed(provider, AWAY)
+    async with reports.telling(nowhere):
+        pass
+    for _ in range(6):
+        reports.failed(provider, AWAY)
+    async with reports.telling(nowhere):
+        pass
+    reports.failed(provider, Failure(code=ErrorCode.RATE_LIMITED, detail="answered 429"))
+    async with reports.telling(lab.client):
+        pass
+    view = await _known(lab, provider)
+    assert await _signals(lab, provider) == 1
+    assert (view.successes, view.failures) == (
+        1,
+        {ErrorCode.PROVIDER_UNAVAILABLE: 7, ErrorCode.RATE_LIMITED: 1},
+    )
+    assert (view.streak, view.circuit) == (8, Circuit.OPEN)
+    assert view.last_code is ErrorCode.RATE_LIMITED
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "streak"),
+    [
+        ([AWAY, AWAY], [AWAY], 3),
+        ([AWAY, AWAY], [None, AWAY], 1),
+        ([AWAY, AWAY], [REFUSED], 0),
+        ([None], [AWAY], 1),
+        ([AWAY], [Failure(code=ErrorCode.MODEL_CONFIG, detail="404")], 1),
+    ],
+)
+async def test_a_success_of_the_later_batch_ends_the_streak(
+    lab: Lab,
+    provider: str,
+    earlier: list[Failure | None],
+    later: list[Failure | None],
+    streak: int,
+) -> None:
+    """Merged or told one by one: what came after the last sign of life is in a row."""
+    reports = ProviderReports()
+    for batch in (earlier, later):
+        for ended in batch:
+            if ended:
+                reports.failed(provider, ended)
+            else:
+                reports.succeeded(provider)
+        async with reports.telling(lab.client):
+            pass
+    assert (await _known(lab, provider)).streak == streak
