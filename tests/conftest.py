@@ -7,8 +7,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from deploy.local.stack import LocalStack
-from tests.lab import TWO_ROUTES, TWO_ROUTES_MODEL_ID, Lab, working
-from workers.settings import ModelSettings, Settings
+from tests.lab import Lab, working
+from workers.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -21,12 +21,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="session")
 def settings(stack: LocalStack) -> Settings:
-    """The stack's settings file, as a worker reads it, and a model with two routes."""
+    """The stack's settings file, as a worker reads it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DURAGEN_CONFIG", str(stack.config_path))
-        read = Settings.read()
-    models = read.models | {TWO_ROUTES_MODEL_ID: ModelSettings.model_construct(routes=TWO_ROUTES)}
-    return read.model_copy(update={"models": models})
+        return Settings.read()
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +41,7 @@ async def lab(stack: LocalStack, client: Client) -> AsyncIterator[Lab]:
 
 
 @pytest.fixture
-async def worker(client: Client, settings: Settings) -> AsyncIterator[None]:
-    """A worker on all queues, in this process."""
+async def worker(lab: Lab, client: Client, settings: Settings) -> AsyncIterator[None]:
+    """A worker on all queues, in this process; it begins with the lab's closed circuits."""
     async with working(client, settings):
         yield

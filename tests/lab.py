@@ -5,13 +5,14 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.service import RPCError
 
 from contracts.events import GenerationRequested
 from contracts.generation import GenerationState, GenerationView, Outcome
@@ -19,6 +20,7 @@ from contracts.names import (
     GENERATION_QUEUE,
     GENERATION_WORKFLOW,
     STATUS_QUERY,
+    provider_health_id,
     workflow_id,
 )
 from deploy.local.config import (
@@ -65,9 +67,10 @@ class Lab:
     @classmethod
     @asynccontextmanager
     async def open(cls, stack: LocalStack, client: Client) -> AsyncIterator[Self]:
-        """The lab with the sandboxes in good health, also afterwards."""
+        """The lab with the sandboxes in good health, also afterwards, and closed circuits."""
         async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
             lab = cls(stack, client, http)
+            await lab.forget_health()
             await lab.mend()
             yield lab
             await lab.mend()
@@ -127,6 +130,13 @@ class Lab:
     async def break_odoo(self, **faults: Any) -> None:
         """What happens to the next deliveries; see deploy/local/sandbox_odoo.py."""
         await self._put(self.stack.odoo_url, faults)
+
+    async def forget_health(self) -> None:
+        """Close all circuits: what an earlier test did to a provider must not change the routes."""
+        for provider in ("openai", "flux"):
+            with suppress(RPCError):  # nothing was ever reported
+                health = self.client.get_workflow_handle(provider_health_id(provider))
+                await health.terminate("the next test begins")
 
     async def mend(self) -> None:
         """No more faults."""

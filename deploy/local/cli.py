@@ -51,14 +51,27 @@ def up(  # noqa: PLR0913  # each is an option of the command line
         str | None,
         typer.Option(envvar="DURAGEN_LOCAL_ODOO", help="A real Odoo instead of the sandbox."),
     ] = None,
+    alertmanager: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURAGEN_LOCAL_ALERTMANAGER",
+            help="A real Alertmanager instead of the sandbox's.",
+        ),
+    ] = None,
     latency: Annotated[
         float, typer.Option(min=0, max=600, help="Seconds that the sandbox takes for an image.")
     ] = 2,
+    credits_granted: Annotated[
+        int, typer.Option("--credits", min=0, help="What the sandbox Odoo grants a new user.")
+    ] = 1_000,
     temporal_port: Annotated[int, _port("temporal", "Temporal")] = STANDARD_PORTS.temporal,
     ui_port: Annotated[int, _port("ui", "Temporal's Web UI")] = STANDARD_PORTS.ui,
     s3_port: Annotated[int, _port("s3", "the S3 store")] = STANDARD_PORTS.s3,
     images_port: Annotated[int, _port("images", "the image service")] = STANDARD_PORTS.images,
     odoo_port: Annotated[int, _port("odoo", "the sandbox Odoo")] = STANDARD_PORTS.odoo,
+    notices_port: Annotated[
+        int, _port("notices", "notifications, alerts")
+    ] = STANDARD_PORTS.notices,
     gateway_port: Annotated[int, _port("gateway", "the gateway")] = STANDARD_PORTS.gateway,
     worker_port: Annotated[int, _port("worker", "the worker's health")] = STANDARD_PORTS.worker,
 ) -> None:
@@ -68,7 +81,8 @@ def up(  # noqa: PLR0913  # each is an option of the command line
     """
     _end_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     ports = Ports(
-        *(temporal_port, ui_port, s3_port, images_port, odoo_port, gateway_port, worker_port)
+        *(temporal_port, ui_port, s3_port, images_port, odoo_port, notices_port),
+        *(gateway_port, worker_port),
     )
     ending = threading.Event()
     try:
@@ -77,8 +91,9 @@ def up(  # noqa: PLR0913  # each is an option of the command line
             home,
             [part for part in ALL_PARTS if part not in left_out],
             ports=ports,
-            options=SandboxOptions(latency_seconds=latency),
+            options=SandboxOptions(latency_seconds=latency, credits=credits_granted),
             odoo_url=odoo,
+            alertmanager_url=alertmanager,
             say=_say,
         )
         for name in ALL_PARTS if "all" in (show or ()) else _known(show):

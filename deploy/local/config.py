@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,8 @@ FLUX_MODEL_ID = UUID("11111111-1111-4111-8111-111111111111")
 """`modelId` that goes to FLUX."""
 OPENAI_MODEL_ID = UUID("22222222-2222-4222-8222-222222222222")
 """`modelId` that goes to OpenAI Images."""
+TWO_ROUTES_MODEL_ID = UUID("33333333-3333-4333-8333-333333333333")
+"""`modelId` that goes to OpenAI Images, and to FLUX when that cannot make the image."""
 
 BUCKET = "duragen"
 ODOO_DATABASE, ODOO_LOGIN = "sandbox", "duragen"
@@ -45,25 +47,27 @@ class Secrets:
     odoo_token: str
     odoo_signing_secret: str
     odoo_password: str
+    notify_token: str
 
 
 def keep_secrets(file: Path) -> Secrets:
-    """The secrets in `file`, made now if they are not there yet. Mode 0600."""
-    try:
-        return Secrets(**json.loads(file.read_text()))
-    except FileNotFoundError:
-        made = Secrets(
-            api_key=f"dk_{_random()}",
-            openai_key=f"sk-{_random()}",
-            flux_key=_random(),
-            s3_access_key=secrets.token_hex(10),
-            s3_secret_key=_random(),
-            odoo_token=_random(),
-            odoo_signing_secret="whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
-            odoo_password=_random(),
-        )
-        write_private(file, json.dumps(asdict(made), indent=2))
-        return made
+    """The secrets in `file`; those that are not there yet are made now. Mode 0600."""
+    made = Secrets(
+        api_key=f"dk_{_random()}",
+        openai_key=f"sk-{_random()}",
+        flux_key=_random(),
+        s3_access_key=secrets.token_hex(10),
+        s3_secret_key=_random(),
+        odoo_token=_random(),
+        odoo_signing_secret="whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
+        odoo_password=_random(),
+        notify_token=_random(),
+    )
+    known = json.loads(file.read_text()) if file.exists() else {}
+    kept = replace(made, **known)
+    if asdict(kept) != known:
+        write_private(file, json.dumps(asdict(kept), indent=2))
+    return kept
 
 
 def write_private(file: Path, text: str) -> None:
@@ -75,10 +79,21 @@ def write_private(file: Path, text: str) -> None:
     fresh.replace(file)
 
 
-def settings(ports: Ports, known: Secrets, odoo_url: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Peers:
+    """Who is told: origins. Without one of the last two, the settings do not name it."""
+
+    odoo: str
+    notify: str | None = None
+    alerts: str | None = None
+
+
+def settings(ports: Ports, known: Secrets, peers: Peers) -> dict[str, Any]:
     """The settings of worker and gateway, with everything pointing at this stack."""
     images = f"http://{HOST}:{ports.images}"
-    return {
+    openai = {"provider": "openai", "model": MODELS[1]}
+    flux = {"provider": "flux", "model": "flux-2-pro"}
+    tables: dict[str, Any] = {
         "storage": {
             "bucket": BUCKET,
             "endpoint_url": f"http://{HOST}:{ports.s3}",
@@ -95,18 +110,13 @@ def settings(ports: Ports, known: Secrets, odoo_url: str) -> dict[str, Any]:
             },
         },
         "models": {
-            str(FLUX_MODEL_ID): {
-                "name": "FLUX.2 pro",
-                "routes": [{"provider": "flux", "model": "flux-2-pro"}],
-            },
-            str(OPENAI_MODEL_ID): {
-                "name": "GPT Image 2.5 flare",
-                "routes": [{"provider": "openai", "model": MODELS[1]}],
-            },
+            str(FLUX_MODEL_ID): {"name": "FLUX.2 pro", "routes": [flux]},
+            str(OPENAI_MODEL_ID): {"name": "GPT Image 2.5 flare", "routes": [openai]},
+            str(TWO_ROUTES_MODEL_ID): {"name": "flare, else FLUX.2", "routes": [openai, flux]},
         },
         "odoo": [
             {
-                "origin": odoo_url,
+                "origin": peers.odoo,
                 "token": known.odoo_token,
                 "signing_secret": known.odoo_signing_secret,
                 "database": ODOO_DATABASE,
@@ -123,6 +133,11 @@ def settings(ports: Ports, known: Secrets, odoo_url: str) -> dict[str, Any]:
         },
         "worker": {"health_host": HOST, "health_port": ports.worker, "graceful_seconds": 10},
     }
+    if peers.notify:
+        tables["notify"] = {"base_url": peers.notify, "token": known.notify_token}
+    if peers.alerts:
+        tables["alerts"] = {"base_url": peers.alerts, "web_url": f"http://{HOST}:{ports.ui}"}
+    return tables
 
 
 def merge(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

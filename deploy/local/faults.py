@@ -19,12 +19,13 @@ Fault
 A fault meets the next submission; with `on` it meets the next poll or fetch of a sample instead.
 """
 
+import random
 import re
 from collections import deque
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 
 class Kind(StrEnum):
@@ -98,6 +99,13 @@ def fault_in(prompt: str) -> Fault | None:
     return None
 
 
+class LastingFault(Fault):
+    """One that meets `share` of the calls, drawn by dice with `seed`: the same row each time."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 1
+    seed: int = 0
+
+
 class Faults(BaseModel):
     """What `PUT /_sandbox/faults` takes; `latency_seconds` is every image's making."""
 
@@ -105,12 +113,19 @@ class Faults(BaseModel):
 
     latency_seconds: Annotated[float, Field(ge=0, le=600)] = 0
     queue: deque[Fault] = deque()
-    always: Fault | None = None
+    always: LastingFault | None = None
+    _dice: random.Random = PrivateAttr()
+
+    def model_post_init(self, _context: Any, /) -> None:
+        """Throw the dice anew for each set of faults."""
+        seed = self.always.seed if self.always else 0
+        self._dice = random.Random(seed)  # noqa: S311  # chance in a test, not a secret
 
     def take(self, operation: Operation, prompt: str = "") -> Fault | None:
         """The fault that meets this call: the queue first, then `always`, then the prompt."""
         if self.queue and self.queue[0].on == operation:
             return self.queue.popleft()
-        if self.always and self.always.on == operation:
-            return self.always
+        always = self.always
+        if always and always.on == operation and self._dice.random() < always.share:
+            return always
         return fault_in(prompt) if operation == "submit" else None

@@ -22,6 +22,8 @@ class SandboxOptions:
     latency_seconds: float = 0
     canned_bytes: int | None = None
     user_errors: str = "release"
+    credits: int = 1_000
+    """What a new user of the sandbox Odoo is granted; a request costs 1."""
 
 
 @dataclass(frozen=True)

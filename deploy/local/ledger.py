@@ -1,4 +1,4 @@
-"""The sandbox Odoo's books in SQLite: requests, their states, credits, and every delivery.
+"""The sandbox Odoo's books in SQLite: accounts, requests, credits, and every delivery.
 
 One transaction per event, committed before the answer leaves: `kill -9` at any moment leaves an
 event either booked and answered, booked and unanswered (it comes again and changes nothing), or
@@ -7,13 +7,21 @@ not booked. Entries of the credit ledger are unique by request and kind: the dat
 
 import sqlite3
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from contracts.errors import TAXONOMY, Charge
 from contracts.events import GenerationCompleted, GenerationFailed, GenerationRequested
 
+PRICE = 1
+"""Credits that a request costs: once it is captured, or while it is reserved and not released."""
+
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS users (
+    user_id TEXT PRIMARY KEY,
+    granted INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS requests (
     request_id TEXT PRIMARY KEY,
     correlation_id TEXT NOT NULL,
@@ -52,10 +60,33 @@ CREATE TABLE IF NOT EXISTS deliveries (
     body TEXT
 );
 CREATE INDEX IF NOT EXISTS deliveries_by_request ON deliveries (request_id);
+CREATE INDEX IF NOT EXISTS requests_by_user ON requests (user_id);
 """
+
+_SPENT = """
+SELECT count(*) FROM requests r WHERE r.user_id = ? AND (
+    EXISTS (SELECT 1 FROM ledger WHERE request_id = r.request_id AND kind = 'capture')
+    OR EXISTS (SELECT 1 FROM ledger WHERE request_id = r.request_id AND kind = 'reserve')
+    AND NOT EXISTS (SELECT 1 FROM ledger WHERE request_id = r.request_id AND kind = 'release')
+)"""
 
 UserErrors = Literal["release", "capture"]
 Outcome = GenerationCompleted | GenerationFailed
+
+
+class OverdrawnError(Exception):
+    """The user's credits do not suffice for one more request."""
+
+    def __init__(self, account: "Account") -> None:
+        super().__init__(f"a request costs {PRICE}, and {account.balance} is left")
+        self.account = account
+
+
+class Account(NamedTuple):
+    """A user's credits. A request that failed, was released and completed later may overdraw it."""
+
+    granted: int
+    balance: int
 
 
 class Envelope(NamedTuple):
@@ -68,12 +99,24 @@ class Envelope(NamedTuple):
     body: str | None = None
 
 
-class Ledger:
-    """The file in the state folder; `user_errors` is the platform's policy for a user's error."""
+def cost_of(kinds: Collection[str]) -> int:
+    """What a request costs its user, from the kinds of its entries."""
+    standing = "reserve" in kinds and "release" not in kinds
+    return PRICE if "capture" in kinds or standing else 0
 
-    def __init__(self, state: Path, user_errors: UserErrors = "release") -> None:
+
+class Ledger:
+    """The file in the state folder; `user_errors` is the platform's policy for a user's error.
+
+    A new user is granted `credits`.
+    """
+
+    def __init__(
+        self, state: Path, user_errors: UserErrors = "release", credits_granted: int = 1_000
+    ) -> None:
         state.mkdir(parents=True, exist_ok=True)
         self._user_errors = user_errors
+        self._granted = credits_granted
         self._db = sqlite3.connect(state / "odoo.sqlite", isolation_level=None)
         self._db.row_factory = sqlite3.Row
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
@@ -81,26 +124,44 @@ class Ledger:
         self._db.executescript(_SCHEMA)
 
     def submit(self, event: GenerationRequested) -> bool:
-        """EVT-AIG-001: the record and its reservation; False when it was there already."""
-        now = time.time()
+        """EVT-AIG-001: the record and its reservation; False when it was there already.
+
+        Raises OverdrawnError, and then nothing is written. Submissions take turns: the balance that
+        is looked at is the one that is reserved from.
+        """
+        now, user_id = time.time(), str(event.user_id)
         with self._transaction():
             made = self._db.execute(
                 "INSERT OR IGNORE INTO requests (request_id, correlation_id, state, prompt,"
                 " user_id, created_at, updated_at) VALUES (?, ?, 'requested', ?, ?, ?, ?)",
                 (
                     *(str(event.request_id), str(event.correlation_id), event.prompt),
-                    *(str(event.user_id), now, now),
+                    *(user_id, now, now),
                 ),
             )
             if made.rowcount:
+                account = self.account(user_id)
+                if account.balance < PRICE:
+                    raise OverdrawnError(account)
+                self._db.execute(
+                    "INSERT OR IGNORE INTO users VALUES (?, ?)", (user_id, self._granted)
+                )
                 self._book(str(event.request_id), "reserve", now)
         return bool(made.rowcount)
+
+    def account(self, user_id: str) -> Account:
+        """A user's credits; one who never asked has what new users are granted."""
+        row = self._db.execute("SELECT granted FROM users WHERE user_id = ?", (user_id,)).fetchone()
+        granted = row["granted"] if row else self._granted
+        (spent,) = self._db.execute(_SPENT, (user_id,)).fetchone()
+        return Account(granted, granted - PRICE * spent)
 
     def apply(self, event: Outcome, envelope: Envelope) -> str:
         """Books an outcome; returns its effect: `applied`, or `repeated` when nothing changed.
 
-        `completed` may follow `failed`; nothing follows `completed`. A request that is unknown is
-        made, for a sandbox has no other way to learn of it.
+        `completed` may follow `failed`; nothing else follows `failed`, for a failure that comes
+        second may be the older one; nothing follows `completed`. A request that is unknown is made,
+        for a sandbox has no other way to learn of it.
         """
         request_id, now = str(event.request_id), time.time()
         with self._transaction():
@@ -122,7 +183,7 @@ class Ledger:
         self._record(envelope, reason, time.time(), None, None)
 
     def request(self, request_id: str) -> dict[str, Any] | None:
-        """The record with its ledger entries and deliveries."""
+        """The record with its ledger entries, what it costs its user, and its deliveries."""
         row = self._db.execute(
             "SELECT * FROM requests WHERE request_id = ?", (request_id,)
         ).fetchone()
@@ -132,7 +193,9 @@ class Ledger:
             "SELECT kind, at FROM ledger WHERE request_id = ? ORDER BY id", (request_id,)
         )
         entries = [dict(entry) for entry in ledger]
-        return dict(row) | {"ledger": entries, "deliveries": self.deliveries(request_id)}
+        cost = cost_of([entry["kind"] for entry in entries])
+        deliveries = self.deliveries(request_id)
+        return dict(row) | {"ledger": entries, "cost": cost, "deliveries": deliveries}
 
     def requests(self, limit: int = 100) -> list[dict[str, Any]]:
         """The latest requests with the kinds of their ledger entries."""
@@ -171,12 +234,8 @@ class Ledger:
     def _fail(self, request_id: str, event: GenerationFailed, now: float) -> bool:
         changed = self._db.execute(
             "UPDATE requests SET state = 'failed', error_code = ?, error_message = ?,"
-            " user_message = ?, updated_at = ? WHERE request_id = ? AND (state = 'requested' OR"
-            " state = 'failed' AND (error_code, error_message) IS NOT (?, ?))",
-            (
-                *(event.error_code, event.error_message, event.user_message, now, request_id),
-                *(event.error_code, event.error_message),
-            ),
+            " user_message = ?, updated_at = ? WHERE request_id = ? AND state = 'requested'",
+            (event.error_code, event.error_message, event.user_message, now, request_id),
         )
         if changed.rowcount:
             self._book(request_id, self._kind(event), now)

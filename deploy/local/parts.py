@@ -156,7 +156,7 @@ def odoo(site: Site) -> Part:
         *(sys.executable, "-m", "deploy.local.sandbox_odoo"),
         *("--port", str(site.ports.odoo), "--state", str(site.home / "odoo")),
         *("--database", ODOO_DATABASE, "--login", ODOO_LOGIN),
-        *("--user-errors", site.options.user_errors),
+        *("--user-errors", site.options.user_errors, "--credits", str(site.options.credits)),
     ]
     keys = {
         "DURAGEN_SANDBOX_TOKEN": site.secrets.odoo_token,
@@ -165,6 +165,17 @@ def odoo(site: Site) -> Part:
     }
     probe = _answers(f"http://{HOST}:{site.ports.odoo}/_sandbox/health")
     return Part("odoo", command, probe, environment=environment_of_part(keys))
+
+
+def notices(site: Site) -> Part:
+    """The sandbox of notices: the notification service, and an Alertmanager."""
+    command = [
+        *(sys.executable, "-m", "deploy.local.sandbox_notices"),
+        *("--port", str(site.ports.notices), "--state", str(site.home / "notices")),
+    ]
+    keys = {"DURAGEN_SANDBOX_NOTIFY_TOKEN": site.secrets.notify_token}
+    probe = _answers(f"http://{HOST}:{site.ports.notices}/_sandbox/health")
+    return Part("notices", command, probe, environment=environment_of_part(keys))
 
 
 def worker(site: Site) -> Part:
@@ -197,6 +208,7 @@ SERVERS: dict[str, Callable[[Site], Part]] = {
     "store": store,
     "images": images,
     "odoo": odoo,
+    "notices": notices,
 }
 """Started together, ended last."""
 

@@ -28,12 +28,20 @@ class Ports:
     s3: int = 0
     images: int = 0
     odoo: int = 0
+    notices: int = 0
     gateway: int = 0
     worker: int = 0
 
 
 STANDARD_PORTS = Ports(
-    temporal=7_233, ui=8_233, s3=8_333, images=8_091, odoo=8_169, gateway=8_090, worker=8_089
+    temporal=7_233,
+    ui=8_233,
+    s3=8_333,
+    images=8_091,
+    odoo=8_169,
+    notices=8_093,
+    gateway=8_090,
+    worker=8_089,
 )
 """What `duragen up` takes when nothing else is said."""
 
@@ -43,6 +51,7 @@ PART_OF_PORT = {
     "s3": "store",
     "images": "images",
     "odoo": "odoo",
+    "notices": "notices",
     "gateway": "gateway",
     "worker": "worker",
 }
@@ -54,6 +63,7 @@ _WHAT = {
     "s3": "the S3 store",
     "images": "the sandbox image service",
     "odoo": "the sandbox Odoo",
+    "notices": "the sandbox of notices",
     "gateway": "the gateway",
     "worker": "the worker's health endpoint",
 }

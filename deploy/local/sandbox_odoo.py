@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 from contracts.events import GenerationCompleted, GenerationFailed, GenerationRequested
 from contracts.names import CORRELATION_HEADER
 from deploy.local import odoo_rpc
-from deploy.local.ledger import Envelope, Ledger
+from deploy.local.ledger import Envelope, Ledger, OverdrawnError
 from deploy.local.odoo_page import CONTENT_SECURITY_POLICY, page
 from deploy.local.odoo_rpc import JsonRpc, OdooError
 from deploy.local.serving import no_answer, serve
@@ -124,12 +124,20 @@ class SandboxOdoo:
         return {"status": self.ledger.apply(event, envelope), "requestId": str(event.request_id)}
 
     async def submit(self, request: Request) -> Response:
-        """EVT-AIG-001: what a user does in a real Odoo; creates the record and the reservation."""
+        """EVT-AIG-001: what a user does in a real Odoo; creates the record and the reservation.
+
+        201, 200 for a repeat, 402 when the user's credits do not suffice.
+        """
         try:
             event = GenerationRequested.model_validate_json(await request.body())
         except ValidationError as error:
             return Response(error.json(include_input=False), 422, media_type="application/json")
-        made = self.ledger.submit(event)
+        try:
+            made = self.ledger.submit(event)
+        except OverdrawnError as error:
+            problem = {"title": "Not enough credits", "status": 402, "detail": str(error)}
+            problem |= error.account._asdict()
+            return JSONResponse(problem, 402, media_type="application/problem+json")
         return JSONResponse(self.ledger.request(str(event.request_id)), 201 if made else 200)
 
     def _unauthorized(self, request: Request, body: bytes) -> str | None:
@@ -192,6 +200,10 @@ def build(odoo: SandboxOdoo, rpc: JsonRpc) -> Starlette:
         found = odoo.ledger.request(request.path_params["request_id"])
         return JSONResponse(found) if found else JSONResponse({"error": "unknown request"}, 404)
 
+    async def user(request: Request) -> Response:
+        account = odoo.ledger.account(str(request.path_params["user_id"]))
+        return JSONResponse(account._asdict())
+
     async def deliveries(request: Request) -> Response:
         wanted = request.query_params
         after = wanted.get("after", "0")
@@ -212,6 +224,7 @@ def build(odoo: SandboxOdoo, rpc: JsonRpc) -> Starlette:
             Route("/_sandbox/faults", put_faults, methods=["PUT"]),
             Route("/_sandbox/requests", odoo.submit, methods=["POST"]),
             Route("/_sandbox/requests/{request_id}", one),
+            Route("/_sandbox/users/{user_id:uuid}", user),
             Route("/_sandbox/deliveries", deliveries),
         ]
     )
@@ -234,8 +247,11 @@ def main() -> None:
         default="release",
         help="what a user's error does with the reserved credit",
     )
+    options.add_argument(
+        "--credits", type=int, default=1_000, help="what a new user is granted; a request costs 1"
+    )
     chosen = options.parse_args()
-    ledger = Ledger(chosen.state, chosen.user_errors)
+    ledger = Ledger(chosen.state, chosen.user_errors, chosen.credits)
     odoo = SandboxOdoo(ledger, chosen.token, chosen.signing_secret)
     rpc = JsonRpc(chosen.database, chosen.login, chosen.password, odoo.apply_event)
     serve(build(odoo, rpc), chosen.port)

@@ -1,4 +1,4 @@
-"""The embedded stack: Temporal, an S3 store, two sandboxes, worker and gateway on one machine.
+"""The embedded stack: Temporal, an S3 store, the sandboxes, worker and gateway on one machine.
 
 `LocalStack` is what `duragen up`, the demo, the tests and the benchmarks share. Everything it
 writes is below its home folder, and what was written outlives it.
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from deploy.local import processes
-from deploy.local.config import keep_secrets, merge, settings, to_toml, write_private
+from deploy.local.config import Peers, keep_secrets, merge, settings, to_toml, write_private
 from deploy.local.layout import SandboxOptions, Site
 from deploy.local.parts import ALL_PARTS, OURS, SERVERS
 from deploy.local.ports import PortBook, Ports
@@ -31,8 +31,10 @@ class LocalStack:
     """The parts named, running from `start()` (or `with`) until `stop()`.
 
     Ports that are 0 are free ones, the same at the next start in the same home. `odoo_url` is the
-    origin of a real Odoo in place of the sandbox. `overrides` is merged over the settings file's
-    tables. `say` hears what happens to parts later on: that one died, that it is back.
+    origin of a real Odoo in place of the sandbox, `alertmanager_url` that of a real Alertmanager.
+    Without the part `notices` the settings name nobody else to be told.
+    `overrides` is merged over the settings file's tables. `say` hears what happens to parts later
+    on: that one died, that it is back.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LocalStack:
         ports: Ports | None = None,
         options: SandboxOptions | None = None,
         odoo_url: str | None = None,
+        alertmanager_url: str | None = None,
         overrides: Mapping[str, Any] | None = None,
         say: Callable[[str], None] = _log.warning,
     ) -> None:
@@ -55,6 +58,7 @@ class LocalStack:
         self.ports = ports or Ports()
         self.options = options or SandboxOptions()
         self._odoo_url = odoo_url
+        self._alertmanager_url = alertmanager_url
         self._overrides = overrides or {}
         self._say = say
         self._lock: TextIO | None = None
@@ -140,6 +144,16 @@ class LocalStack:
         return self._odoo_url or f"http://{HOST}:{self.ports.odoo}"
 
     @property
+    def notices_url(self) -> str:
+        """The sandbox's notification service."""
+        return f"http://{HOST}:{self.ports.notices}"
+
+    @property
+    def alerts_url(self) -> str:
+        """The sandbox's Alertmanager, or the real one that was named."""
+        return self._alertmanager_url or self.notices_url
+
+    @property
     def gateway_url(self) -> str:
         """The HTTP door."""
         return f"http://{HOST}:{self.ports.gateway}"
@@ -172,7 +186,13 @@ class LocalStack:
             supervisor.wait()
 
     def _write_settings(self) -> None:
-        tables = merge(settings(self.ports, self.secrets, self.odoo_url), self._overrides)
+        there = "notices" in self.parts
+        peers = Peers(
+            odoo=self.odoo_url,
+            notify=self.notices_url if there else None,
+            alerts=self.alerts_url if there or self._alertmanager_url else None,
+        )
+        tables = merge(settings(self.ports, self.secrets, peers), self._overrides)
         write_private(self.config_path, to_toml(tables))
         (self.home / "temporal.toml").write_text("")
 

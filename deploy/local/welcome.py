@@ -5,7 +5,13 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
-from deploy.local.config import BUCKET, CALLBACK_PATH, FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.config import (
+    BUCKET,
+    CALLBACK_PATH,
+    FLUX_MODEL_ID,
+    OPENAI_MODEL_ID,
+    TWO_ROUTES_MODEL_ID,
+)
 from deploy.local.stack import LocalStack
 
 
@@ -15,6 +21,7 @@ def welcome(stack: LocalStack) -> str:
     rows = {
         "Web UI": stack.ui_url,
         "Odoo": f"{stack.odoo_url}  ({'the sandbox' if sandbox else 'yours'})",
+        **_told(stack),
         "gateway": f"{stack.gateway_url}  (its documentation: {stack.gateway_url}/docs)",
         "API key": stack.secrets.api_key,
         "image service": f"{stack.images_url}  (calls: {stack.images_url}/_sandbox/calls)",
@@ -22,6 +29,7 @@ def welcome(stack: LocalStack) -> str:
         "Temporal": stack.temporal_address,
         "FLUX model": str(FLUX_MODEL_ID),
         "OpenAI model": str(OPENAI_MODEL_ID),
+        "two routes": str(TWO_ROUTES_MODEL_ID),
         "settings": _short(stack.config_path),
         "logs": f"{_short(stack.log_path('worker').parent)}/PART.log  ({', '.join(stack.parts)})",
     }
@@ -35,6 +43,17 @@ Ask for an image:
 {_curl(stack)}
 
 {_by_hand(stack)}Ctrl-C ends everything; what is stored is kept for the next start."""
+
+
+def _told(stack: LocalStack) -> dict[str, str]:
+    """Who else is told: where their notices can be seen."""
+    rows = {}
+    if "notices" in stack.parts:
+        rows["notifications"] = f"{stack.notices_url}  (the sandbox)"
+    if "notices" in stack.parts or stack.alerts_url != stack.notices_url:
+        whose = "the sandbox" if stack.alerts_url == stack.notices_url else "yours"
+        rows["Alertmanager"] = f"{stack.alerts_url}  ({whose})"
+    return rows
 
 
 def _curl(stack: LocalStack) -> str:

@@ -1,4 +1,4 @@
-"""The two sandboxes as real processes, and clients for them."""
+"""The sandboxes as real processes, and clients for them."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
@@ -17,8 +17,8 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Both sandboxes, running for the whole session."""
-    with LocalStack(tmp_path_factory.mktemp("sandboxes"), ("images", "odoo")) as stack:
+    """All of them, running for the whole session."""
+    with LocalStack(tmp_path_factory.mktemp("sandboxes"), ("images", "odoo", "notices")) as stack:
         yield stack
 
 

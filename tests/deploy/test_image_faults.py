@@ -37,6 +37,19 @@ async def test_always(images: httpx.AsyncClient, break_images: Break) -> None:
     assert [(await images.post(URL, json=BODY)).status_code for _ in range(3)] == [503] * 3
 
 
+async def test_a_share_of_the_calls(images: httpx.AsyncClient, break_images: Break) -> None:
+    """With `share`, some calls meet the fault; the seed makes them the same ones each time."""
+    always = {"kind": "status", "status": 503, "share": 0.3, "seed": 7}
+    rows = []
+    for _ in range(2):
+        await break_images(always=always)
+        rows.append([(await images.post(URL, json=BODY)).status_code for _ in range(40)])
+    assert rows[0] == rows[1]
+    assert 4 <= rows[0].count(503) <= 20
+    await break_images(always=always | {"seed": 8})
+    assert [(await images.post(URL, json=BODY)).status_code for _ in range(40)] != rows[0]
+
+
 async def test_redirect(images: httpx.AsyncClient, break_images: Break) -> None:
     """A 301 has a Location that leads elsewhere."""
     await break_images({"kind": "status", "status": 301, "headers": {"location": "/elsewhere"}})

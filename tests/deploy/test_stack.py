@@ -1,5 +1,6 @@
 """The embedded stack: up, down, and after accidents."""
 
+import json
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from temporalio.client import Client
 
 from contracts.names import SEARCH_ATTRIBUTES
 from deploy.local import processes
-from deploy.local.config import BUCKET, FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.config import BUCKET, FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
 from deploy.local.parts import SERVERS
 from deploy.local.ports import Ports, PortTakenError
 from deploy.local.serving import HOST
@@ -37,7 +38,7 @@ def _s3(stack: LocalStack, secret: str | None = None) -> Any:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """All four servers."""
+    """All servers."""
     with LocalStack(tmp_path_factory.mktemp("servers"), SERVERS) as stack:
         yield stack
 
@@ -72,8 +73,13 @@ def test_settings_are_valid(servers: LocalStack, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     settings = Settings.read()
     assert settings.storage.endpoint_url == servers.s3_url
-    assert set(settings.models) == {FLUX_MODEL_ID, OPENAI_MODEL_ID}
+    assert set(settings.models) == {FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID}
+    routes = settings.models[TWO_ROUTES_MODEL_ID].routes
+    assert [route.provider for route in routes] == ["openai", "flux"]
     assert settings.odoo[0].origin == servers.odoo_url
+    assert settings.notify
+    assert settings.alerts
+    assert settings.notify.base_url == settings.alerts.base_url == servers.notices_url
 
 
 def test_secrets_are_private(servers: LocalStack) -> None:
@@ -219,6 +225,38 @@ def test_real_odoo(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalStack(home, (), odoo_url="http://odoo.example:8069") as stack:
         monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))
         assert Settings.read().odoo[0].origin == "http://odoo.example:8069"
+
+
+def test_real_alertmanager(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real Alertmanager takes the sandbox's place by one setting; users are still told there."""
+    url = "http://alerts.example:9093"
+    with LocalStack(home, ("notices",), alertmanager_url=url) as stack:
+        monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))
+        settings = Settings.read()
+    assert settings.alerts
+    assert settings.notify
+    assert (settings.alerts.base_url, settings.notify.base_url) == (url, stack.notices_url)
+
+
+def test_nobody_else_is_told_without_the_part(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the sandbox of notices, the settings name no service that nobody runs."""
+    with LocalStack(home, ()) as stack:
+        monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))
+        settings = Settings.read()
+    assert settings.notify is None
+    assert settings.alerts is None
+
+
+def test_a_home_of_an_older_version(home: Path) -> None:
+    """Secrets that came with a later version are added; the others stay what they are."""
+    first = LocalStack(home, ()).secrets
+    file = home / "secrets.json"
+    known = json.loads(file.read_text())
+    del known["notify_token"]
+    file.write_text(json.dumps(known))
+    second = LocalStack(home, ()).secrets
+    assert second.api_key == first.api_key
+    assert second.notify_token == json.loads(file.read_text())["notify_token"]
 
 
 def test_temporal_profiles_stay_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ Up = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def up(home: Path) -> Iterator[Up]:
-    """Starts `up` with the two sandboxes on free ports; what still runs at the end is ended."""
+    """Starts `up` with the sandboxes on free ports; what still runs at the end is ended."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*more: str) -> "subprocess.Popen[str]":
@@ -69,7 +69,7 @@ def test_ends_everything(up: Up, home: Path, how: signal.Signals) -> None:
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Everything has ended" in rest
-    assert len(running) == 2
+    assert len(running) == 3
     assert not any(part.alive for part in running)
 
 
@@ -77,7 +77,15 @@ def test_says_where_everything_is(up: Up, home: Path) -> None:
     """It prints the addresses, the API key and a request to paste."""
     printed = _until(up(), "Ctrl-C ends everything")
     key = json.loads((home / "secrets.json").read_text())["api_key"]
-    for text in ("Web UI", "Odoo", "curl http://127.0.0.1:", key, '"callbackUrl"', "duragen.toml"):
+    for text in (
+        "Web UI",
+        "Odoo",
+        "curl http://127.0.0.1:",
+        key,
+        '"callbackUrl"',
+        "duragen.toml",
+        "Alertmanager",
+    ):
         assert text in printed
     assert "duragen worker" in printed  # how to run by hand what was left out
 
@@ -95,7 +103,7 @@ def test_after_kill_of_the_supervisor(up: Up, home: Path) -> None:
     process.kill()
     process.communicate(timeout=30)
     _until(up(), "Ctrl-C ends everything")
-    assert len(orphans) == 2
+    assert len(orphans) == 3
     assert not any(orphan.alive for orphan in orphans)
     assert (home / "ports.json").read_text() == ports
 

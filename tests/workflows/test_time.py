@@ -1,47 +1,15 @@
 """What takes minutes and hours, on the server whose clock jumps ahead."""
 
-import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowFailureError
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from contracts.errors import ErrorCode
 from contracts.generation import GenerationState
-from contracts.names import SEARCH_ATTRIBUTES
-from deploy.local.stack import LocalStack
-from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab, working
-from workers.settings import Settings
-
-
-@pytest.fixture
-async def timeless(
-    stack: LocalStack, settings: Settings
-) -> AsyncIterator[tuple[Lab, WorkflowEnvironment]]:
-    """A lab on the time-skipping server, with a worker."""
-    server = str(Path(sys.executable).parent / "temporal-test-server")
-    async with (
-        await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=server, data_converter=pydantic_data_converter
-        ) as environment,
-        Lab.open(stack, environment.client) as lab,
-    ):
-        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-        await environment.client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=environment.client.namespace,
-                search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, keyword),
-            )
-        )
-        async with working(environment.client, settings):
-            yield lab, environment
+from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab
 
 
 async def _took(handle: Handle) -> timedelta:

@@ -1,0 +1,289 @@
+"""The sandbox of notices: who was told, once; alerts, as Alertmanager takes and shows them."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from deploy.local.alertmanager import fingerprint
+from deploy.local.notices_book import Alert, NoticesBook, Notification, merged
+from deploy.local.notices_page import page
+from deploy.local.ports import PortBook
+from deploy.local.stack import LocalStack
+
+Json = dict[str, Any]
+ERROR, SUCCESS = "/notify/generation-error", "/notify/generation-success"
+ALERTS = "/api/v2/alerts"
+
+
+@pytest.fixture
+async def notices(sandboxes: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the notification service's token."""
+    headers = {"Authorization": f"Bearer {sandboxes.secrets.notify_token}"}
+    async with httpx.AsyncClient(
+        base_url=sandboxes.notices_url, headers=headers, trust_env=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def message() -> Json:
+    """What a failed generation says to its user."""
+    ids = {"generationRequestId": str(uuid4()), "userId": str(uuid4())}
+    return ids | {"userMsg": "<b>Busy</b>, please try again.", "retrySuggestion": True}
+
+
+async def _told(notices: httpx.AsyncClient, message: Json) -> list[Json]:
+    wanted = {"request_id": message["generationRequestId"]}
+    return (await notices.get("/_sandbox/notifications", params=wanted)).json()
+
+
+@pytest.mark.parametrize("path", [ERROR, SUCCESS])
+async def test_a_repeat_is_not_new(notices: httpx.AsyncClient, message: Json, path: str) -> None:
+    """The same Idempotency-Key again is answered as well, and written down as repeated."""
+    key = {"Idempotency-Key": f"{message['generationRequestId']}.x"}
+    for _ in range(2):
+        answer = await notices.post(path, json=message, headers=key)
+        assert answer.status_code == 202
+    assert [each["effect"] for each in await _told(notices, message)] == ["new", "repeated"]
+
+
+async def test_without_a_key_each_is_new(notices: httpx.AsyncClient, message: Json) -> None:
+    """Nobody can tell a repeat that has no key; another key is news, too."""
+    for headers in ({}, {}, {"Idempotency-Key": "a"}, {"Idempotency-Key": f"{uuid4()}"}):
+        await notices.post(ERROR, json=message, headers=headers)
+    assert [each["effect"] for each in await _told(notices, message)] == ["new"] * 4
+
+
+@pytest.mark.parametrize("change", [{"userMsg": ""}, {"userId": None}, {"userMsg": 5}])
+async def test_half_a_message(notices: httpx.AsyncClient, message: Json, change: Json) -> None:
+    """A message that says too little is a 422, and nobody is told."""
+    assert (await notices.post(ERROR, json=message | change)).status_code == 422
+    assert await _told(notices, message) == []
+
+
+async def test_wrong_token(notices: httpx.AsyncClient, message: Json) -> None:
+    """A wrong bearer token is a 401."""
+    notices.headers["Authorization"] = "Bearer wrong"
+    assert (await notices.post(ERROR, json=message)).status_code == 401
+
+
+async def test_other_paths(notices: httpx.AsyncClient, message: Json) -> None:
+    """There are two kinds of notifications."""
+    assert (await notices.post("/notify/generation-x", json=message)).status_code == 404
+
+
+async def test_what_was_told_survives_kill(
+    notices: httpx.AsyncClient, message: Json, sandboxes: LocalStack
+) -> None:
+    """After `kill -9` a repeat is still known as one, and an alert still stands."""
+    key, labels = {"Idempotency-Key": str(uuid4())}, {"alertname": f"A{uuid4().hex}"}
+    await notices.post(ERROR, json=message, headers=key)
+    await notices.post(ALERTS, json=[{"labels": labels}])
+    service = sandboxes.supervisor("notices")
+    service.kill()
+    service.wait_ready(30)
+    assert (await notices.post(ERROR, json=message, headers=key)).json() == {"status": "repeated"}
+    assert labels in [each["labels"] for each in (await notices.get(ALERTS)).json()]
+
+
+def _from_now(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+async def _standing(notices: httpx.AsyncClient, name: str) -> list[Json]:
+    return (await notices.get(ALERTS, params={"filter": f'alertname="{name}"'})).json()
+
+
+async def test_an_alert_stands_until_its_end(notices: httpx.AsyncClient) -> None:
+    """Raised, raised again (still one, and as old as it is), resolved; every post is kept."""
+    name = f"A{uuid4().hex}"
+    labels = {"alertname": name, "severity": "critical"}
+    for since in (-60, 0):
+        alert = {"labels": labels, "startsAt": _from_now(since), "endsAt": _from_now(60)}
+        answer = await notices.post(ALERTS, json=[alert])
+        assert (answer.status_code, answer.content) == (200, b"")
+    (standing,) = await _standing(notices, name)
+    began = datetime.fromisoformat(standing["startsAt"])
+    assert timedelta(seconds=59) < datetime.now(UTC) - began < timedelta(seconds=70)
+    assert standing["status"] == {"inhibitedBy": [], "silencedBy": [], "state": "active"}
+    assert standing["fingerprint"] == fingerprint(labels)
+    await notices.post(ALERTS, json=[{"labels": labels, "endsAt": _from_now(0)}])
+    assert await _standing(notices, name) == []
+    posts = (await notices.get("/_sandbox/alerts")).json()
+    assert sum(post["body"][0]["labels"] == labels for post in posts if post["body"]) == 3
+
+
+async def test_the_page_shows_both(notices: httpx.AsyncClient, message: Json) -> None:
+    """The page shows what stands and who was told, as text, and a browser may run nothing on it."""
+    name = f"A{uuid4().hex}"
+    annotations = {"summary": "<script>"}
+    await notices.post(ALERTS, json=[{"labels": {"alertname": name}, "annotations": annotations}])
+    await notices.post(ERROR, json=message)
+    shown = await notices.get("/")
+    assert name in shown.text
+    assert "&lt;script&gt;" in shown.text
+    assert "&lt;b&gt;Busy&lt;/b&gt;, please try again." in shown.text
+    assert shown.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_page_escapes_everything() -> None:
+    """Whatever was sent, the page's own markup is all there is."""
+    bad = "<script>\"'"
+    texts = dict.fromkeys(("kind", "request_id", "user_id", "effect"), bad)
+    alert = Alert(bad, {bad: bad, "severity": bad}, {"summary": bad}, 0, 0, 0, bad, timed_out=True)
+    shown = page([alert], [texts | {"at": 0.0, "body": json.dumps({"userMsg": bad})}])
+    assert "<script" not in shown
+    assert "\"'" not in shown
+
+
+LABELS = {"alertname": "A", "severity": "critical"}
+GOOD = [
+    [{"labels": LABELS, "annotations": {"summary": "x"}, "generatorURL": "http://x/y"}],
+    [{"labels": LABELS | {"empty": ""}, "startsAt": "2026-01-01T00:00:00.123456789Z"}],
+    [],
+]
+BAD = [
+    ([{"labels": {}}], 400),
+    ([{"labels": {"a": ""}}], 400),
+    ([{"annotations": {}}], 422),
+    ({}, 400),
+    ([{"labels": {"a-b": "c"}}], 400),
+    ([{"labels": LABELS, "annotations": {"x-y": "1"}}], 400),
+    (
+        [{"labels": LABELS, "startsAt": "2026-02-01T00:00:00Z", "endsAt": "2026-01-01T00:00:00Z"}],
+        400,
+    ),
+    ([{"labels": LABELS, "startsAt": "yesterday"}], 400),
+    ([{"labels": {"a": 1}}], 400),
+    ([{"labels": LABELS, "generatorURL": "::x"}], 422),
+    ([{"labels": {"alertname": "Fine"}}, {"labels": {}}], 400),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), [*((each, 200) for each in GOOD), *BAD])
+async def test_what_alertmanager_takes(
+    notices: httpx.AsyncClient, body: object, status: int
+) -> None:
+    """Malformed alerts are refused with the real one's status."""
+    assert (await notices.post(ALERTS, json=body)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"nonsense", "application/json", 400),
+        (b"", "application/json", 422),
+        (b"[]", "text/plain", 415),
+    ],
+)
+async def test_what_is_no_json(
+    notices: httpx.AsyncClient, content: bytes, kind: str, status: int
+) -> None:
+    """Neither is what is not JSON at all."""
+    answer = await notices.post(ALERTS, content=content, headers={"content-type": kind})
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/-/ready", "/-/healthy", "/api/v2/status"])
+async def test_alertmanager_is_well(notices: httpx.AsyncClient, path: str) -> None:
+    """What a probe asks is answered."""
+    assert (await notices.get(path)).status_code == 200
+
+
+async def test_bad_filter(notices: httpx.AsyncClient) -> None:
+    """A filter that is none is a 400."""
+    assert (await notices.get(ALERTS, params={"filter": "nonsense"})).status_code == 400
+
+
+def _alert(start: float, end: float, *, timed_out: bool = False) -> Alert:
+    return Alert("f", LABELS, {}, start, end, 0, "", timed_out)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (_alert(0, 100), _alert(50, 200), (0, 200)),  # goes on
+        (_alert(0, 100), _alert(50, 60), (0, 60)),  # resolved
+        (_alert(0, 100), _alert(50, 90), (0, 100)),  # named ends: the later one
+        (_alert(0, 100, timed_out=True), _alert(50, 90), (0, 90)),  # named beats a time limit
+        (_alert(0, 40), _alert(50, 90), (50, 90)),  # another episode
+    ],
+)
+def test_merging(old: Alert, new: Alert, expected: tuple[float, float]) -> None:
+    """Now being 70: what becomes of start and end when an alert comes again."""
+    kept = merged(old, new, 70)
+    assert (kept.starts_at, kept.ends_at) == expected
+
+
+def test_keys_are_unique_in_the_database(tmp_path: Path) -> None:
+    """Two books on one file, as two processes would: the key is new once."""
+    notification = Notification("error", "r", "u", idempotency_key="k")
+    effects = [NoticesBook(tmp_path).notify(notification, "{}") for _ in range(2)]
+    assert effects == ["new", "repeated"]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The real Alertmanager, where Debian's package prometheus-alertmanager is installed."""
+    program = shutil.which("prometheus-alertmanager")
+    if program is None:
+        pytest.skip("Debian's package prometheus-alertmanager is not installed")
+    folder = tmp_path_factory.mktemp("alertmanager")
+    (folder / "am.yml").write_text("route: {receiver: sandbox}\nreceivers: [{name: sandbox}]\n")
+    port = PortBook(folder / "ports.json").pick("alertmanager")
+    process = subprocess.Popen(
+        [
+            *(program, f"--config.file={folder}/am.yml", f"--storage.path={folder}"),
+            *(f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="),
+        ],
+        stderr=(folder / "log").open("wb"),
+    )
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        for _ in range(100):
+            try:
+                client.get("/-/ready").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        yield client
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def sandbox(sandboxes: LocalStack) -> Iterator[httpx.Client]:
+    """Ours, for the same calls."""
+    with httpx.Client(base_url=sandboxes.notices_url, trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("body", [*GOOD, *(body for body, _ in BAD)])
+def test_the_real_one_answers_the_same(
+    sandbox: httpx.Client, real: httpx.Client, body: object
+) -> None:
+    """Status, and the text where it is not about Go's own types, are the real one's."""
+    ours, theirs = (each.post(ALERTS, json=body) for each in (sandbox, real))
+    assert ours.status_code == theirs.status_code
+    if theirs.content and "failed, because" not in theirs.text:
+        assert ours.json() == theirs.json()
+
+
+def test_the_real_one_shows_the_same(sandbox: httpx.Client, real: httpx.Client) -> None:
+    """An alert looks alike in both."""
+    body = [{"labels": {"alertname": f"A{uuid4().hex}"}, "startsAt": _from_now(-9)}]
+    wanted = {"filter": f"alertname={body[0]['labels']['alertname']}"}
+    for each in (sandbox, real):
+        each.post(ALERTS, json=body)
+    (ours,), (theirs,) = (each.get(ALERTS, params=wanted).json() for each in (sandbox, real))
+    for moving in ("endsAt", "updatedAt"):
+        assert len(ours.pop(moving)) == len(theirs.pop(moving))
+    assert ours == theirs
