@@ -90,7 +90,10 @@ class CallbackDelivery:
         return headers
 
     def _taken(self, task: DeliverTask, answer: Answer) -> str:
-        trouble = None if 200 <= answer.status < 300 else "a refusal"
+        again = answer.status in _TRY_AGAIN or answer.status >= 500
+        trouble = None
+        if not 200 <= answer.status < 300:
+            trouble = "it is in trouble itself" if again else "a refusal"
         if trouble is None and answer.content_type == "text/html":
             trouble = "a web page: is callbackUrl the callback's route?"
         if trouble is None and answer.content_type == "application/json":
@@ -101,7 +104,6 @@ class CallbackDelivery:
         glimpse = without(self._token or "", answer.body[:300].decode("utf-8", "replace"))
         if trouble is None:
             return f"{answer.status} {glimpse}".strip()
-        again = answer.status in _TRY_AGAIN or answer.status >= 500
         raise OdooError(
             DeliveryError.ODOO_UNAVAILABLE if again else DeliveryError.ODOO_REFUSED,
             f"{self._where(task)} answered {answer.status} ({trouble}): {glimpse}",

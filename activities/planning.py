@@ -41,7 +41,7 @@ class PlanActivities:
             failure = Failure(
                 code=ErrorCode.INVALID_INPUT,
                 detail=f"callbackUrl is at {origin[:300]}, which is not on the allow list: nobody"
-                " was told. Add it to the settings' [[odoo]], then reset the workflow",
+                " was told. Add it to the settings' [[odoo]], then rerun it",
             )
         elif not routes:
             failure = Failure(

@@ -308,7 +308,8 @@ def _runtime() -> Runtime:
     return found or _runtimes.setdefault(os.getpid(), Runtime(telemetry=TelemetryConfig()))
 
 
-def _error_of(error: RPCError) -> DuragenError:
+def error_of(error: RPCError) -> DuragenError:
+    """What an answer of Temporal's server means."""
     if error.status.name in _TRANSIENT:
         return UnavailableError(f"Temporal does not answer ({error.status.name})")
     if error.status in _REFUSED:
@@ -416,7 +417,7 @@ class AsyncDuragenClient:
         try:
             return await work(client)
         except RPCError as error:
-            raise _error_of(error) from error
+            raise error_of(error) from error
 
     async def _connect(self) -> Client:
         async with self._connecting:

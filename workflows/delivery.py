@@ -1,7 +1,7 @@
 """Telling Odoo the outcome, however long it takes: retries, then parked until it is taken."""
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -44,7 +44,7 @@ class Delivery:
         while trouble:
             if workflow.info().get_current_history_length() > options.LONG_HISTORY_EVENTS:
                 return False
-            await self._wait(options.park_pause(trouble.attempts))
+            await self._wait(trouble)
             if self._decision == names.ABANDON_DELIVERY_UPDATE:
                 return True
             self._display.enter(GenerationState.DELIVERING)
@@ -100,7 +100,12 @@ class Delivery:
         self._display.publish(ERROR_CODE.value_set(trouble.code))
         workflow.upsert_memo({names.PARKED_MEMO: trouble})
 
-    async def _wait(self, pause: timedelta) -> None:
+    async def _wait(self, trouble: DeliveryTrouble) -> None:
+        """Until the next try that was shown, also by the run before this one; or a decision."""
+        shown = trouble.next_try and datetime.fromisoformat(trouble.next_try)
+        pause = shown - workflow.now() if shown else timedelta(0)
+        if pause <= timedelta(0):
+            return
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._decision is not None,

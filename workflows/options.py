@@ -58,7 +58,7 @@ LONG_HISTORY_EVENTS = 1_000
 
 def park_pause(rounds: int) -> timedelta:
     """How long a delivery waits that has been tried in so many rounds."""
-    doublings = min(rounds - 1, 16)  # beyond the longest pause, and no overflow after years
+    doublings = min(max(rounds - 1, 0), 16)  # beyond the longest pause, and no overflow after years
     return min(PARK_FIRST_PAUSE * (1 << doublings), PARK_LONGEST_PAUSE)
 
 

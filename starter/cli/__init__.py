@@ -1,7 +1,7 @@
 """The command `duragen`, and its exit codes.
 
 0    done; `watch`: completed            5    the requestId is taken by another payload
-1    failed or canceled                  6    no key, or a wrong one
+1    failed, canceled, not all done      6    no key, or a wrong one
 2    wrong usage, event or settings      7    `watch`: still running when `--timeout` had passed
 3    nobody answers                      8    Temporal is not set up for us
 4    no such generation                  70   a fault of ours

@@ -7,9 +7,13 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from deploy.local.stack import LocalStack
 from starter.client import AsyncDuragenClient
 from starter.gateway_client import GatewayClient
-from tests.starter.doors import KEY, serving, temporal_server, working
+from tests.lab import Lab, working
+from tests.starter.doors import KEY, serving, temporal_server
+from tests.starter.doors import working as working_without_calls
+from workers.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def client(address: str) -> AsyncDuragenClient:
 @pytest.fixture(scope="module")
 async def worker(server: WorkflowEnvironment) -> AsyncIterator[None]:
     """The real workflow on activities that make no call; the prompt says how it goes."""
-    async with working(server.client):
+    async with working_without_calls(server.client):
         yield
 
 
@@ -63,3 +67,20 @@ async def http(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
 def caller(gateway: str) -> GatewayClient:
     """With the right key, without retries."""
     return GatewayClient(gateway, KEY, retry_seconds=())
+
+
+@pytest.fixture
+async def desk(stack: LocalStack) -> AsyncIterator[Lab]:
+    """A lab on a Temporal server of its own: lists show what this test made, and nothing else."""
+    async with (
+        temporal_server() as environment,
+        Lab.open(stack, environment.client) as lab,
+    ):
+        yield lab
+
+
+@pytest.fixture
+async def desk_worker(desk: Lab, settings: Settings) -> AsyncIterator[None]:
+    """The real worker, on the desk's server."""
+    async with working(desk.client, settings):
+        yield

@@ -1,0 +1,175 @@
+"""Running ended generations again, from where nothing is paid for twice."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from enum import StrEnum
+from functools import partial
+from typing import Any, NamedTuple
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from contracts import names
+from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
+from contracts.generation import DeliveryDecision, GenerationState
+from starter.client import NotFoundError, error_of
+from starter.operations.bulk import in_bulk
+from starter.operations.failed import failed
+from starter.operations.parked import attribute
+from starter.operations.resetting import Story, lease, read, reset
+
+_ENDED_BY_OTHERS = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT)
+_REFUSED_STATES: dict[str, str] = {
+    GenerationState.ABANDONED: "",
+    GenerationState.CANCELED: "it was canceled: the user took it back",
+    GenerationState.FAILED: "it ended with the user's error {code}, and would again",
+    GenerationState.COMPLETED: "it is completed",
+}
+"""What is said of one that ended as it should."""
+
+_MAY_HAVE_PAID = "look at the provider first, then name it: --error OUTCOME_UNKNOWN"
+
+
+class Rerun(StrEnum):
+    """What came of it."""
+
+    BEGUN_ANEW = "begun anew"
+    """From its first step, with the settings as they are now."""
+    DELIVERING = "delivering"
+    """With the outcome that it had."""
+    REFUSED = "refused"
+    LEFT_OUT = "left out"
+    NOT_FOUND = "not found"
+    ERROR = "error"
+
+
+class Rerunning(NamedTuple):
+    """The result for one generation: it has begun again, or `detail` says why not."""
+
+    workflow_id: str
+    result: Rerun
+    detail: str = ""
+    run_id: str | None = None
+
+
+class Target(NamedTuple):
+    """A generation to run again. `run_id` is the run that was seen to have failed.
+
+    `left_out` says why it is not to be run again after all.
+    """
+
+    workflow_id: str
+    run_id: str | None = None
+    left_out: str = ""
+
+
+async def all_failed(client: Client, error: str | None = None) -> AsyncIterator[Target]:
+    """Every failed generation, or those with one code.
+
+    Without a code named, those are left out that a person must look at first.
+    """
+    async for each in failed(client, error):
+        left_out = ""
+        if not error and each.code == ErrorCode.OUTCOME_UNKNOWN:
+            left_out = f"may have been charged for: {_MAY_HAVE_PAID}"
+        elif not error and each.code in set(ErrorCode) and _is_users(each.code):
+            left_out = f"{each.code}: {each.detail}. Then name it: --error {each.code}"
+        yield Target(each.workflow_id, each.run_id, left_out)
+
+
+def rerun(
+    client: Client,
+    targets: AsyncIterable[Target],
+    decision: DeliveryDecision,
+    *,
+    error: str | None = None,
+    rate: float | None = None,
+) -> AsyncGenerator[Rerunning, None]:
+    """Run these again, at most `rate` a second; a result for each, when it has begun.
+
+    With `error`, only those that failed so.
+    """
+    deed = partial(_rerun_told, client, decision=decision, error=error)
+    return in_bulk(targets, deed, rate=rate)
+
+
+async def _rerun_told(
+    client: Client, target: Target, *, decision: DeliveryDecision, error: str | None
+) -> Rerunning:
+    if target.left_out:
+        return Rerunning(target.workflow_id, Rerun.LEFT_OUT, target.left_out)
+    try:
+        return await _rerun(client, target, decision, error)
+    except WorkflowAlreadyStartedError:
+        return Rerunning(
+            target.workflow_id, Rerun.REFUSED, "somebody else runs it again at this moment"
+        )
+    except RPCError as fault:
+        told = error_of(fault)
+        result = Rerun.NOT_FOUND if isinstance(told, NotFoundError) else Rerun.ERROR
+        return Rerunning(target.workflow_id, result, str(told))
+
+
+async def _rerun(
+    client: Client, target: Target, decision: DeliveryDecision, error: str | None
+) -> Rerunning:
+    workflow_id = target.workflow_id
+    handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
+    seen = await handle.describe()
+    if target.run_id and seen.run_id != target.run_id:
+        return Rerunning(workflow_id, Rerun.REFUSED, "it was run again meanwhile")
+    if refusal := _refusal(seen, error):
+        return Rerunning(workflow_id, Rerun.REFUSED, refusal)
+    run: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=seen.run_id)
+    story = await read(client, run.fetch_history_events())
+    event_id, refusal = _point(story, seen, error)
+    if not event_id:
+        return Rerunning(workflow_id, Rerun.REFUSED, refusal)
+    async with lease(client, workflow_id):
+        if (await handle.describe()).run_id != seen.run_id:
+            return Rerunning(workflow_id, Rerun.REFUSED, "it was run again a moment ago")
+        reason = f"{decision.by or 'no name given'}: {decision.reason}"
+        run_id = await reset(client, workflow_id, seen.run_id, event_id, reason)
+    anew = event_id == story.first and not story.continued
+    result = Rerun.BEGUN_ANEW if anew else Rerun.DELIVERING
+    return Rerunning(workflow_id, result, run_id=run_id)
+
+
+def _refusal(seen: WorkflowExecutionDescription, error: str | None) -> str:
+    """Why this one is not run again, "" when it may be."""
+    status, state = seen.status, attribute(seen, names.GENERATION_STATUS)
+    code = attribute(seen, names.ERROR_CODE)
+    if status is WorkflowExecutionStatus.FAILED:
+        return f"it failed with {code}, not {error}" if error and error != code else ""
+    if status in _ENDED_BY_OTHERS:
+        return ""
+    if status is WorkflowExecutionStatus.RUNNING:
+        parked = state == GenerationState.PARKED
+        return "it is parked: `duragen redeliver`" if parked else "it is running"
+    return _REFUSED_STATES.get(state or "", "it has gone on in a fresh history").format(code=code)
+
+
+def _point(
+    story: Story, seen: WorkflowExecutionDescription, error: str | None
+) -> tuple[int | None, str]:
+    """The workflow task to reset to, or None and why there is none."""
+    if story.first is None:
+        return None, "it ended before a worker took it up: send it as a new request"
+    if story.continued:
+        return story.first, ""
+    if story.after_image:
+        return story.delivery or story.after_image, ""
+    if seen.status not in _ENDED_BY_OTHERS and seen.status is not WorkflowExecutionStatus.FAILED:
+        return story.delivery or story.first, ""  # abandoned: what was never told is told
+    if story.unsettled and error != ErrorCode.OUTCOME_UNKNOWN:
+        return None, f"it was ended during a call that may be charged for: {_MAY_HAVE_PAID}"
+    return story.first, ""
+
+
+def _is_users(code: str) -> bool:
+    return TAXONOMY[ErrorCode(code)].kind is ErrorKind.USER

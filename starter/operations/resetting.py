@@ -1,0 +1,177 @@
+"""Where an ended generation can be taken up again, read from its history; and the reset itself."""
+
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import NamedTuple
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    ResetWorkflowExecutionRequest,
+)
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from contracts import names
+
+LEASE_WORKFLOW = "RerunLease"
+LEASE_ID_PREFIX = "rerun-"
+LEASE_QUEUE = "rerun-lease"
+"""Nobody polls it: the lease is there to be held, not to be run."""
+
+LEASE_SECONDS = timedelta(seconds=60)
+"""After this, what a client that died left behind is gone."""
+
+_MAKING = frozenset({names.SUBMIT_ACTIVITY, names.COLLECT_ACTIVITY})
+_STARTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
+_TASK_COMPLETED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+_SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+_COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+_EVERYTHING = (
+    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
+    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
+    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_NEXUS,
+    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_CANCEL_REQUEST,
+)
+"""What operators decided about the old run (retry, abandon) is not decided about the new one."""
+
+
+class Story(NamedTuple):
+    """A history in short. Event ids are those of completed workflow tasks, where a reset begins."""
+
+    first: int | None = None
+    """The first one: everything is done anew, with the settings as they are now."""
+
+    after_image: int | None = None
+    """The one after the image was made: it is delivered, and nothing is paid for."""
+
+    delivery: int | None = None
+    """The one that began the delivery, of an image or of a failure."""
+
+    continued: bool = False
+    """It began parked, with its outcome: a fresh history of one that was parked for long."""
+
+    unsettled: bool = False
+    """It ended while a call or a job was under way, which may have been charged for."""
+
+
+async def read(client: Client, history: AsyncIterable[HistoryEvent]) -> Story:
+    """The story of an ended run."""
+    reader = _Reader(client)
+    async for event in history:
+        await reader.take(event)
+    return reader.story._replace(unsettled=bool(reader.under_way))
+
+
+class _Reader:
+    """Goes through a history, event by event."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._image_made = False
+        self._activities: dict[int, str] = {}
+        self.under_way: set[int] = set()
+        self.story = Story()
+
+    async def take(self, event: HistoryEvent) -> None:
+        """One more event."""
+        if event.event_type == _STARTED:
+            self.story = self.story._replace(continued=_begins_parked(event))
+        elif event.event_type == _TASK_COMPLETED:
+            after_image = event.event_id if self._image_made else None
+            self.story = self.story._replace(
+                first=self.story.first or event.event_id,
+                after_image=self.story.after_image or after_image,
+            )
+        elif event.event_type == _SCHEDULED:
+            self._scheduled(event)
+        elif event.event_type == _COMPLETED:
+            await self._completed(event)
+        else:
+            self.under_way.discard(_ended_activity(event))
+
+    def _scheduled(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_scheduled_event_attributes
+        name = self._activities[event.event_id] = scheduled.activity_type.name
+        if name in _MAKING:
+            self.under_way = {event.event_id}
+        elif name == names.DELIVER_ACTIVITY and not self.story.delivery:
+            task = scheduled.workflow_task_completed_event_id
+            self.story = self.story._replace(delivery=task)
+
+    async def _completed(self, event: HistoryEvent) -> None:
+        completed = event.activity_task_completed_event_attributes
+        if self._activities.get(completed.scheduled_event_id) not in _MAKING:
+            return
+        decoded = await self._client.data_converter.decode(completed.result.payloads)
+        result = decoded[0] if decoded and isinstance(decoded[0], dict) else {}
+        self._image_made = bool(result.get("image"))
+        if self._image_made:
+            self.under_way.clear()  # a job, and one handed back, stays under way
+
+
+def _begins_parked(event: HistoryEvent) -> bool:
+    payloads = event.workflow_execution_started_event_attributes.input.payloads
+    return len(payloads) > 1 and payloads[1].data not in (b"", b"null")
+
+
+def _ended_activity(event: HistoryEvent) -> int:
+    """The scheduling of the activity that this event ended without a result; 0 for other events."""
+    for ended in (
+        event.activity_task_failed_event_attributes,
+        event.activity_task_timed_out_event_attributes,
+        event.activity_task_canceled_event_attributes,
+    ):
+        if ended.scheduled_event_id:
+            return ended.scheduled_event_id
+    return 0
+
+
+async def reset(client: Client, workflow_id: str, run_id: str, event_id: int, reason: str) -> str:
+    """Reset to before the workflow task that ended with `event_id`; the new run's id.
+
+    Asked once: a second request would end the run that the first one made. Raises RPCError.
+    """
+    request = ResetWorkflowExecutionRequest(
+        namespace=client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+        reason=reason,
+        workflow_task_finish_event_id=event_id,
+        # Servers up to 1.32 at least do not look at it (temporalio/temporal#12042).
+        request_id=str(uuid.uuid5(uuid.UUID(run_id), "rerun")),
+        reset_reapply_exclude_types=_EVERYTHING,
+    )
+    answer = await client.workflow_service.reset_workflow_execution(request)
+    return answer.run_id
+
+
+@asynccontextmanager
+async def lease(client: Client, workflow_id: str) -> AsyncIterator[None]:
+    """Hold the right to reset a generation, for at most a minute, against all other clients.
+
+    The server resets as often as it is asked to, and each time ends the run before, which may have
+    begun to pay. What it grants to one alone is the start of a workflow id: that is the lease; no
+    worker ever sees it. Raises WorkflowAlreadyStartedError when somebody else holds it, RPCError.
+    """
+    held = await client.start_workflow(
+        LEASE_WORKFLOW,
+        id=f"{LEASE_ID_PREFIX}{workflow_id}",
+        task_queue=LEASE_QUEUE,
+        execution_timeout=LEASE_SECONDS,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+    )
+    try:
+        yield
+    finally:
+        mine = WorkflowExecution(workflow_id=held.id, run_id=held.result_run_id or "")
+        request = DeleteWorkflowExecutionRequest(
+            namespace=client.namespace, workflow_execution=mine
+        )
+        with suppress(RPCError):  # then it ends by itself
+            await client.workflow_service.delete_workflow_execution(request)
