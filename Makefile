@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo up test test-system check bench lock schemas histories
+.PHONY: setup demo up test test-system check bench chaos lock schemas histories
 
 setup: .venv/ready
 
@@ -34,6 +34,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# About 12 minutes; `.venv/bin/python -m tests.chaos --help` for a part of it.
+chaos: setup
+	$(BIN)/python -m tests.chaos
 
 schemas: setup
 	$(BIN)/python -m contracts.schemas docs/schemas

@@ -5,13 +5,15 @@
 `POST /notify/generation-error` and `/notify/generation-success` count a notification as new once
 per `Idempotency-Key`, and write a repeat down as `repeated`. Alertmanager's v2 API is in
 `alertmanager.py`. `GET /_sandbox/notifications?request_id=` and `/_sandbox/alerts` tell everything
-that came; the page at `/` is for people. The token comes by option or from
-`DURAGEN_SANDBOX_NOTIFY_TOKEN`; without one, everybody may notify.
+that came, `PUT /_sandbox/faults` breaks notifications; the page at `/` is for people. The token
+comes by option or from `DURAGEN_SANDBOX_NOTIFY_TOKEN`; without one, everybody may notify.
 """
 
 import argparse
+import asyncio
 import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -29,6 +31,18 @@ from deploy.local.serving import serve
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 SHOWN = 50
 """Notifications on the page."""
+
+
+class Faults(BaseModel):
+    """What is wrong with every notification: a `status` before it is taken, or a late answer.
+
+    `late_seconds` pass between the booking and a right answer.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Annotated[int, Field(ge=400, le=599)] | None = None
+    late_seconds: Annotated[float, Field(ge=0, le=600)] = 0
 
 
 class _Success(BaseModel):
@@ -49,17 +63,39 @@ class _Error(_Success):
 _MESSAGES: dict[str, type[_Success]] = {"error": _Error, "success": _Success}
 
 
-def build(book: NoticesBook, token: str = "") -> Starlette:
-    """The ASGI application."""
+class NotificationDoor:
+    """`/notify/generation-{kind}`, and what is wrong with it; an empty token lets everybody in."""
 
-    async def notify(request: Request) -> Response:
-        kind = request.path_params["kind"]
+    def __init__(self, book: NoticesBook, token: str) -> None:
+        self._book = book
+        self._token = token
+        self._faults = Faults()
+
+    def routes(self) -> list[Route]:
+        """What Starlette mounts."""
+        return [
+            Route("/notify/generation-{kind}", self._notify, methods=["POST"]),
+            Route("/_sandbox/faults", self._put_faults, methods=["PUT"]),
+        ]
+
+    async def _put_faults(self, request: Request) -> Response:
+        try:
+            self._faults = Faults.model_validate_json(await request.body())
+        except ValidationError as error:
+            return Response(error.json(), 422, media_type="application/json")
+        return JSONResponse(self._faults.model_dump())
+
+    async def _notify(self, request: Request) -> Response:
+        book, kind = self._book, request.path_params["kind"]
         if kind not in _MESSAGES:
             return JSONResponse({"error": "no such notification"}, 404)
         body = await request.body()
         text = body.decode(errors="replace")
         notification = _notification(request, kind)
-        if token and request.headers.get("authorization") != f"Bearer {token}":
+        if self._faults.status:
+            book.refuse(notification, "fault", text)
+            return JSONResponse({"error": "sandbox fault"}, self._faults.status)
+        if self._token and request.headers.get("authorization") != f"Bearer {self._token}":
             book.refuse(notification, "refused: wrong bearer token", text)
             return JSONResponse({"error": "wrong bearer token"}, 401)
         try:
@@ -70,7 +106,13 @@ def build(book: NoticesBook, token: str = "") -> Starlette:
         notification = notification._replace(
             request_id=said.generation_request_id, user_id=said.user_id
         )
-        return JSONResponse({"status": book.notify(notification, text)}, 202)
+        effect = book.notify(notification, text)
+        await asyncio.sleep(self._faults.late_seconds)
+        return JSONResponse({"status": effect}, 202)
+
+
+def build(book: NoticesBook, token: str = "") -> Starlette:
+    """The ASGI application."""
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -88,7 +130,7 @@ def build(book: NoticesBook, token: str = "") -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/notify/generation-{kind}", notify, methods=["POST"]),
+            *NotificationDoor(book, token).routes(),
             Route("/", index),
             Route("/_sandbox/health", health),
             Route("/_sandbox/notifications", notifications),

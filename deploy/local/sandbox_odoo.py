@@ -9,6 +9,7 @@ to look at, and failures on demand (`PUT /_sandbox/faults`). Secrets come by opt
 """
 
 import argparse
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -46,6 +47,7 @@ class Faults(BaseModel):
     """What is wrong with the next `times` deliveries; None is all of them, 0 none.
 
     The first that is set happens: `hang` before and `commit_then_hang` after the event is booked.
+    `late_seconds` pass between the booking and a right answer.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,6 +57,7 @@ class Faults(BaseModel):
     commit_then_hang: bool = False
     html: bool = False
     jsonrpc_error: bool = False
+    late_seconds: Annotated[float, Field(ge=0, le=600)] = 0
     times: Annotated[int, Field(ge=0)] | None = None
 
     def take(self) -> bool:
@@ -92,6 +95,8 @@ class SandboxOdoo:
         effect = self.ledger.apply(event, envelope)
         if faulty and self.faults.commit_then_hang:
             return no_answer
+        if faulty and self.faults.late_seconds:
+            await asyncio.sleep(self.faults.late_seconds)
         return JSONResponse({"status": effect, "requestId": str(event.request_id)})
 
     async def rpc(self, request: Request, rpc: JsonRpc) -> ASGIApp:
@@ -108,6 +113,8 @@ class SandboxOdoo:
         answered = rpc.answer(request.url.path, envelope)
         if faulty and self.faults.commit_then_hang:
             return no_answer
+        if faulty and self.faults.late_seconds:
+            await asyncio.sleep(self.faults.late_seconds)
         return JSONResponse(answered)
 
     def apply_event(self, payload: dict[str, Any]) -> object:

@@ -76,6 +76,25 @@ async def test_wrong_token(notices: httpx.AsyncClient, message: Json) -> None:
     assert (await notices.post(ERROR, json=message)).status_code == 401
 
 
+async def test_a_broken_service(notices: httpx.AsyncClient, message: Json) -> None:
+    """A fault meets every notification until it is taken back, and nobody is told."""
+    await notices.put("/_sandbox/faults", json={"status": 503})
+    assert (await notices.post(ERROR, json=message)).status_code == 503
+    await notices.put("/_sandbox/faults", json={})
+    assert (await notices.post(ERROR, json=message)).status_code == 202
+    assert [each["effect"] for each in await _told(notices, message)] == ["new"]
+
+
+async def test_a_late_answer(notices: httpx.AsyncClient, message: Json) -> None:
+    """What is answered late was written down before: whoever gave up sends a repeat."""
+    key = {"Idempotency-Key": str(uuid4())}
+    await notices.put("/_sandbox/faults", json={"late_seconds": 5})
+    with pytest.raises(httpx.ReadTimeout):
+        await notices.post(ERROR, json=message, headers=key, timeout=0.3)
+    await notices.put("/_sandbox/faults", json={})
+    assert (await notices.post(ERROR, json=message, headers=key)).json() == {"status": "repeated"}
+
+
 async def test_other_paths(notices: httpx.AsyncClient, message: Json) -> None:
     """There are two kinds of notifications."""
     assert (await notices.post("/notify/generation-x", json=message)).status_code == 404

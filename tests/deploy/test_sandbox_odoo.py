@@ -122,6 +122,15 @@ async def test_hang(
     assert found.status_code == booked
 
 
+async def test_late_answer(odoo: httpx.AsyncClient, sign: Sign, completed: Json) -> None:
+    """An Odoo that answers late has booked before."""
+    await odoo.put("/_sandbox/faults", json={"late_seconds": 5, "times": 1})
+    odoo.timeout = httpx.Timeout(0.3)
+    with pytest.raises(httpx.ReadTimeout):
+        await _deliver(odoo, sign, completed)
+    assert (await _deliver(odoo, sign, completed)).json()["status"] == "repeated"
+
+
 async def test_begins_in_odoo(odoo: httpx.AsyncClient, requested: Json) -> None:
     """EVT-AIG-001 makes the record and reserves; sent again it does not reserve again."""
     first = await odoo.post("/_sandbox/requests", json=requested)

@@ -1,0 +1,241 @@
+"""A stack of its own for one row, and the hands that break it."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from temporalio.client import Client
+from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.service import RPCError
+
+from contracts.names import request_id_of
+from deploy.local.config import FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
+from deploy.local.image_openai import MODELS
+from deploy.local.layout import SandboxOptions, environment_of_part
+from deploy.local.serving import HOST
+from deploy.local.stack import LocalStack
+from deploy.local.supervisor import Part, Supervisor
+from tests.chaos.evidence import Evidence, images_in, read_books
+from tests.chaos.load import Load
+
+ROUTE_SECONDS = 5
+"""How long the image service may take for one call: hanging ones end soon."""
+
+LATENCY_SECONDS = 0.5
+"""What it takes when it is well, so that calls are in flight when something is killed."""
+
+LOOK_SECONDS = 0.5
+OPERATOR_SECONDS, OPERATOR_PAUSE_SECONDS = 120.0, 10.0
+_GENERATIONS = "WorkflowType = 'Generation'"
+
+
+@cache
+def _quiet() -> Runtime:
+    """That Temporal cannot be reached is what some rows are about: no warnings."""
+    return Runtime(telemetry=TelemetryConfig(logging=None))
+
+
+def _overrides() -> dict[str, Any]:
+    openai = {"provider": "openai", "model": MODELS[1], "timeout_seconds": ROUTE_SECONDS}
+    flux = {"provider": "flux", "model": "flux-2-pro", "timeout_seconds": ROUTE_SECONDS}
+    routes = {
+        OPENAI_MODEL_ID: [openai],
+        FLUX_MODEL_ID: [flux],
+        TWO_ROUTES_MODEL_ID: [openai, flux],
+    }
+    return {"models": {str(model_id): {"routes": each} for model_id, each in routes.items()}}
+
+
+class Stage:
+    """One row while it runs.
+
+    `met` counts what was broken by hand, `complaints` are commands that did not do what they say.
+    """
+
+    def __init__(self, stack: LocalStack, load: Load, client: Client, seed: int) -> None:
+        self.stack = stack
+        self.load = load
+        self.dice = random.Random(seed)
+        self.parked: set[str] = set()
+        self.mended_at: float | None = None
+        self.met = 0
+        self.complaints: list[str] = []
+        self.http = httpx.AsyncClient(trust_env=False, timeout=30)
+        self._client = client
+
+    @classmethod
+    @asynccontextmanager
+    async def set_up(
+        cls, home: Path, total: int, rate: float, copies: int, seed: int
+    ) -> AsyncIterator[Self]:
+        """A fresh stack, ready, with all requests reserved; it ends with the block."""
+        options = SandboxOptions(latency_seconds=LATENCY_SECONDS, credits=max(1_000, total))
+        # What dies is meant to: nothing is said about it.
+        stack = LocalStack(home, options=options, overrides=_overrides(), say=lambda _: None)
+        await asyncio.to_thread(stack.start)
+        try:
+            client = await Client.connect(stack.temporal_address, runtime=_quiet())
+            stage = cls(stack, Load(stack, total, rate, copies, seed), client, seed)
+            async with stage.http:
+                await stage.load.reserve(stage.http)
+                yield stage
+        finally:
+            await asyncio.to_thread(stack.stop)
+
+    # What faults are made of.
+
+    async def sent(self, share: float) -> None:
+        """Wait until this share of the load has been sent."""
+        while self.load.share < share:
+            await asyncio.sleep(0.05)
+
+    def mended(self) -> None:
+        """The fault is over: recovery is measured from now on."""
+        self.mended_at = time.time()
+
+    async def images(self, kind: str | None = None, **more: Any) -> None:
+        """The image service from now on; without a kind it is well."""
+        always = {"kind": kind, **more} if kind else None
+        faults = {"latency_seconds": LATENCY_SECONDS, "always": always}
+        await self._put(self.stack.images_url, faults)
+
+    async def odoo(self, **faults: Any) -> None:
+        """Odoo's deliveries from now on; without a fault they are taken."""
+        await self._put(self.stack.odoo_url, faults)
+
+    async def late(self, seconds: float) -> None:
+        """Odoo and the notification service book at once, and answer so long afterwards."""
+        await self.odoo(late_seconds=seconds)
+        await self._put(self.stack.notices_url, {"late_seconds": seconds})
+
+    async def kill(self, part: str) -> None:
+        """SIGKILL; returns when the part is back."""
+        supervisor = self.stack.supervisor(part)
+        self.met += 1
+        supervisor.kill()
+        # Started by hand: its supervisor would wait longer from one death to the next.
+        await asyncio.to_thread(supervisor.stop)
+        supervisor.start()
+        await asyncio.to_thread(supervisor.wait)
+
+    async def away(self, part: str, seconds: float) -> None:
+        """The part is ended, and begins again after so long."""
+        supervisor = self.stack.supervisor(part)
+        self.met += 1
+        await asyncio.to_thread(supervisor.stop)
+        await asyncio.sleep(seconds)
+        supervisor.start()
+        await asyncio.to_thread(supervisor.wait)
+
+    async def freeze(self, part: str, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after so long: the process has noticed nothing."""
+        pid = self.stack.supervisor(part).pid
+        if pid is None:
+            raise RuntimeError(f"{part} does not run")
+        self.met += 1
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @asynccontextmanager
+    async def second_worker(self) -> AsyncIterator[None]:
+        """One more worker on all queues, as there are where more than one machine works."""
+        port = self.stack.ports.worker + 1
+        own = self.stack.environment | {"DURAGEN_WORKER__HEALTH_PORT": str(port)}
+
+        def probe() -> None:
+            url = f"http://{HOST}:{port}/health/ready"
+            httpx.get(url, timeout=5, trust_env=False).raise_for_status()
+
+        command = [sys.executable, "-m", "workers"]
+        part = Part("worker2", command, probe, environment_of_part(own), stop_seconds=15)
+        supervisor = Supervisor(part, self.stack.home, lambda _: None)
+        supervisor.start()
+        try:
+            await asyncio.to_thread(supervisor.wait)
+            yield
+        finally:
+            await asyncio.to_thread(supervisor.stop)
+
+    async def redeliver(self, *which: str) -> None:
+        """The operator's way: `duragen redeliver` of these requests, or of `--all`.
+
+        Exit code 1 says that Odoo has not got them all: one may be on its way by itself just then,
+        perhaps in the hands of a worker that died. Operators come again, and so do we.
+        """
+        give_up = time.monotonic() + OPERATOR_SECONDS
+        code, said = await self._redelivered(which)
+        while code == 1 and time.monotonic() < give_up:
+            await asyncio.sleep(OPERATOR_PAUSE_SECONDS)
+            code, said = await self._redelivered(which)
+        if code:
+            last = " / ".join(said.splitlines()[-3:])
+            self.complaints.append(f"duragen redeliver: exit code {code}: {last}")
+
+    async def _redelivered(self, which: tuple[str, ...]) -> tuple[int | None, str]:
+        command = [*(sys.executable, "-m", "starter.cli", "redeliver"), *which]
+        process = await asyncio.create_subprocess_exec(
+            *(*command, "--by", "chaos", "--reason", "Odoo is back"),
+            env=environment_of_part(self.stack.environment),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode, said.decode()
+
+    # What is looked at meanwhile and at the end.
+
+    async def watch(self) -> None:
+        """Note who is parked, until it is canceled."""
+        while True:
+            with suppress(RPCError):  # Temporal may be what is killed
+                self.parked |= await self.parked_now()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def parked_now(self) -> set[str]:
+        """Request ids of the parked ones."""
+        return set(await self._statuses(f"{_GENERATIONS} AND GenerationStatus = 'parked'"))
+
+    async def closed(self, patience: float) -> None:
+        """Wait until no generation runs any more, or patience ends."""
+        give_up = time.monotonic() + patience
+        query = f"{_GENERATIONS} AND ExecutionStatus = 'Running'"
+        while time.monotonic() < give_up:
+            with suppress(RPCError):
+                if (await self._client.count_workflows(query)).count == 0:
+                    return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def evidence(self) -> Evidence:
+        """All that can be known of this row now."""
+        found = await asyncio.to_thread(read_books, self.stack.home)
+        found.images = await asyncio.to_thread(images_in, self.stack)
+        found.asked = list(self.load.accepted.values())
+        found.closed = await self._statuses(_GENERATIONS)
+        found.parked, found.fault_ended = self.parked, self.mended_at
+        for user in self.load.users:
+            answer = await self.http.get(f"{self.stack.odoo_url}/_sandbox/users/{user}")
+            account = answer.raise_for_status().json()
+            found.spent[user] = account["granted"] - account["balance"]
+        return found
+
+    async def _statuses(self, query: str) -> dict[str, str]:
+        return {
+            str(request_id_of(found.id)): found.status.name if found.status else "UNSPECIFIED"
+            async for found in self._client.list_workflows(query)
+        }
+
+    async def _put(self, url: str, faults: dict[str, Any]) -> None:
+        answer = await self.http.put(f"{url}/_sandbox/faults", json=faults)
+        answer.raise_for_status()
