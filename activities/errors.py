@@ -14,6 +14,10 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from contracts.errors import TAXONOMY, DeliveryError, ErrorCode, ErrorKind
 from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
 
+LONGEST_RETRY_AFTER = 10.0
+"""Seconds that Odoo may ask for between two tries. What waits longer is shown as parked, so that
+administrators see it and operators can act on it."""
+
 _TELLING_CHARACTERS = 8
 """A shorter piece of a secret tells nothing."""
 
@@ -70,12 +74,13 @@ class OdooError(Exception):
         self.retry_after = retry_after
 
     def to_application_error(self) -> ApplicationError:
-        """The same for Temporal."""
+        """The same for Temporal. Who asks for a longer wait than the retries' is parked at once."""
+        asks_long = self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER
         return ApplicationError(
             self.detail,
             type=self.code,
-            non_retryable=self.code is DeliveryError.ODOO_REFUSED,
-            next_retry_delay=_delay(self.retry_after),
+            non_retryable=self.code is DeliveryError.ODOO_REFUSED or asks_long,
+            next_retry_delay=None if asks_long else _delay(self.retry_after),
         )
 
 

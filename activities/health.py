@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.client import Client, WorkflowQueryRejectedError
 from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -48,7 +48,7 @@ class _Batch:
         self.successes = 0
         self.failures: Counter[ErrorCode] = Counter()
         self.failing = 0
-        self.last: Failure | None = None
+        self.details: dict[ErrorCode, str] = {}
 
     def succeeded(self) -> None:
         self.works, self.failing = True, 0
@@ -56,11 +56,11 @@ class _Batch:
 
     def failed(self, failure: Failure) -> None:
         self.failures[failure.code] += 1
-        self.last = failure
-        if failure.code in AGAINST_PROVIDER:
-            self.failing += 1
-        elif failure.rule.kind is ErrorKind.USER:
+        if failure.rule.kind is ErrorKind.USER:
             self.works, self.failing = True, 0
+            return
+        self.details[failure.code] = failure.detail
+        self.failing += failure.code in AGAINST_PROVIDER
 
     def after(self, earlier: "_Batch") -> None:
         """Take in what an earlier batch could not tell."""
@@ -68,15 +68,14 @@ class _Batch:
         self.failures += earlier.failures
         self.failing += 0 if self.works else earlier.failing
         self.works = self.works or earlier.works
-        self.last = self.last or earlier.last
+        self.details = earlier.details | self.details
 
     def report(self) -> ProviderReport:
         return ProviderReport(
             works=self.works,
             successes=self.successes,
             failures=dict(self.failures),
-            last_code=self.last.code if self.last else None,
-            last_detail=self.last.detail if self.last else "",
+            details=self.details,
             failing_since_success=self.failing,
         )
 
@@ -118,7 +117,7 @@ class ProviderReports:
 
     async def _tell(self, client: Client) -> None:
         for provider in list(self._batches):
-            batch = self._batches.pop(provider)
+            batch, told = self._batches.pop(provider), False
             try:
                 await client.start_workflow(
                     PROVIDER_HEALTH_WORKFLOW,
@@ -131,9 +130,12 @@ class ProviderReports:
                     static_summary=f"health of {provider}",
                     rpc_timeout=PATIENCE,
                 )
-            except RPCError as error:
-                logger.warning("the health of %s was not told: %s", provider, error.message)
-                self._batches.setdefault(provider, _Batch()).after(batch)
+                told = True
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next round tries again
+                logger.warning("the health of %s was not told: %s", provider, error)
+            finally:
+                if not told:
+                    self._batches.setdefault(provider, _Batch()).after(batch)
 
 
 class CircuitBoard:
@@ -192,9 +194,9 @@ class CircuitBoard:
                 reject_condition=QueryRejectCondition.NOT_OPEN,
                 rpc_timeout=PATIENCE,
             )
-        except WorkflowQueryRejectedError:  # ended by hand: nothing is known
+        except WorkflowQueryRejectedError:  # it has ended: nothing is known
             return Circuit.CLOSED
-        except (RPCError, WorkflowQueryFailedError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next look may succeed
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return Circuit.CLOSED  # nothing was ever reported
             logger.warning("the health of %s cannot be asked for: %s", provider, error)

@@ -12,13 +12,13 @@ from temporalio.client import AsyncActivityCancelledError
 class Heart:
     """Beats with `details`, which the next attempt finds when this one dies."""
 
-    def __init__(self, details: BaseModel) -> None:
+    def __init__(self, details: BaseModel | None) -> None:
         self._details = details
 
     def beat(self, details: BaseModel | None = None) -> None:
         """Beat now, with new details when they are given. The SDK may hold it back for a while."""
         self._details = details or self._details
-        activity.heartbeat(self._details)
+        activity.heartbeat(*([self._details] if self._details else []))
 
     async def record(self, details: BaseModel) -> None:
         """Beat and wait until the server has it: for a mark that must survive this process.
@@ -38,8 +38,11 @@ class Heart:
 
 
 @asynccontextmanager
-async def beating(details: BaseModel) -> AsyncIterator[Heart]:
-    """Beat at half the heartbeat timeout for as long as the block runs."""
+async def beating(details: BaseModel | None = None) -> AsyncIterator[Heart]:
+    """Beat at half the heartbeat timeout for as long as the block runs.
+
+    Without `details` it says only that the worker lives: its death is then noticed in seconds.
+    """
     heart = Heart(details)
     timeout = activity.info().heartbeat_timeout
     interval = timeout.total_seconds() / 2 if timeout else None

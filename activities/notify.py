@@ -11,6 +11,7 @@ import httpx
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.heartbeat import beating
 from activities.http import TooLargeError, call
 from contracts.errors import ErrorKind
 from contracts.generation import Delivered, DeliverTask
@@ -37,15 +38,16 @@ class NotifyActivities:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
-            answer = await call(
-                self._client,
-                "POST",
-                f"{self._base_url}{path}",
-                timeout_seconds=TIMEOUT_SECONDS,
-                max_bytes=MAX_ANSWER_BYTES,
-                headers=headers,
-                content=json.dumps(message).encode(),
-            )
+            async with beating():
+                answer = await call(
+                    self._client,
+                    "POST",
+                    f"{self._base_url}{path}",
+                    timeout_seconds=TIMEOUT_SECONDS,
+                    max_bytes=MAX_ANSWER_BYTES,
+                    headers=headers,
+                    content=json.dumps(message).encode(),
+                )
         except (TimeoutError, TooLargeError, httpx.HTTPError) as error:
             # Its type alone: the text of some quotes the header, and the token in it.
             raise ApplicationError(f"the notification service: {type(error).__name__}") from None

@@ -7,6 +7,7 @@ from typing import Protocol
 from temporalio import activity
 
 from activities.errors import OdooError, ProviderError
+from activities.heartbeat import beating
 from activities.storage import ImageStore
 from contracts.errors import DeliveryError, ErrorKind
 from contracts.events import GenerationCompleted, GenerationFailed, ImageMetadata
@@ -40,7 +41,8 @@ class OdooActivities:
                 f"{task.odoo} is no longer in the settings: add it to [[odoo]], then retry",
             ).to_application_error()
         try:
-            answer = await odoo.deliver(task, await self._event(task))
+            async with beating():
+                answer = await odoo.deliver(task, await self._event(task))
         except OdooError as error:
             error.detail = _without_link(task, error.detail)
             raise error.to_application_error() from None

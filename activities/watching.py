@@ -8,13 +8,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from contracts.alerts import CountTask, Troubled
 from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import GenerationState
 from contracts.names import (
     COUNT_TROUBLED_ACTIVITY,
     ERROR_CODE,
-    GENERATION_STATUS,
     GENERATION_WORKFLOW,
+    PARKED_QUERY,
     PROVIDER_HEALTH_WORKFLOW,
+    WATCH_WORKFLOW,
 )
 
 OTHER = "other"
@@ -27,13 +27,8 @@ completing it, when nobody could be told."""
 TIMEOUT = timedelta(seconds=10)
 """For one count. It is answered within milliseconds; a large cluster's index takes longer."""
 
-PARKED = (
-    f"WorkflowType = '{GENERATION_WORKFLOW}' AND ExecutionStatus = 'Running'"
-    f" AND {GENERATION_STATUS} = '{GenerationState.PARKED}'"
-)
-
 STUCK = (
-    f"WorkflowType IN ('{GENERATION_WORKFLOW}', '{PROVIDER_HEALTH_WORKFLOW}')"
+    f"WorkflowType IN ('{GENERATION_WORKFLOW}', '{PROVIDER_HEALTH_WORKFLOW}', '{WATCH_WORKFLOW}')"
     " AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL"
 )
 """The server sets the attribute after five failed workflow tasks in a row (about a minute; its
@@ -75,10 +70,10 @@ async def count(client: Client, query: str) -> int:
 
 async def count_parked(client: Client) -> dict[str, int]:
     """Parked deliveries by DeliveryError; `other` is what has none of them."""
-    total = await count(client, PARKED)
+    total = await count(client, PARKED_QUERY)
     if not total:
         return {}
-    found = await _by_code(client, PARKED, tuple(DeliveryError))
+    found = await _by_code(client, PARKED_QUERY, tuple(DeliveryError))
     # What was parked since the total was taken is among the codes: never fewer than none.
     found[OTHER] = max(total - sum(found.values()), 0)
     return _some(found)

@@ -11,13 +11,14 @@ from contracts.generation import MAX_DETAIL_CHARACTERS, Model
 
 AGAINST_PROVIDER = frozenset(
     {code for code, rule in TAXONOMY.items() if rule.kind is ErrorKind.SYSTEM}
-    - {ErrorCode.INTERNAL}
+    - {ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED, ErrorCode.RESULT_EXPIRED}
     | {ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED}
 )
 """What says that a provider does not serve us just now, whatever it is asked.
 
-Not INTERNAL, which is ours (the store's, too), nor MODEL_CONFIG, which is one model's; a refused
-prompt even says that it works.
+Not INTERNAL, which is ours (the store's, too); nor RATE_LIMITED, for it serves others of our calls;
+nor RESULT_EXPIRED, which also means that we came late; nor MODEL_CONFIG, which is one model's. A
+refused prompt even says that it works.
 """
 
 
@@ -34,6 +35,9 @@ class Circuit(StrEnum):
     TRIAL = "trial"
 
 
+Detail = Annotated[str, Field(max_length=MAX_DETAIL_CHARACTERS)]
+
+
 class ProviderReport(Model):
     """What became of calls to one provider since the last report: a batch, not one call."""
 
@@ -41,9 +45,8 @@ class ProviderReport(Model):
     """A sign that it works was among them: an image, or a refusal that is the user's to mend."""
     successes: Annotated[int, Field(ge=0)] = 0
     failures: dict[ErrorCode, int] = Field(default_factory=dict)
-    last_code: ErrorCode | None = None
-    last_detail: Annotated[str, Field(max_length=MAX_DETAIL_CHARACTERS)] = ""
-    """The latest failure, for operators."""
+    details: dict[ErrorCode, Detail] = Field(default_factory=dict)
+    """Each code's latest failure, for administrators; no user's, for it may quote a prompt."""
     failing_since_success: Annotated[int, Field(ge=0)] = 0
     """Failures against the provider after the last sign in the batch that it works."""
 
@@ -67,8 +70,9 @@ class ProviderHealthState(Model):
     streak: int = 0
     """Failures against the provider since the last sign that it works."""
     opened_by: ErrorCode | None = None
-    last_code: ErrorCode | None = None
-    last_detail: str = ""
+    probe_objected: bool = False
+    """Since it opened, a probe has found the same trouble; so a probe may also see it mended."""
+    details: dict[ErrorCode, Detail] = Field(default_factory=dict)
     firing: tuple[AdminAlert, ...] = ()
 
 
@@ -82,8 +86,8 @@ class ProviderHealthView(Model):
     successes: int
     failures: dict[ErrorCode, int]
     streak: int
-    last_code: ErrorCode | None
-    last_detail: str
+    details: dict[ErrorCode, str]
+    """The latest failure of each code that is not a user's."""
     firing: tuple[AdminAlert, ...]
 
 
@@ -100,3 +104,5 @@ class Probed(Model):
     mend: str = ""
     key_taken: bool = False
     """The provider has a way to check the key, and took it."""
+    unknown: bool = False
+    """No such provider is in the settings any more."""

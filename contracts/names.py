@@ -50,6 +50,12 @@ SEARCH_ATTRIBUTES = (
 )
 """All of type Keyword. Stored in clear by Temporal: no prompt, no personal data."""
 
+PARKED_QUERY = (
+    f"WorkflowType = '{GENERATION_WORKFLOW}' AND ExecutionStatus = 'Running'"
+    f" AND {GENERATION_STATUS} = 'parked'"
+)
+"""What the server's index finds parked generations by."""
+
 PAYLOAD_DIGEST_MEMO = "payloadSha256"
 """Memo field by which a door tells a repeated start from a conflicting one."""
 

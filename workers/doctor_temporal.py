@@ -109,8 +109,8 @@ def _told(what: str, view: ProviderHealthView) -> Finding:
         found = f"avoided since {view.since}{tried}; {found}"
     elif not view.firing:
         return Finding(what, found)
-    if view.last_code:
-        found += f"; last {view.last_code}: {view.last_detail}"
+    for code, detail in list(view.details.items())[-1:]:
+        found += f"; last {code}: {detail}"
     found += "".join(f"; alert {a.name} ({a.severity}): {a.summary}" for a in view.firing)
     return Finding(what, found, _mend(view))
 
@@ -118,7 +118,7 @@ def _told(what: str, view: ProviderHealthView) -> Finding:
 def _mend(view: ProviderHealthView) -> str:
     table = f"providers.{view.provider}"
     codes = [alert.error_type for alert in view.firing if alert.error_type]
-    code = codes[0] if codes else view.last_code or ""
+    code = codes[0] if codes else next(reversed(view.details), "")
     mends: dict[str, str] = {
         ErrorCode.AUTH_CONFIG: f"set a valid key: {table}.api_key",
         ErrorCode.QUOTA_EXHAUSTED: "top up the account",

@@ -26,6 +26,9 @@ SERVICE_NAME = "duragen-worker"
 CONNECT_SECONDS = 10.0
 """For one try: something may accept the connection and never speak, such as a load balancer."""
 
+WATCH_SECONDS = 60.0
+"""How often a worker sees to it that the watch runs."""
+
 RECONNECT_SECONDS = 2.0
 """Between two tries to reach Temporal at the start; once connected, the SDK does it by itself."""
 
@@ -68,7 +71,8 @@ async def run_worker(settings: Settings) -> None:
         for worker in workers:
             await stack.enter_async_context(worker)
         if settings.alerts and GENERATION_QUEUE in settings.queues:
-            await _keep_watch(client)
+            watching = asyncio.create_task(_keep_watch(client))
+            stack.callback(watching.cancel)
         # What was loaded until here stays: the collector need not look at it again, and so comes
         # more often to what finished workflows leave behind (a sandbox each, full of cycles).
         gc.collect()
@@ -82,18 +86,20 @@ async def run_worker(settings: Settings) -> None:
 
 
 async def _keep_watch(client: Client) -> None:
-    """Start the watch unless it runs already: the first worker does, every other finds it."""
-    try:
-        await client.start_workflow(
-            WATCH_WORKFLOW,
-            WatchState(),
-            id=WATCH_ID,
-            task_queue=GENERATION_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary="counts what waits for a person, and raises alerts",
-        )
-    except RPCError as error:
-        logger.warning("the watch was not started, nobody is alerted: %s", error.message)
+    """Start the watch, and again should somebody end it. One worker does; every other finds it."""
+    while True:
+        try:
+            await client.start_workflow(
+                WATCH_WORKFLOW,
+                WatchState(),
+                id=WATCH_ID,
+                task_queue=GENERATION_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary="counts what waits for a person, and raises alerts",
+            )
+        except RPCError as error:
+            logger.warning("the watch cannot be started, nobody is alerted: %s", error.message)
+        await asyncio.sleep(WATCH_SECONDS)
 
 
 async def _connect(stop: asyncio.Event, *, traced: bool) -> Client | None:

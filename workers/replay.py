@@ -25,6 +25,8 @@ from workers.connection import connect, target
 from workers.divergence import explain
 from workers.settings import SettingsError
 from workflows.generation import Generation
+from workflows.health import ProviderHealth
+from workflows.watch import Watch
 
 EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_UNKNOWN = 1, 2, 3, 4
 
@@ -43,7 +45,7 @@ class Replayed(NamedTuple):
 async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replayed:
     """Replay one history against the code as it is now. `debug` lifts the deadlock detector."""
     replayer = Replayer(
-        workflows=[Generation],
+        workflows=[Generation, ProviderHealth, Watch],
         data_converter=pydantic_data_converter,
         debug_mode=debug,
         # The sandbox forbids what a debugger does.

@@ -36,7 +36,7 @@ from contracts.names import (
     provider_queue,
 )
 from workers.correlating import CorrelationInterceptor
-from workers.probes import provider_probe
+from workers.probes import provider_probes
 from workers.settings import OdooSettings, ProviderSettings, Settings, StorageSettings
 from workflows.generation import Generation
 from workflows.health import ProviderHealth
@@ -148,6 +148,8 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
         OdooActivities(odoos, clients.store).deliver,
         _alerts(settings, clients).send_alerts,
         WatchActivities(client).count_troubled,
+        # Not on the provider's own queue, where it would wait behind the calls that hang.
+        ProbeActivities(provider_probes(settings, clients.http)).probe_provider,
     ]
     if settings.notify:
         token = settings.notify.token
@@ -181,9 +183,6 @@ def _provider_workers(
             task_queue=provider_queue(name),
             activities=[
                 SubmitActivities(service, clients.store, clients.memory, clients.reports).submit,
-                ProbeActivities(
-                    {name: provider_probe(name, provider, clients.http)}
-                ).probe_provider,
             ],
             max_concurrent_activities=provider.max_in_flight,
             max_task_queue_activities_per_second=provider.submissions_per_second,

@@ -3,6 +3,7 @@
 Windows, shares and counts stand in `workflows.options`, each with its reason.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,7 +22,10 @@ from contracts.health import (
 from workflows import options
 
 _ENOUGH = frozenset({ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED})
-"""One of these is enough: every further call would be refused as well."""
+"""One of these is enough where nothing else is known: every further call would be refused as well.
+Among many that succeed it is one worker's trouble, which is an alert and no reason to turn away."""
+
+_COOL_DOWN = options.COOL_DOWN.total_seconds()
 
 _MEND = {
     ErrorCode.AUTH_CONFIG: "Set a valid key, providers.{name}.api_key, and restart the workers.",
@@ -45,18 +49,24 @@ def with_report(
             "streak": failing if report.works else state.streak + failing,
         }
     )
-    if report.last_code:
-        last = {"last_code": report.last_code, "last_detail": report.last_detail}
-        changed = changed.model_copy(update=last)
+    # The latest last, so that one can be shown.
+    kept = {code: text for code, text in state.details.items() if code not in report.details}
+    changed = changed.model_copy(update={"details": kept | report.details})
     return _judged(changed, report, now)
 
 
 def with_probe(state: ProviderHealthState, probed: Probed, now: float) -> ProviderHealthState:
     """The state after the provider was asked, for free, whether it would serve us."""
-    if state.circuit is not Circuit.OPEN or probed.mend:
+    if state.circuit is not Circuit.OPEN:
         return state
-    if state.opened_by is ErrorCode.AUTH_CONFIG and probed.key_taken:
+    if probed.unknown:
         return _turned(state, Circuit.CLOSED, now)
+    if probed.mend and _age(state, now) < options.LONGEST_OPEN:
+        return state.model_copy(update={"probe_objected": True})
+    seen_mended = state.probe_objected and not probed.mend and probed.key_taken
+    if state.opened_by is ErrorCode.AUTH_CONFIG and seen_mended:
+        return _turned(state, Circuit.CLOSED, now)
+    # A probe proves little, either way: a look-up may be refused where calls are not.
     return _turned(state, Circuit.TRIAL, now)
 
 
@@ -64,7 +74,7 @@ def at(state: ProviderHealthState, now: float) -> ProviderHealthState:
     """The state when time alone has passed: calls leave the window, a trial nobody took ends."""
     kept = tuple(each for each in state.buckets if each.at > now - options.HEALTH_WINDOW)
     state = state.model_copy(update={"buckets": kept})
-    if state.circuit is Circuit.TRIAL and not _calls(state)[1]:
+    if state.circuit is Circuit.TRIAL and _age(state, now) >= options.HEALTH_WINDOW:
         return _turned(state, Circuit.CLOSED, now)
     return state
 
@@ -81,8 +91,7 @@ def view_of(state: ProviderHealthState, now: float) -> ProviderHealthView:
         successes=successes,
         failures=dict(failures),
         streak=state.streak,
-        last_code=state.last_code,
-        last_detail=state.last_detail,
+        details=state.details,
         firing=state.firing,
     )
 
@@ -110,7 +119,7 @@ def _judged(state: ProviderHealthState, report: ProviderReport, now: float) -> P
     match state.circuit:
         case Circuit.CLOSED if failing and (why := _reason_to_open(state, report)):
             return _turned(state, Circuit.OPEN, now, why)
-        case Circuit.OPEN if report.works and not failing:
+        case Circuit.OPEN if report.works and not failing and _age(state, now) >= _COOL_DOWN:
             # Somebody without another route, or a call from before: a sign, not yet a proof.
             return _turned(state, Circuit.TRIAL, now)
         case Circuit.TRIAL if failing:
@@ -122,11 +131,14 @@ def _judged(state: ProviderHealthState, report: ProviderReport, now: float) -> P
 
 def _reason_to_open(state: ProviderHealthState, report: ProviderReport) -> ErrorCode | None:
     worst = _worst(Counter(report.failures))
-    if worst in _ENOUGH or state.streak >= options.FAILURES_IN_A_ROW:
+    if state.streak >= options.FAILURES_IN_A_ROW:
         return worst
     successes, failures = _calls(state)
-    against = sum(failures[code] for code in AGAINST_PROVIDER)
     calls = successes + failures.total()
+    refused = sum(failures[code] for code in _ENOUGH)
+    if worst in _ENOUGH and refused > calls * options.REFUSALS_TO_OPEN:
+        return worst
+    against = sum(failures[code] for code in AGAINST_PROVIDER)
     if calls >= options.FEWEST_CALLS_TO_OPEN and against > calls * options.SHARE_TO_OPEN:
         return worst
     return None
@@ -143,12 +155,18 @@ def _turned(
 ) -> ProviderHealthState:
     # On trial the reason for which it opened still stands.
     opened_by = {Circuit.CLOSED: None, Circuit.OPEN: why}.get(circuit, state.opened_by)
-    since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    since = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
     turned = state.model_copy(update={"circuit": circuit, "since": since, "opened_by": opened_by})
     if circuit is Circuit.CLOSED:
         # What opened it lies behind: it must not count again with the next failure.
-        return turned.model_copy(update={"buckets": (), "streak": 0})
+        past = {"buckets": (), "streak": 0, "details": {}, "probe_objected": False}
+        return turned.model_copy(update=past)
     return turned
+
+
+def _age(state: ProviderHealthState, now: float) -> float:
+    """Seconds since the circuit turned."""
+    return now - datetime.fromisoformat(state.since).timestamp() if state.since else math.inf
 
 
 def _calls(state: ProviderHealthState) -> tuple[int, Counter[ErrorCode]]:
@@ -162,14 +180,15 @@ def _down(state: ProviderHealthState) -> Iterator[AdminAlert]:
     if state.circuit is Circuit.CLOSED:
         return
     code = state.opened_by
+    last = _last_answer(state, code)
     yield AdminAlert(
         name=AlertName.PROVIDER_DOWN,
         severity=Severity.CRITICAL,
         service=state.provider,
         error_type=code or "",
         summary=f"{state.provider} does not serve us: {code}",
-        description=f"Generations take their next route where they have one. {_mend(state, code)}"
-        f" Last answer: {state.last_detail}",
+        description=f"Generations take their next route where they have one."
+        f" {_mend(state, code)}{last}",
     )
 
 
@@ -188,7 +207,7 @@ def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
                 service=state.provider,
                 error_type=code,
                 summary=f"{state.provider}: {code} in {count} of {calls} calls in {minutes} min",
-                description=f"{_mend(state, code)} Last failure: {state.last_detail}",
+                description=f"{_mend(state, code)}{_last_answer(state, code)}",
             )
 
 
@@ -210,3 +229,8 @@ def _is_frequent(state: ProviderHealthState, code: ErrorCode, count: int, calls:
 def _mend(state: ProviderHealthState, code: ErrorCode | None) -> str:
     text = _MEND.get(code, _LOOK) if code else _LOOK
     return text.format(name=state.provider)
+
+
+def _last_answer(state: ProviderHealthState, code: ErrorCode | None) -> str:
+    detail = state.details.get(code) if code else None
+    return f" Last answer: {detail}" if detail else ""

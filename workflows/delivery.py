@@ -42,11 +42,13 @@ class Delivery:
         else:
             trouble = await self._try(task, None)
         while trouble:
-            if workflow.info().get_current_history_length() > options.LONG_HISTORY_EVENTS:
+            long = workflow.info().get_current_history_length() > options.LONG_HISTORY_EVENTS
+            if long and self._decision is None:
                 return False
             await self._wait(trouble)
-            if self._decision == names.ABANDON_DELIVERY_UPDATE:
+            if self._display.view.abandoned:
                 return True
+            self._decision = None
             self._display.enter(GenerationState.DELIVERING)
             trouble = await self._try(task, trouble)
         return True
@@ -74,6 +76,10 @@ class Delivery:
         if self._decision:
             raise ValueError(f"{self._decision} was decided a moment ago")
 
+    def take_over(self, trouble: DeliveryTrouble) -> None:
+        """Be parked from the first moment on, as the run before was: decisions may come at once."""
+        self._display.enter(GenerationState.PARKED, parked=trouble)
+
     async def _try(
         self, task: DeliverTask, before: DeliveryTrouble | None
     ) -> DeliveryTrouble | None:
@@ -85,6 +91,7 @@ class Delivery:
                 task,
                 result_type=Delivered,
                 start_to_close_timeout=options.DELIVER_TIMEOUT,
+                heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
                 retry_policy=options.ODOO_RETRY,
                 summary=f"tell {task.odoo}: {task.outcome.state}",
             )
@@ -95,7 +102,7 @@ class Delivery:
         return trouble
 
     def _park(self, trouble: DeliveryTrouble) -> None:
-        self._decision, self.was_parked = None, True
+        self.was_parked = True
         self._display.enter(GenerationState.PARKED, parked=trouble)
         self._display.publish(ERROR_CODE.value_set(trouble.code))
         workflow.upsert_memo({names.PARKED_MEMO: trouble})
@@ -104,7 +111,7 @@ class Delivery:
         """Until the next try that was shown, also by the run before this one; or a decision."""
         shown = trouble.next_try and datetime.fromisoformat(trouble.next_try)
         pause = shown - workflow.now() if shown else timedelta(0)
-        if pause <= timedelta(0):
+        if pause <= timedelta(0) or self._decision:
             return
         with suppress(TimeoutError):
             await workflow.wait_condition(

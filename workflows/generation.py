@@ -43,12 +43,14 @@ class Generation:
     """
 
     @workflow.init
-    def __init__(self, event: Any, parked: Parked | None = None) -> None:  # noqa: ARG002  # see run
+    def __init__(self, event: Any, parked: Parked | None = None) -> None:
         # As JSON, and read here: input that cannot be decoded would be a workflow task that fails
         # for ever, and a request that nobody ever hears of again.
         self._head, self._request = read_request(event)
         self._display = Display()
         self._delivery = Delivery(self._display)
+        if parked:
+            self._delivery.take_over(parked.trouble)
 
     @workflow.run
     async def run(self, event: Any, parked: Parked | None = None) -> Outcome:
@@ -136,7 +138,9 @@ class Generation:
         return Outcome(failure=tried[-1].failure, tried=tuple(tried))
 
     async def _deliver(self, plan: Plan, outcome: Outcome, parked: Parked | None) -> bool:
-        self._display.enter(GenerationState.DELIVERING, outcome=outcome)
+        self._display.change(outcome=outcome)
+        if not parked:
+            self._display.enter(GenerationState.DELIVERING)
         if plan.odoo is None or self._head is None:
             return True  # nobody can be told; `_close` fails the workflow for it
         task = self._task(self._head, plan.odoo, outcome)
@@ -157,6 +161,7 @@ class Generation:
                 self._task(self._head, plan.odoo or "", outcome),
                 result_type=Delivered,
                 start_to_close_timeout=options.NOTIFY_TIMEOUT,
+                heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
                 retry_policy=options.NOTIFY_RETRY,
                 summary="notify the user",
             )
@@ -178,6 +183,8 @@ class Generation:
         if failure is None:
             return outcome
         if failure.code is ErrorCode.CANCELED:
+            if workflow.cancellation_reason() is None:
+                return outcome  # it was asked of the run before this one, whose history was renewed
             raise asyncio.CancelledError
         if failure.rule.kind is ErrorKind.USER and plan.odoo:
             return outcome

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=names.PROVIDER_HEALTH_WORKFLOW)
 class ProviderHealth:
-    """One a provider, id `provider-health-{name}`; begins with its first report, never ends.
+    """One a provider, id `provider-health-{name}`; begins with its first report.
 
     While all is well it waits for reports and does nothing else. Its history is renewed before it
     grows long.
@@ -34,21 +34,29 @@ class ProviderHealth:
     def __init__(self, state: ProviderHealthState) -> None:
         self._state = state
         self._news = False
+        self._refused = False
 
     @workflow.run
     async def run(self, state: ProviderHealthState) -> None:  # noqa: ARG002  # taken over above
-        """Judge what is reported, ask again after a provider that is down, tell administrators."""
-        refresh_at = probe_at = workflow.now()
+        """Judge what is reported, ask again after a provider that is down, tell administrators.
+
+        Ends when the provider is no longer in the settings.
+        """
+        turned: str | None = None
+        probe_at = tell_at = workflow.now()
         while workflow.info().get_current_history_length() < options.LONG_HISTORY_EVENTS:
             self._news = False
-            if self._state.circuit is not Circuit.OPEN:
+            if turned != self._state.since:  # told first; asked when it has had time to recover
+                turned, probe_at = self._state.since, workflow.now() + options.COOL_DOWN
+            if self._state.circuit is Circuit.OPEN and workflow.now() >= probe_at:
+                gone = await self._probe()
                 probe_at = workflow.now() + options.COOL_DOWN
-            elif workflow.now() >= probe_at:
-                await self._probe()
-                probe_at = workflow.now() + options.COOL_DOWN
+                if gone and await raised((), self._state.firing):
+                    return
             self._state = at(self._state, _now())
-            if await self._tell(anyway=workflow.now() >= refresh_at):
-                refresh_at = workflow.now() + options.ALERT_REFRESH
+            if self._must_tell(refresh=workflow.now() >= tell_at):
+                await self._tell()
+                tell_at = workflow.now() + options.ALERT_REFRESH
             await self._wait()
         workflow.continue_as_new(self._state)
 
@@ -63,31 +71,35 @@ class ProviderHealth:
         """Calls of the last five minutes, circuit, standing alerts."""
         return view_of(self._state, _now())
 
-    async def _probe(self) -> None:
+    async def _probe(self) -> bool:
+        """Ask the provider; True when there is none of that name any more."""
         provider = self._state.provider
         try:
-            probed = await workflow.execute_activity(
+            probed: Probed = await workflow.execute_activity(
                 names.PROBE_ACTIVITY,
                 ProbeTask(provider=provider),
                 result_type=Probed,
-                task_queue=names.provider_queue(provider),
                 schedule_to_close_timeout=options.PROBE_TIMEOUT,
                 summary=f"is {provider} back?",
             )
         except ActivityError as error:
             workflow.logger.warning("%s was not probed: %s", provider, message_of(error))
-            return
-        self._state = with_probe(self._state, probed, _now())
-
-    async def _tell(self, *, anyway: bool) -> bool:
-        """Raise what should stand and resolve the rest; True when somebody was told."""
-        wanted, standing = alerts_of(self._state), self._state.firing
-        same = {each.identity for each in wanted} == {each.identity for each in standing}
-        if same and not (wanted and anyway):
             return False
-        if await raised(wanted, standing):
+        self._state = with_probe(self._state, probed, _now())
+        return probed.unknown
+
+    def _must_tell(self, *, refresh: bool) -> bool:
+        wanted, standing = alerts_of(self._state), self._state.firing
+        changed = {each.identity for each in wanted} != {each.identity for each in standing}
+        # An Alertmanager that did not take the change is asked again at the next refresh.
+        return (changed and not self._refused) or (refresh and bool(wanted or standing))
+
+    async def _tell(self) -> None:
+        """Raise what should stand and resolve the rest."""
+        wanted = alerts_of(self._state)
+        self._refused = not await raised(wanted, self._state.firing)
+        if not self._refused:
             self._state = self._state.model_copy(update={"firing": wanted})
-        return True
 
     async def _wait(self) -> None:
         """Until there is a report, or until time alone may change something."""

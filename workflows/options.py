@@ -82,8 +82,17 @@ FEWEST_CALLS_TO_OPEN = 10
 # A circuit opens when nothing works: 8 failures in a row are three generations with their retries,
 # and happen by chance once in 15,000 calls when 30 % fail.
 
+REFUSALS_TO_OPEN = 0.1
+# Share of refused keys and empty accounts among all calls: below it, one worker of many is set up
+# wrongly, and the others go on.
+
 COOL_DOWN = timedelta(seconds=30)
-# Between two probes of a provider whose circuit is open.
+# Between two probes of a provider whose circuit is open; before that nothing closes it, so that one
+# worker in trouble among others does not make it flap.
+
+LONGEST_OPEN = 600.0
+# Seconds. Then a few generations try, whatever the probe says: a look-up may be refused for ever
+# where calls are not.
 
 PROBE_TIMEOUT = timedelta(seconds=20)
 ALERT_TIMEOUT = timedelta(seconds=20)

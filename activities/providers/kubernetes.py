@@ -57,7 +57,11 @@ class KubernetesJobs:
                 await self._check_ours(task, place)
                 logger.info("the Job %s was created before", place)
         except asyncio.CancelledError:
-            await self._remove(place)  # it may be there, and nobody will ask for it
+            # It may be there. Nobody will ask for it when the generation was canceled; a worker
+            # that leaves or was late only hands over to a try that finds it.
+            details = activity.cancellation_details()
+            if details and details.cancel_requested:
+                await self._remove(place)
             raise
         return Job(id=place.name, polling_url=str(place), stoppable=True)
 

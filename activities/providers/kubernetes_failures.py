@@ -15,7 +15,6 @@ from contracts.errors import ErrorCode
 MAX_TOLD_CHARACTERS = 300
 
 _NEVER_STARTS = {
-    "ErrImagePull",
     "ImagePullBackOff",
     "ErrImageNeverPull",
     "ImageInspectError",

@@ -58,8 +58,7 @@ class ProbeActivities:
         """Ask it once. Raises nothing: what is wrong is the result."""
         ask = self._probes.get(task.provider)
         if ask is None:
-            mend = f"add [providers.{task.provider}], or terminate its health workflow"
-            return Probed(found="not in this worker's settings", mend=mend)
+            return Probed(found="not in the settings", unknown=True)
         return await ask()
 
 

@@ -40,10 +40,6 @@ ANSWER_SECONDS = 330.0
 
 COUNT_TIMEOUT = timedelta(seconds=10)
 
-_PARKED = (
-    f"WorkflowType = '{names.GENERATION_WORKFLOW}' AND ExecutionStatus = 'Running'"
-    f" AND {names.GENERATION_STATUS} = '{GenerationState.PARKED}'"
-)
 _TOLD = frozenset({GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELED})
 
 
@@ -159,7 +155,9 @@ def attribute(found: WorkflowExecution, name: str) -> str | None:
 
 
 def _query(error: str | None) -> str:
-    return f"{_PARKED} AND {names.ERROR_CODE} = '{error}'" if error else _PARKED
+    return (
+        f"{names.PARKED_QUERY} AND {names.ERROR_CODE} = '{error}'" if error else names.PARKED_QUERY
+    )
 
 
 async def _trouble(found: WorkflowExecution) -> DeliveryTrouble:

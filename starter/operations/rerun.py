@@ -125,8 +125,10 @@ async def _rerun(
         return Rerunning(workflow_id, Rerun.REFUSED, "it was run again meanwhile")
     if refusal := _refusal(seen, error):
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
-    run: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=seen.run_id)
-    story = await read(client, run.fetch_history_events())
+    base, story = seen.run_id, await _story(client, workflow_id, seen.run_id)
+    if story.first_run and not story.took_image and seen.status is WorkflowExecutionStatus.FAILED:
+        # What it took along was a failure: to make the image, the run before must be taken up.
+        base, story = story.first_run, await _story(client, workflow_id, story.first_run)
     event_id, refusal = _point(story, seen, error)
     if not event_id:
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
@@ -134,10 +136,15 @@ async def _rerun(
         if (await handle.describe()).run_id != seen.run_id:
             return Rerunning(workflow_id, Rerun.REFUSED, "it was run again a moment ago")
         reason = f"{decision.by or 'no name given'}: {decision.reason}"
-        run_id = await reset(client, workflow_id, seen.run_id, event_id, reason)
-    anew = event_id == story.first and not story.continued
+        run_id = await reset(client, workflow_id, base, event_id, reason)
+    anew = event_id == story.first and not story.first_run
     result = Rerun.BEGUN_ANEW if anew else Rerun.DELIVERING
     return Rerunning(workflow_id, result, run_id=run_id)
+
+
+async def _story(client: Client, workflow_id: str, run_id: str) -> Story:
+    run: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=run_id)
+    return await read(client, run.fetch_history_events())
 
 
 def _refusal(seen: WorkflowExecutionDescription, error: str | None) -> str:
@@ -160,7 +167,7 @@ def _point(
     """The workflow task to reset to, or None and why there is none."""
     if story.first is None:
         return None, "it ended before a worker took it up: send it as a new request"
-    if story.continued:
+    if story.first_run:
         return story.first, ""
     if story.after_image:
         return story.delivery or story.after_image, ""

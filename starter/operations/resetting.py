@@ -53,8 +53,11 @@ class Story(NamedTuple):
     delivery: int | None = None
     """The one that began the delivery, of an image or of a failure."""
 
-    continued: bool = False
-    """It began parked, with its outcome: a fresh history of one that was parked for long."""
+    first_run: str = ""
+    """The run that made the outcome, when this one began parked with it, its history renewed."""
+
+    took_image: bool = False
+    """That outcome is an image."""
 
     unsettled: bool = False
     """It ended while a call or a job was under way, which may have been charged for."""
@@ -81,7 +84,7 @@ class _Reader:
     async def take(self, event: HistoryEvent) -> None:
         """One more event."""
         if event.event_type == _STARTED:
-            self.story = self.story._replace(continued=_begins_parked(event))
+            await self._started(event)
         elif event.event_type == _TASK_COMPLETED:
             after_image = event.event_id if self._image_made else None
             self.story = self.story._replace(
@@ -94,6 +97,16 @@ class _Reader:
             await self._completed(event)
         else:
             self.under_way.discard(_ended_activity(event))
+
+    async def _started(self, event: HistoryEvent) -> None:
+        started = event.workflow_execution_started_event_attributes
+        decoded = await self._client.data_converter.decode(started.input.payloads)
+        parked = decoded[1] if len(decoded) > 1 else None
+        if isinstance(parked, dict):
+            self.story = self.story._replace(
+                first_run=started.first_execution_run_id,
+                took_image=bool(parked.get("outcome", {}).get("image")),
+            )
 
     def _scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
@@ -113,11 +126,6 @@ class _Reader:
         self._image_made = bool(result.get("image"))
         if self._image_made:
             self.under_way.clear()  # a job, and one handed back, stays under way
-
-
-def _begins_parked(event: HistoryEvent) -> bool:
-    payloads = event.workflow_execution_started_event_attributes.input.payloads
-    return len(payloads) > 1 and payloads[1].data not in (b"", b"null")
 
 
 def _ended_activity(event: HistoryEvent) -> int:

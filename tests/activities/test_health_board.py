@@ -1,9 +1,9 @@
 """Which routes the planner prefers, as the providers' circuits say."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from activities.health import LOOK_SECONDS, CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.generation import Route
-from contracts.health import Bucket, Circuit, ProviderHealthState, ProviderReport
+from contracts.health import Circuit, ProviderHealthState, ProviderReport
 from contracts.names import (
     GENERATION_QUEUE,
     PROVIDER_HEALTH_WORKFLOW,
@@ -39,16 +39,15 @@ class Circuits:
         self.handles: dict[str, WorkflowHandle[Any, Any]] = {}
 
     async def begin(self, a: Circuit, b: Circuit) -> None:
-        """Start their health workflows; a failure is in the window, or a trial would end."""
-        failed = Bucket(at=time.time() // 10 * 10, failures={ErrorCode.QUOTA_EXHAUSTED: 1})
+        """Start their health workflows."""
         for provider, circuit in ((self.a, a), (self.b, b)):
             self.handles[provider] = await self.client.start_workflow(
                 PROVIDER_HEALTH_WORKFLOW,
                 ProviderHealthState(
                     provider=provider,
                     circuit=circuit,
+                    since=datetime.now(UTC).isoformat(),
                     opened_by=ErrorCode.QUOTA_EXHAUSTED,
-                    buckets=(failed,),
                 ),
                 id=provider_health_id(provider),
                 task_queue=GENERATION_QUEUE,

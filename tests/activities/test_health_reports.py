@@ -77,7 +77,7 @@ async def test_the_last_batch_is_told_when_the_process_leaves(lab: Lab, provider
         reports.failed(provider, AWAY)
     view = await _known(lab, provider)
     assert view.failures == {ErrorCode.PROVIDER_UNAVAILABLE: 1}
-    assert (view.streak, view.last_detail) == (1, "answered 503")
+    assert (view.streak, view.details) == (1, {AWAY.code: AWAY.detail})
 
 
 async def test_what_is_no_providers_doing_is_not_told(lab: Lab, provider: str) -> None:
@@ -103,15 +103,15 @@ async def test_what_could_not_be_told_is_told_with_the_next_batch(lab: Lab, prov
         async with reports.telling(client):
             pass
         relay.wire = Wire.WHOLE
-        reports.failed(provider, Failure(code=ErrorCode.RATE_LIMITED, detail="answered 429"))
+        reports.failed(provider, Failure(code=ErrorCode.JOB_LOST, detail="no such task"))
         async with reports.telling(client):
             pass
     view = await _known(lab, provider)
     assert await _signals(lab, provider) == 1
     assert view.successes == 1
-    assert view.failures == {ErrorCode.PROVIDER_UNAVAILABLE: 7, ErrorCode.RATE_LIMITED: 1}
+    assert view.failures == {ErrorCode.PROVIDER_UNAVAILABLE: 7, ErrorCode.JOB_LOST: 1}
     assert (view.streak, view.circuit) == (8, Circuit.OPEN)
-    assert view.last_code is ErrorCode.RATE_LIMITED
+    assert list(view.details) == [ErrorCode.PROVIDER_UNAVAILABLE, ErrorCode.JOB_LOST]
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ async def test_failed_without_a_pod(
 
 @pytest.mark.parametrize(
     "reason",
-    ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"],
+    ["ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"],
 )
 async def test_pod_that_never_starts(
     kube: Kube, service: KubernetesJobs, task: CollectTask, reason: str

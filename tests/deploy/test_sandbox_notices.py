@@ -1,10 +1,7 @@
 """The sandbox of notices: who was told, once; alerts, as Alertmanager takes and shows them."""
 
 import json
-import shutil
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ import pytest
 from deploy.local.alertmanager import fingerprint
 from deploy.local.notices_book import Alert, NoticesBook, Notification, merged
 from deploy.local.notices_page import page
-from deploy.local.ports import PortBook
 from deploy.local.stack import LocalStack
 
 Json = dict[str, Any]
@@ -248,61 +244,3 @@ def test_keys_are_unique_in_the_database(tmp_path: Path) -> None:
     notification = Notification("error", "r", "u", idempotency_key="k")
     effects = [NoticesBook(tmp_path).notify(notification, "{}") for _ in range(2)]
     assert effects == ["new", "repeated"]
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """The real Alertmanager, where Debian's package prometheus-alertmanager is installed."""
-    program = shutil.which("prometheus-alertmanager")
-    if program is None:
-        pytest.skip("Debian's package prometheus-alertmanager is not installed")
-    folder = tmp_path_factory.mktemp("alertmanager")
-    (folder / "am.yml").write_text("route: {receiver: sandbox}\nreceivers: [{name: sandbox}]\n")
-    port = PortBook(folder / "ports.json").pick("alertmanager")
-    process = subprocess.Popen(
-        [
-            *(program, f"--config.file={folder}/am.yml", f"--storage.path={folder}"),
-            *(f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="),
-        ],
-        stderr=(folder / "log").open("wb"),
-    )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        for _ in range(100):
-            try:
-                client.get("/-/ready").raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        yield client
-    process.terminate()
-    process.wait(10)
-
-
-@pytest.fixture
-def sandbox(sandboxes: LocalStack) -> Iterator[httpx.Client]:
-    """Ours, for the same calls."""
-    with httpx.Client(base_url=sandboxes.notices_url, trust_env=False) as client:
-        yield client
-
-
-@pytest.mark.parametrize("body", [*GOOD, *(body for body, _ in BAD)])
-def test_the_real_one_answers_the_same(
-    sandbox: httpx.Client, real: httpx.Client, body: object
-) -> None:
-    """Status, and the text where it is not about Go's own types, are the real one's."""
-    ours, theirs = (each.post(ALERTS, json=body) for each in (sandbox, real))
-    assert ours.status_code == theirs.status_code
-    if theirs.content and "failed, because" not in theirs.text:
-        assert ours.json() == theirs.json()
-
-
-def test_the_real_one_shows_the_same(sandbox: httpx.Client, real: httpx.Client) -> None:
-    """An alert looks alike in both."""
-    body = [{"labels": {"alertname": f"A{uuid4().hex}"}, "startsAt": _from_now(-9)}]
-    wanted = {"filter": f"alertname={body[0]['labels']['alertname']}"}
-    for each in (sandbox, real):
-        each.post(ALERTS, json=body)
-    (ours,), (theirs,) = (each.get(ALERTS, params=wanted).json() for each in (sandbox, real))
-    for moving in ("endsAt", "updatedAt"):
-        assert len(ours.pop(moving)) == len(theirs.pop(moving))
-    assert ours == theirs

@@ -77,13 +77,12 @@ async def test_an_open_circuit_names_the_key(examined: LocalStack, client: Clien
         summary="spare does not serve us",
     )
     state = ProviderHealthState(
-        provider="spare",  # no worker serves it, so nobody finds out that its key is taken
+        provider="spare",
         circuit=Circuit.OPEN,
         since="2026-11-21T08:00:00+00:00",
         buckets=(Bucket(at=time.time(), failures={ErrorCode.AUTH_CONFIG: 2}),),
         opened_by=ErrorCode.AUTH_CONFIG,
-        last_code=ErrorCode.PROVIDER_TIMEOUT,
-        last_detail="did not answer in time",
+        details={ErrorCode.PROVIDER_TIMEOUT: "did not answer in time"},
         firing=(down,),
     )
     async with _reported(client, state):
@@ -93,7 +92,7 @@ async def test_an_open_circuit_names_the_key(examined: LocalStack, client: Clien
     parts = [
         "wrong health of spare: avoided since 2026-11-21T08:00:00+00:00; 2 of 2 calls failed",
         "(AUTH_CONFIG 2); last PROVIDER_TIMEOUT: did not answer in time",
-        "; alert DuragenProviderDown (critical): spare does not serve us; ",
+        "; alert DuragenProviderDown (critical): spare does not serve us",
         "; set a valid key: providers.spare.api_key",
     ]
     assert [part for part in parts if part not in line] == [], line

@@ -26,6 +26,7 @@ OK = None
 AUTH, QUOTA = ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED
 MODEL = ErrorCode.MODEL_CONFIG
 BUSY, AWAY = ErrorCode.RATE_LIMITED, ErrorCode.PROVIDER_UNAVAILABLE
+LOST = ErrorCode.JOB_LOST
 REFUSED = ErrorCode.POLICY_INPUT
 NOW = 1_800_000_000.0
 SIGNS_OF_LIFE = [OK, *(code for code in TAXONOMY if TAXONOMY[code].kind is ErrorKind.USER)]
@@ -44,7 +45,9 @@ def report_of(ended: Iterable[Call]) -> ProviderReport:
             changes["successes"] = report.successes + 1
         else:
             failures[code] = failures.get(code, 0) + 1
-            changes |= {"failures": failures, "last_code": code, "last_detail": f"it said {code}"}
+            changes["failures"] = failures
+            if code not in SIGNS_OF_LIFE:
+                changes["details"] = {**report.details, code: f"it said {code}"}
         if code in SIGNS_OF_LIFE:
             changes |= {"works": True, "failing_since_success": 0}
         elif code in AGAINST_PROVIDER:
@@ -79,12 +82,16 @@ def opened_by(code: ErrorCode) -> ProviderHealthState:
         ([[OK] * 1_000], Circuit.CLOSED),
         ([[AUTH]], Circuit.OPEN),
         ([[QUOTA]], Circuit.OPEN),
-        ([[OK] * 1_000, [OK, QUOTA]], Circuit.OPEN),
+        ([[OK] * 1_000, [OK, QUOTA]], Circuit.CLOSED),  # one worker of many
+        ([[OK] * 9, [QUOTA]], Circuit.CLOSED),  # 10 % is not more than 10 %
+        ([[OK] * 8, [QUOTA]], Circuit.OPEN),
+        ([[OK] * 1_000, [QUOTA] * 8], Circuit.OPEN),
         ([[AUTH, OK]], Circuit.CLOSED),  # a call from before the key was mended
         ([[AWAY] * 7], Circuit.CLOSED),
         ([[AWAY] * 8], Circuit.OPEN),
-        ([[AWAY] * 4, [BUSY] * 3], Circuit.CLOSED),
-        ([[AWAY] * 4, [BUSY] * 4], Circuit.OPEN),
+        ([[AWAY] * 4, [LOST] * 3], Circuit.CLOSED),
+        ([[AWAY] * 4, [LOST] * 4], Circuit.OPEN),
+        ([[BUSY] * 1_000], Circuit.CLOSED),  # it serves others of our calls
         ([[AWAY] * 7, [OK], [AWAY] * 1], Circuit.CLOSED),
         ([[AWAY] * 7, [REFUSED], [AWAY] * 1], Circuit.CLOSED),
         ([[AWAY] * 7, [MODEL] * 9, [AWAY]], Circuit.OPEN),  # says nothing of the service
@@ -96,7 +103,7 @@ def opened_by(code: ErrorCode) -> ProviderHealthState:
     ],
 )
 def test_when_a_circuit_opens(batches: list[list[Call]], circuit: Circuit) -> None:
-    """One refused key or bill, 8 failures in a row, or more than half of 10 calls or more."""
+    """A tenth refused, 8 failures in a row, or more than half of 10 calls or more."""
     assert told(*batches).circuit is circuit
 
 
@@ -111,7 +118,7 @@ def test_what_has_left_the_window_does_not_open_a_circuit() -> None:
 @pytest.mark.parametrize(
     ("code", "probed", "circuit"),
     [
-        (AUTH, Probed(found="takes the key", key_taken=True), Circuit.CLOSED),
+        (AUTH, Probed(found="takes the key", key_taken=True), Circuit.TRIAL),
         (AUTH, Probed(found="has no way to check the key"), Circuit.TRIAL),
         (AUTH, Probed(found="refuses the key", mend="set a valid key"), Circuit.OPEN),
         (QUOTA, Probed(found="takes the key", key_taken=True), Circuit.TRIAL),
@@ -122,8 +129,29 @@ def test_what_has_left_the_window_does_not_open_a_circuit() -> None:
 def test_what_a_probe_makes_of_an_open_circuit(
     code: ErrorCode, probed: Probed, circuit: Circuit
 ) -> None:
-    """Only a key that is taken is proof enough; everything else is for a generation to try."""
+    """What answers well is for a generation to try: a look-up may be served where calls are not."""
     assert with_probe(opened_by(code), probed, NOW + 30).circuit is circuit
+
+
+def test_a_key_that_was_seen_refused_and_is_taken_now_is_mended() -> None:
+    """Then the probe has seen the very trouble go, and no generation need try."""
+    refused = with_probe(opened_by(AUTH), Probed(found="refuses", mend="set it"), NOW + 30)
+    taken = Probed(found="takes the key", key_taken=True)
+    assert with_probe(refused, taken, NOW + 60).circuit is Circuit.CLOSED
+
+
+def test_a_probe_that_always_objects_does_not_keep_a_circuit_open_for_ever() -> None:
+    """The look-up may be refused for ever, or the service answer it with a page."""
+    objects = Probed(found="answers 403", mend="set a valid key")
+    late = NOW + options.LONGEST_OPEN
+    assert with_probe(opened_by(AWAY), objects, late - 1).circuit is Circuit.OPEN
+    assert with_probe(opened_by(AWAY), objects, late).circuit is Circuit.TRIAL
+
+
+def test_a_provider_that_is_gone_is_forgotten() -> None:
+    """Nobody is alerted of what is no longer in the settings."""
+    gone = with_probe(opened_by(AWAY), Probed(found="not there", unknown=True), NOW + 30)
+    assert (gone.circuit, alerts_of(gone)) == (Circuit.CLOSED, ())
 
 
 def test_a_probe_changes_nothing_while_the_circuit_is_not_open() -> None:
@@ -138,7 +166,8 @@ def test_a_probe_changes_nothing_while_the_circuit_is_not_open() -> None:
         ([OK], Circuit.CLOSED),
         ([REFUSED], Circuit.CLOSED),
         ([AWAY, OK], Circuit.CLOSED),
-        ([BUSY], Circuit.OPEN),
+        ([LOST], Circuit.OPEN),
+        ([BUSY], Circuit.TRIAL),
         ([OK, AWAY], Circuit.OPEN),
         ([MODEL], Circuit.TRIAL),
         ([], Circuit.TRIAL),
@@ -155,18 +184,22 @@ def test_how_a_trial_ends(batch: list[Call], circuit: Circuit) -> None:
 
 def test_a_success_while_open_is_a_sign_but_no_proof() -> None:
     """Somebody without another route got an image: others may try, and one failure ends it."""
-    trial = with_report(opened_by(AWAY), report_of([OK]), NOW + 2)
+    cool = options.COOL_DOWN.total_seconds()
+    early = with_report(opened_by(AWAY), report_of([OK]), NOW + cool - 1)
+    assert early.circuit is Circuit.OPEN  # or one worker in trouble would make it flap
+    trial = with_report(early, report_of([OK]), NOW + cool)
     assert trial.circuit is Circuit.TRIAL
     assert standing(trial) == {AlertName.PROVIDER_DOWN: AWAY}
-    again = with_report(trial, report_of([BUSY]), NOW + 4)
-    assert (again.circuit, again.opened_by) == (Circuit.OPEN, BUSY)
+    again = with_report(trial, report_of([LOST]), NOW + cool + 2)
+    assert (again.circuit, again.opened_by) == (Circuit.OPEN, LOST)
 
 
-def test_a_trial_that_nobody_takes_ends_with_the_window() -> None:
-    """No traffic for five minutes: nothing is held against the provider any more."""
-    trial = with_probe(opened_by(QUOTA), Probed(found="answers"), NOW + 30)
-    assert at(trial, NOW + options.HEALTH_WINDOW - options.HEALTH_SLICE).circuit is Circuit.TRIAL
-    later = at(trial, NOW + options.HEALTH_WINDOW)
+def test_a_trial_that_nobody_takes_ends_after_five_minutes() -> None:
+    """No traffic since: nothing is held against the provider. However long it had been open."""
+    asked = NOW + 3 * options.HEALTH_WINDOW
+    trial = with_probe(opened_by(QUOTA), Probed(found="answers"), asked)
+    assert at(trial, asked + options.HEALTH_WINDOW - 1).circuit is Circuit.TRIAL
+    later = at(trial, asked + options.HEALTH_WINDOW)
     assert (later.circuit, alerts_of(later)) == (Circuit.CLOSED, ())
 
 
