@@ -8,15 +8,40 @@ import asyncio
 import re
 import sys
 import tempfile
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 
-from contracts.generation import DeliveryDecision, GenerationState
-from contracts.names import RETRY_DELIVERY_UPDATE
+from contracts.alerts import WatchState
+from contracts.errors import DeliveryError, ErrorCode
+from contracts.generation import (
+    DeliveryDecision,
+    DeliveryTrouble,
+    Failure,
+    GenerationState,
+    Outcome,
+    Parked,
+    Plan,
+)
+from contracts.health import Circuit, ProviderHealthView
+from contracts.names import (
+    GENERATION_QUEUE,
+    GENERATION_WORKFLOW,
+    HEALTH_QUERY,
+    RETRY_DELIVERY_UPDATE,
+    SEND_ALERTS_ACTIVITY,
+    WATCH_ID,
+    WATCH_WORKFLOW,
+    provider_health_id,
+    workflow_id,
+)
 from deploy.local.stack import LocalStack
+from starter.operations.bulk import these
+from starter.operations.rerun import Target, rerun
 from tests.lab import Handle, Lab
 
 
@@ -53,12 +78,119 @@ async def _canceled(lab: Lab) -> Handle:
 
 
 async def _parked(lab: Lab) -> Handle:
+    """Parked, and still open: as running ones are when the code changes."""
     await lab.break_odoo(status=404)
     handle = await lab.start(lab.request())
     await lab.reaches(handle, GenerationState.PARKED)
+    return handle
+
+
+async def _redelivered(lab: Lab) -> Handle:
+    handle = await _parked(lab)
     await lab.mend()
     await handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="recorder"))
     return await _ended(handle)
+
+
+async def _continued(lab: Lab) -> Handle:
+    """A fresh history of one that was parked for long, begun with what such a one takes along."""
+    request = lab.request()
+    taken = Failure(code=ErrorCode.PROVIDER_UNAVAILABLE, detail="answered 503")
+    trouble = DeliveryTrouble(
+        code=DeliveryError.ODOO_REFUSED,
+        detail="answered 404",
+        attempts=70,
+        since=_in(timedelta(days=-3)),
+        next_try=_in(timedelta(seconds=3)),
+    )
+    plan = Plan(odoo=lab.stack.odoo_url)
+    handle: Handle = await lab.client.start_workflow(
+        GENERATION_WORKFLOW,
+        args=[request, Parked(plan=plan, outcome=Outcome(failure=taken), trouble=trouble)],
+        id=workflow_id(request.request_id),
+        task_queue=GENERATION_QUEUE,
+        result_type=Outcome,
+    )
+    return await _ended(handle)
+
+
+async def _failed_over(lab: Lab) -> Handle:
+    await lab.break_images({"kind": "status", "status": 402})
+    return await _ended(await lab.start(lab.two_routes_request()))
+
+
+async def _rerun(lab: Lab) -> Handle:
+    """Failed, reset to its first workflow task, completed."""
+    await lab.break_images(always={"kind": "status", "status": 401})
+    handle = await _ended(await lab.start(lab.request()))
+    await lab.mend()
+    targets = these([Target(handle.id)])
+    async for each in rerun(lab.client, targets, DeliveryDecision(by="recorder")):
+        print(f"  {each.result} {each.detail}")
+    return await _ended(lab.client.get_workflow_handle(handle.id, result_type=Outcome))
+
+
+async def _provider_health(lab: Lab) -> Handle:
+    """Opened by a refused key, probed, on trial, closed by a success."""
+    await lab.break_images(always={"kind": "status", "status": 401})
+    await _ended(await lab.start(lab.request()))
+    handle = lab.client.get_workflow_handle(provider_health_id("openai"))
+    await _turns(handle, Circuit.OPEN)
+    await lab.mend()
+    await _turns(handle, Circuit.TRIAL)
+    await lab.outcome(lab.request())
+    await _turns(handle, Circuit.CLOSED)
+    return handle
+
+
+async def _watch(lab: Lab) -> Handle:
+    """Raised an alert for a parked one, and resolved it."""
+    await _redelivered_while(lab, await _watching(lab))
+    return lab.client.get_workflow_handle(WATCH_ID)
+
+
+async def _watching(lab: Lab) -> Handle:
+    return await lab.client.start_workflow(
+        WATCH_WORKFLOW, WatchState(), id=WATCH_ID, task_queue=GENERATION_QUEUE
+    )
+
+
+async def _redelivered_while(lab: Lab, watch: Handle) -> None:
+    parked = await _parked(lab)
+    await _tells(watch, 1)
+    await lab.mend()
+    await parked.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="recorder"))
+    await _ended(parked)
+    await _tells(watch, 2)
+
+
+async def _tells(watch: Handle, times: int) -> None:
+    """Wait until it has told administrators so often."""
+    async with asyncio.timeout(120):
+        while True:
+            told = [
+                event
+                async for event in watch.fetch_history_events()
+                if event.activity_task_scheduled_event_attributes.activity_type.name
+                == SEND_ALERTS_ACTIVITY
+            ]
+            if len(told) >= times:
+                return
+            await asyncio.sleep(0.5)
+
+
+async def _turns(handle: Handle, circuit: Circuit) -> None:
+    async with asyncio.timeout(120):
+        while True:
+            with suppress(RPCError):  # nothing was reported yet
+                view = await handle.query(HEALTH_QUERY, result_type=ProviderHealthView)
+                if view.circuit is circuit:
+                    return
+            await asyncio.sleep(0.2)
+
+
+def _in(time: timedelta) -> str:
+    return (datetime.now(UTC) + time).isoformat()
 
 
 STORIES = {
@@ -67,8 +199,15 @@ STORIES = {
     "refused": _refused,
     "failed": _failed,
     "canceled": _canceled,
-    "parked_then_delivered": _parked,
+    "redelivered": _redelivered,
+    "continued": _continued,
+    "failed_over": _failed_over,
+    "rerun": _rerun,
+    "provider_health": _provider_health,
+    "watch": _watch,
+    "parked": _parked,
 }
+"""The last one stays parked: nothing else is counted with it."""
 
 
 async def record(folder: Path) -> None:
@@ -83,11 +222,15 @@ async def record(folder: Path) -> None:
         for name, story in STORIES.items():
             async with Lab.open(stack, client) as lab:
                 handle = await story(lab)
-            history = await handle.fetch_history()
-            # A stack trace names the folders of the machine it was recorded on.
-            text = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', history.to_json())
-            (folder / f"{name}.{day}.json").write_text(text + "\n")
+                history = await handle.fetch_history()
+            (folder / f"{name}.{day}.json").write_text(without_machine(history.to_json()) + "\n")
             print(f"{name}: {len(history.events)} events")
+
+
+def without_machine(history: str) -> str:
+    """The history without its machine: folders in stack traces, the worker's process and host."""
+    traceless = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', history)
+    return re.sub(r'"\d+@[^"]*"', '"worker"', traceless)
 
 
 if __name__ == "__main__":
