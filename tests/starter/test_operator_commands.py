@@ -203,7 +203,9 @@ async def test_what_odoo_wrote_is_shown_as_it_is(desk: Lab) -> None:
     parked = Parked(
         plan=Plan(odoo=desk.stack.odoo_url),
         outcome=Outcome(failure=failure),
-        trouble=DeliveryTrouble(code="ODOO_REFUSED", detail=detail, attempts=1),
+        trouble=DeliveryTrouble(
+            code="ODOO_REFUSED", detail=detail, attempts=1, next_try="2100-01-01T00:00:00+00:00"
+        ),
     )
     request = desk.request()
     await desk.client.start_workflow(

@@ -15,7 +15,6 @@ from temporalio.worker import Replayer
 
 from tests.lab import Lab
 from tests.record_histories import STORIES, without_machine
-from tests.record_histories import STORIES
 from tests.workflows.reordered import ReorderedGeneration
 from workers.divergence import explain
 from workers.replay import replay_one
@@ -38,6 +37,12 @@ async def test_a_recorded_history_replays(path: Path) -> None:
 def test_every_kind_of_story_is_recorded() -> None:
     """What the recorder can live through is there, however old."""
     assert {path.name.partition(".")[0] for path in HISTORIES} >= set(STORIES)
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+def test_a_recorded_history_tells_nothing_of_the_machine(path: Path) -> None:
+    """Neither its folders nor its processes and host."""
+    assert without_machine(path.read_text()) == path.read_text()
 
 
 async def test_a_changed_order_is_told_in_plain_words() -> None:

@@ -1,0 +1,68 @@
+"""What may be paid for, stated a second time: over the image service's own book of calls."""
+
+from collections.abc import Sequence
+from typing import Any
+
+Call = dict[str, Any]
+
+ATTEMPTS = 3
+"""spec: 2 retries, also of a job that the service calls failed."""
+
+LOST = {"accepted: accept_then_reset", "accepted: accept_then_hang"}
+LOST_ALLOWED = 2
+"""A submission whose reply was lost is made once more; then it is over, on every route."""
+
+OVER = {"refused: moderated_input", "refused: moderated_output"}
+"""The user's to mend."""
+
+SPOILT = {"half_image", "wrong_size", "not_base64", "html_image", "empty_image", "bomb"}
+RENEWALS = {
+    "error": 2,
+    "spoilt": 2,
+    "job_lost": 1,
+    "sample_expired": 1,
+    "moderated_input": 0,
+    "moderated_output": 0,
+}
+"""How many jobs may have been placed anew before, when a job that ended so is placed anew."""
+
+
+def complaint(calls: Sequence[Call]) -> str | None:
+    """What was paid for against the rules, None when nothing was."""
+    submits = [call for call in calls if call["operation"] == "submit"]
+    lost = attempts = jobs = 0
+    for number, call in enumerate(submits):
+        following = submits[number + 1] if number + 1 < len(submits) else None
+        if number and submits[number - 1]["protocol"] != call["protocol"]:
+            lost = attempts = jobs = 0
+        attempts += 1
+        lost += call["outcome"] in LOST
+        kept = call["paid"] and call["outcome"] not in LOST
+        job = kept and call["protocol"] == "flux"
+        death = _death(call, calls) if job else str(call["outcome"]).removeprefix("accepted")
+        renewed = job and death and following and following["protocol"] == "flux"
+        against = {
+            f"attempt {attempts}": attempts > ATTEMPTS,
+            "another one after two lost replies": following and lost >= LOST_ALLOWED,
+            "another one after a refusal for good": following and call["outcome"] in OVER,
+            "another one after the image was made": following and kept and not death,
+            f"job {jobs + 2} after {death}": renewed and jobs >= RENEWALS[death or ""],
+        }
+        if wrong := [rule for rule, broken in against.items() if broken]:
+            return f"{wrong[0]}: {[each['outcome'] for each in submits]}"
+        if job:
+            lost, attempts, jobs = 0, 0, jobs + 1
+    return None
+
+
+def _death(job: Call, calls: Sequence[Call]) -> str | None:
+    """What became of a job: what it was born with, or what happened when it was asked after."""
+    fault = str(job["outcome"]).removeprefix("accepted").removeprefix(": ")
+    said = [c["outcome"] for c in calls if c["job_id"] == job["job_id"] and c is not job]
+    if fault in SPOILT or any(f"fault: {kind}" in said for kind in SPOILT):
+        return "spoilt"
+    if "Task not found" in said or "fault: job_lost" in said:
+        return "job_lost"
+    if "expired" in said:
+        return "sample_expired"
+    return fault if fault in RENEWALS else None
