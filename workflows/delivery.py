@@ -42,8 +42,7 @@ class Delivery:
         else:
             trouble = await self._try(task, None)
         while trouble:
-            long = workflow.info().get_current_history_length() > options.LONG_HISTORY_EVENTS
-            if long and self._decision is None:
+            if await self._may_renew():
                 return False
             await self._wait(trouble)
             if self._display.view.abandoned:
@@ -106,6 +105,16 @@ class Delivery:
         self._display.enter(GenerationState.PARKED, parked=trouble)
         self._display.publish(ERROR_CODE.value_set(trouble.code))
         workflow.upsert_memo({names.PARKED_MEMO: trouble})
+
+    async def _may_renew(self) -> bool:
+        """Whether the history is long, and nobody waits for an answer from this run."""
+        if workflow.info().get_current_history_length() <= options.LONG_HISTORY_EVENTS:
+            return False
+        # Without a limit: a handler waits for a try, which comes when there is a decision.
+        await workflow.wait_condition(
+            lambda: workflow.all_handlers_finished() or self._decision is not None
+        )
+        return self._decision is None
 
     async def _wait(self, trouble: DeliveryTrouble) -> None:
         """Until the next try that was shown, also by the run before this one; or a decision."""

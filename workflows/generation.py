@@ -64,9 +64,8 @@ class Generation:
             plan = await _to_its_end(self._plan())
             outcome = await self._generate(plan)
         delivered = await _to_its_end(self._deliver(plan, outcome, parked))
-        if not delivered and self._display.view.parked:
-            await workflow.wait_condition(workflow.all_handlers_finished)
-            trouble = self._display.view.parked
+        trouble = self._display.view.parked
+        if not delivered and trouble:
             workflow.continue_as_new(
                 args=[event, Parked(plan=plan, outcome=outcome, trouble=trouble)]
             )
