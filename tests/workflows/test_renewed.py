@@ -1,27 +1,23 @@
 """A generation that is parked for days goes on in a fresh history."""
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
-from temporalio.client import Client, WorkflowExecutionStatus
+import pytest
+from temporalio.client import (
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import (
-    DeliveryDecision,
-    DeliveryTrouble,
-    Failure,
-    GenerationState,
-    Outcome,
-    Parked,
-    Plan,
-)
-from contracts.names import (
-    GENERATION_QUEUE,
-    GENERATION_WORKFLOW,
-    PARKED_MEMO,
-    RETRY_DELIVERY_UPDATE,
-    workflow_id,
-)
+from contracts.errors import ErrorCode
+from contracts.generation import DeliveryDecision, GenerationState, Outcome
+from contracts.names import PARKED_MEMO, RETRY_DELIVERY_UPDATE
+from starter.operations.bulk import these
+from starter.operations.rerun import Rerun, Target, rerun
 from tests.lab import Handle, Lab, working
 from workers.settings import Settings
 from workflows.options import LONG_HISTORY_EVENTS
@@ -65,25 +61,58 @@ async def test_a_renewed_one_is_delivered_from_one_paid_call(
     assert ledgers.record["state"] == "completed"
 
 
-async def test_a_canceled_one_ends_well_in_its_fresh_history(
-    lab: Lab, client: Client, settings: Settings
-) -> None:
+async def _retried_until_renewed(lab: Lab, first: Handle) -> Handle:
+    """As often as it takes: some 20 events each. On the real server, whose clock is ours."""
+    await lab.reaches(first, GenerationState.PARKED)
+    latest = lab.client.get_workflow_handle(first.id, result_type=Outcome)
+    async with asyncio.timeout(60):
+        while (await latest.describe()).run_id == first.first_execution_run_id:
+            with suppress(
+                WorkflowUpdateFailedError, RPCError
+            ):  # it is just being tried, or renewed
+                await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
+    return latest
+
+
+async def test_a_canceled_one_ends_well_in_its_fresh_history(lab: Lab, settings: Settings) -> None:
     """The cancellation was asked of the run before: it is no failure that needs a person."""
+    await lab.break_images({"kind": "hang"})
+    await lab.break_odoo(status=404)
     request = lab.request()
-    canceled = Outcome(failure=Failure(code=ErrorCode.CANCELED, detail="canceled while generating"))
-    trouble = DeliveryTrouble(code=DeliveryError.ODOO_REFUSED, detail="answered 404", attempts=70)
-    async with working(client, settings):
-        run = await client.start_workflow(
-            GENERATION_WORKFLOW,
-            args=[
-                request,
-                Parked(plan=Plan(odoo=lab.stack.odoo_url), outcome=canceled, trouble=trouble),
-            ],
-            id=workflow_id(request.request_id),
-            task_queue=GENERATION_QUEUE,
-            result_type=Outcome,
-        )
-        assert (await run.result()).state is GenerationState.CANCELED
-        assert (await run.describe()).status is WorkflowExecutionStatus.COMPLETED
-    [delivery] = (await lab.ledgers(request)).deliveries
-    assert delivery["event"]["errorCode"] == ErrorCode.CANCELED
+    async with working(lab.client, settings):
+        first = await lab.start(request)
+        async with asyncio.timeout(30):
+            while not (await lab.ledgers(request)).calls:
+                await asyncio.sleep(0.05)
+        await first.cancel()
+        latest = await _retried_until_renewed(lab, first)
+        await lab.reaches(latest, GenerationState.PARKED)
+        await lab.mend()
+        await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
+        assert (await latest.result()).state is GenerationState.CANCELED
+        assert (await latest.describe()).status is WorkflowExecutionStatus.COMPLETED
+    ledgers = await lab.ledgers(request)
+    assert ledgers.record
+    assert ledgers.record["error_code"] == ErrorCode.CANCELED
+
+
+async def test_a_failed_one_is_made_again_from_its_first_run(lab: Lab, settings: Settings) -> None:
+    """What its fresh history took along is the failure; the plan stands in the run before."""
+    await lab.break_images({"kind": "status", "status": 401})
+    await lab.break_odoo(status=404)
+    request = lab.request()
+    async with working(lab.client, settings):
+        latest = await _retried_until_renewed(lab, await lab.start(request))
+        await lab.reaches(latest, GenerationState.PARKED)
+        await lab.mend()
+        await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
+        with pytest.raises(WorkflowFailureError):
+            await latest.result()
+        targets = these([Target(latest.id)])
+        [again] = [each async for each in rerun(lab.client, targets, DeliveryDecision(by="test"))]
+        assert again.result is Rerun.BEGUN_ANEW
+        assert (await latest.result()).state is GenerationState.COMPLETED
+    ledgers = await lab.ledgers(request)
+    assert ledgers.paid == 1
+    assert ledgers.record
+    assert ledgers.record["state"] == "completed"
