@@ -75,6 +75,20 @@ async def test_a_lost_job_is_submitted_once_more(
     assert (await lab.ledgers(request)).paid == 2
 
 
+async def test_a_job_lost_twice_is_not_paid_a_third_time(
+    timeless: tuple[Lab, WorkflowEnvironment],
+) -> None:
+    """The taxonomy's "submit once more": then JOB_LOST, and Odoo is told."""
+    lab, _ = timeless
+    await lab.break_images(always={"kind": "job_lost", "on": "poll"})
+    request = lab.flux_request()
+    with pytest.raises(WorkflowFailureError) as raised:
+        await (await lab.start(request)).result()
+    assert isinstance(raised.value.cause, ApplicationError)
+    assert raised.value.cause.type == ErrorCode.JOB_LOST
+    assert (await lab.ledgers(request)).paid == 2
+
+
 async def test_the_next_route_follows_when_retries_are_used_up(
     timeless: tuple[Lab, WorkflowEnvironment],
 ) -> None:
