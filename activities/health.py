@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 2.0
 """A process tells at most one batch a provider in this time, however many calls it makes."""
 
-PATIENCE = timedelta(seconds=5)
+PATIENCE_SECONDS = 5.0
 """For one call to Temporal, at the end of a process too."""
 
 LOOK_SECONDS = 5.0
@@ -116,9 +116,12 @@ class ProviderReports:
             await self._tell(client)
 
     async def _tell(self, client: Client) -> None:
-        for provider in list(self._batches):
-            batch, told = self._batches.pop(provider), False
-            try:
+        await asyncio.gather(*(self._tell_one(client, name) for name in list(self._batches)))
+
+    async def _tell_one(self, client: Client, provider: str) -> None:
+        batch, told = self._batches.pop(provider), False
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):  # over the client's own retries
                 await client.start_workflow(
                     PROVIDER_HEALTH_WORKFLOW,
                     ProviderHealthState(provider=provider),
@@ -128,14 +131,14 @@ class ProviderReports:
                     start_signal=REPORT_SIGNAL,
                     start_signal_args=[batch.report()],
                     static_summary=f"health of {provider}",
-                    rpc_timeout=PATIENCE,
                 )
-                told = True
-            except Exception as error:  # noqa: BLE001  # whatever it is, the next round tries again
-                logger.warning("the health of %s was not told: %s", provider, error)
-            finally:
-                if not told:
-                    self._batches.setdefault(provider, _Batch()).after(batch)
+            told = True
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next round tries again
+            reason = str(error) or type(error).__name__
+            logger.warning("the health of %s was not told: %s", provider, reason)
+        finally:
+            if not told:
+                self._batches.setdefault(provider, _Batch()).after(batch)
 
 
 class CircuitBoard:
@@ -192,7 +195,7 @@ class CircuitBoard:
                 HEALTH_QUERY,
                 result_type=ProviderHealthView,
                 reject_condition=QueryRejectCondition.NOT_OPEN,
-                rpc_timeout=PATIENCE,
+                rpc_timeout=timedelta(seconds=PATIENCE_SECONDS),
             )
         except WorkflowQueryRejectedError:  # it has ended: nothing is known
             return Circuit.CLOSED

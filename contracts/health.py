@@ -82,6 +82,8 @@ class ProviderHealthView(Model):
     provider: str
     circuit: Circuit
     since: str
+    as_of: float
+    """Unix time of the last news. A query's clock stands: when this is long ago, nobody called."""
     window_seconds: float
     successes: int
     failures: dict[ErrorCode, int]

@@ -1,5 +1,6 @@
 """What `duragen doctor` asks of Temporal: set-up, queues, providers' health, what waits."""
 
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -104,6 +105,8 @@ def _told(what: str, view: ProviderHealthView) -> Finding:
     calls = failed + view.successes
     minutes = f"{view.window_seconds / 60:g} min"
     found = f"{failed} of {calls} calls failed in the last {minutes}" + _by_code(view.failures)
+    if time.time() - view.as_of > view.window_seconds:
+        found = f"nobody called in the last {minutes}"
     if view.circuit is not Circuit.CLOSED:
         tried = ", some generations try it" if view.circuit is Circuit.TRIAL else ""
         found = f"avoided since {view.since}{tried}; {found}"

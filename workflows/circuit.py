@@ -87,6 +87,7 @@ def view_of(state: ProviderHealthState, now: float) -> ProviderHealthView:
         provider=state.provider,
         circuit=state.circuit,
         since=state.since,
+        as_of=now,
         window_seconds=options.HEALTH_WINDOW,
         successes=successes,
         failures=dict(failures),
@@ -222,7 +223,8 @@ def _is_frequent(state: ProviderHealthState, code: ErrorCode, count: int, calls:
             return calls >= options.FEWEST_CALLS_TO_WARN and count > calls * share
         case Alert.IF_IT_LASTS:
             seen = [bucket.at for bucket in state.buckets if code in bucket.failures]
-            return seen[-1] - seen[0] >= options.LASTING
+            lasts = seen[-1] - seen[0] >= options.LASTING
+            return lasts and count > calls * options.FREQUENT_ERRORS
     return False
 
 

@@ -18,7 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from contracts.alerts import AdminAlert, AlertName, Severity
 from contracts.errors import ErrorCode
-from contracts.health import Bucket, Circuit, ProviderHealthState
+from contracts.health import Bucket, Circuit, ProviderHealthState, ProviderHealthView
 from contracts.names import (
     ERROR_CODE,
     GENERATION_QUEUE,
@@ -187,3 +187,20 @@ async def test_health_that_no_worker_can_tell(
     await handle.terminate()
     assert finding.found.startswith("no worker answers for it (")
     assert finding.mend == "duragen worker --queue generation"
+
+
+def test_a_view_of_long_ago_says_that_nobody_called() -> None:
+    """A query's clock stands still between reports: the calls it counts may be of yesterday."""
+    view = ProviderHealthView(
+        provider="spare",
+        circuit=Circuit.CLOSED,
+        since="",
+        as_of=time.time() - 301,
+        window_seconds=300,
+        successes=7,
+        failures={},
+        streak=0,
+        details={},
+        firing=(),
+    )
+    assert doctor_temporal._told("health of spare", view).found == "nobody called in the last 5 min"

@@ -222,6 +222,7 @@ def test_a_closed_circuit_starts_from_nothing() -> None:
         ([[OK] * 14 + [REFUSED] * 6], 2, {AlertName.PROVIDER_ERRORS: REFUSED}),
         ([[OK, BUSY, OK]] * 12, 10, {}),  # a peak of 110 s
         ([[OK, BUSY, OK]] * 13, 10, {AlertName.PROVIDER_ERRORS: BUSY}),
+        ([[BUSY], *[[OK] * 20] * 12, [BUSY]], 10, {}),  # two among many are no lasting trouble
         ([[ErrorCode.INVALID_INPUT] * 99], 2, {}),
         ([[OK] * 99 + [ErrorCode.OUTCOME_UNKNOWN]], 2, {}),
     ],
