@@ -63,6 +63,8 @@ def with_probe(state: ProviderHealthState, probed: Probed, now: float) -> Provid
         return _turned(state, Circuit.CLOSED, now)
     if probed.mend and _age(state, now) < options.LONGEST_OPEN:
         return state.model_copy(update={"probe_objected": True})
+    if not probed.mend and _age(state, now) < _COOL_DOWN:
+        return state  # too early for good news: the calls that opened it are of just now
     seen_mended = state.probe_objected and not probed.mend and probed.key_taken
     if state.opened_by is ErrorCode.AUTH_CONFIG and seen_mended:
         return _turned(state, Circuit.CLOSED, now)

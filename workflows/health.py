@@ -46,18 +46,19 @@ class ProviderHealth:
         probe_at = tell_at = workflow.now()
         while workflow.info().get_current_history_length() < options.LONG_HISTORY_EVENTS:
             self._news = False
-            if turned != self._state.since:  # told first; asked when it has had time to recover
-                turned, probe_at = self._state.since, workflow.now() + options.COOL_DOWN
+            self._state = at(self._state, _now())
+            if self._must_tell(refresh=workflow.now() >= tell_at):
+                await self._tell()
+                tell_at = workflow.now() + options.ALERT_REFRESH
+            if turned != self._state.since:  # at once: what it objects to, it may see mended later
+                turned, probe_at = self._state.since, workflow.now()
             if self._state.circuit is Circuit.OPEN and workflow.now() >= probe_at:
                 gone = await self._probe()
                 probe_at = workflow.now() + options.COOL_DOWN
                 if gone and await raised((), self._state.firing):
                     return
-            self._state = at(self._state, _now())
-            if self._must_tell(refresh=workflow.now() >= tell_at):
-                await self._tell()
-                tell_at = workflow.now() + options.ALERT_REFRESH
-            await self._wait()
+            else:
+                await self._wait()
         workflow.continue_as_new(self._state)
 
     @workflow.signal(name=names.REPORT_SIGNAL)

@@ -205,9 +205,16 @@ def test_a_trial_that_nobody_takes_ends_after_five_minutes() -> None:
 
 def test_a_closed_circuit_starts_from_nothing() -> None:
     """Seven failures after it closed do not open it: the old ones are forgotten."""
-    trial = with_probe(opened_by(AWAY), Probed(found="answers"), NOW)
-    closed = with_report(trial, report_of([OK]), NOW)
-    assert with_report(closed, report_of([AWAY] * 7), NOW).circuit is Circuit.CLOSED
+    trial = with_probe(opened_by(AWAY), Probed(found="answers"), NOW + 30)
+    closed = with_report(trial, report_of([OK]), NOW + 31)
+    assert with_report(closed, report_of([AWAY] * 7), NOW + 32).circuit is Circuit.CLOSED
+
+
+def test_the_probe_right_after_it_opened_only_notes_what_it_objects_to() -> None:
+    """Good news comes too early then; a key that it sees refused, it may see mended later."""
+    state = opened_by(AUTH)
+    assert with_probe(state, Probed(found="takes the key", key_taken=True), NOW + 1) == state
+    assert with_probe(state, Probed(found="refuses", mend="set it"), NOW + 1).probe_objected
 
 
 @pytest.mark.parametrize(
