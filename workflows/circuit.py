@@ -59,12 +59,14 @@ def with_probe(state: ProviderHealthState, probed: Probed, now: float) -> Provid
     """The state after the provider was asked, for free, whether it would serve us."""
     if state.circuit is not Circuit.OPEN:
         return state
+    if _age(state, now) < _COOL_DOWN:
+        # Too early for a turn: the calls that opened it are of just now.
+        objected = state.probe_objected or bool(probed.mend)
+        return state.model_copy(update={"probe_objected": objected})
     if probed.unknown:
         return _turned(state, Circuit.CLOSED, now)
     if probed.mend and _age(state, now) < options.LONGEST_OPEN:
         return state.model_copy(update={"probe_objected": True})
-    if not probed.mend and _age(state, now) < _COOL_DOWN:
-        return state  # too early for good news: the calls that opened it are of just now
     seen_mended = state.probe_objected and not probed.mend and probed.key_taken
     if state.opened_by is ErrorCode.AUTH_CONFIG and seen_mended:
         return _turned(state, Circuit.CLOSED, now)

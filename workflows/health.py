@@ -87,7 +87,7 @@ class ProviderHealth:
             workflow.logger.warning("%s was not probed: %s", provider, message_of(error))
             return False
         self._state = with_probe(self._state, probed, _now())
-        return probed.unknown
+        return probed.unknown and self._state.circuit is Circuit.CLOSED
 
     def _must_tell(self, *, refresh: bool) -> bool:
         wanted, standing = alerts_of(self._state), self._state.firing
