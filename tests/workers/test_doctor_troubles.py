@@ -21,7 +21,6 @@ from contracts.errors import ErrorCode
 from contracts.health import Bucket, Circuit, ProviderHealthState, ProviderHealthView
 from contracts.names import (
     ERROR_CODE,
-    GENERATION_QUEUE,
     GENERATION_STATUS,
     GENERATION_WORKFLOW,
     PROVIDER_HEALTH_WORKFLOW,
@@ -31,6 +30,7 @@ from deploy.local.layout import program
 from deploy.local.stack import LocalStack
 from tests.lab import Lab
 from workers import doctor_temporal
+from workflows.health import ProviderHealth
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +41,23 @@ async def client(examined: LocalStack) -> Client:
 
 @asynccontextmanager
 async def _reported(client: Client, state: ProviderHealthState) -> AsyncIterator[None]:
-    """A health workflow that knows `state`, ended by hand afterwards."""
-    handle = await client.start_workflow(
-        PROVIDER_HEALTH_WORKFLOW,
-        state,
-        id=provider_health_id(state.provider),
-        task_queue=GENERATION_QUEUE,
-    )
-    try:
-        yield
-    finally:
-        await handle.terminate()
+    """A health workflow that knows `state`, ended by hand afterwards.
+
+    On a queue of its own, where nobody probes: a probe would change what it knows, and end
+    the workflow of a provider that the stack's worker has never heard of.
+    """
+    queue = str(uuid.uuid4())
+    async with Worker(client, task_queue=queue, workflows=[ProviderHealth]):
+        handle = await client.start_workflow(
+            PROVIDER_HEALTH_WORKFLOW,
+            state,
+            id=provider_health_id(state.provider),
+            task_queue=queue,
+        )
+        try:
+            yield
+        finally:
+            await handle.terminate()
 
 
 async def test_a_healthy_provider_is_told_in_numbers(examined: LocalStack, client: Client) -> None:
