@@ -2,9 +2,10 @@
 
 Self-contained on purpose, and longer than our other modules for that reason: an Odoo addon carries
 this very file, so it imports the standard library, `temporalio` and, when it is there, the
-OpenTelemetry API, and runs on Python 3.10. Nothing happens at import. `DuragenClient` keeps one
-thread with its own event loop per process, made at the first call and again after a fork, which
-suits threaded and prefork servers; gevent is not supported.
+OpenTelemetry API, and runs on Python 3.10. Without `temporalio` it is still what
+`gateway_client.py` builds on. Nothing happens at import. `DuragenClient` keeps one thread with its
+own event loop per process, made at the first call and again after a fork, which suits threaded and
+prefork servers; gevent is not supported.
 
     DuragenClient        sync; the connection comes from the `TEMPORAL_*` variables and profiles
     AsyncDuragenClient   the same for asyncio
@@ -24,6 +25,8 @@ Errors, decided by status code and never by text:
         GenerationFailedError   there is no image; `code` and `detail` say why
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 import hashlib
@@ -40,32 +43,37 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import (
-    Client,
-    Interceptor,
-    OutboundInterceptor,
-    StartWorkflowInput,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-)
-from temporalio.common import (
-    Priority,
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.converter import PayloadConverter
-from temporalio.envconfig import ClientConfig
-from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
-from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+try:
+    from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.client import (
+        Client,
+        Interceptor,
+        OutboundInterceptor,
+        StartWorkflowInput,
+        WorkflowExecutionDescription,
+        WorkflowExecutionStatus,
+        WorkflowFailureError,
+        WorkflowHandle,
+        WorkflowQueryFailedError,
+        WorkflowUpdateStage,
+    )
+    from temporalio.common import (
+        Priority,
+        SearchAttributeKey,
+        SearchAttributePair,
+        TypedSearchAttributes,
+        WorkflowIDConflictPolicy,
+        WorkflowIDReusePolicy,
+    )
+    from temporalio.converter import PayloadConverter
+    from temporalio.envconfig import ClientConfig
+    from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
+    from temporalio.runtime import Runtime, TelemetryConfig
+    from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+except ImportError:  # the gateway's client needs only what stands above "Temporal"
+    Client = None  # type: ignore[assignment, misc]
+    Interceptor = OutboundInterceptor = object  # type: ignore[assignment, misc]
 
 try:
     from opentelemetry import baggage, context, trace
@@ -80,6 +88,7 @@ Event = Mapping[str, Any]
 # Repeated from contracts/names.py and contracts/events.py; a test holds them together.
 WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
 STATUS_QUERY, DIGEST_MEMO, STATUS_ATTRIBUTE = "status", "payloadSha256", "GenerationStatus"
+RETRY_DELIVERY_UPDATE = "retry_delivery"
 EVENT_ATTRIBUTES = {
     "requestId": "RequestId",
     "correlationId": "CorrelationId",
@@ -297,7 +306,7 @@ class _TraceHeaderOutbound(OutboundInterceptor):
 
 _TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
 _TRANSIENT |= {"INTERNAL", "UNKNOWN", "CANCELLED", "DATA_LOSS"}
-_REFUSED = (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED)
+_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 _runtimes: dict[int, Runtime] = {}
 
 
@@ -312,7 +321,7 @@ def error_of(error: RPCError) -> DuragenError:
     """What an answer of Temporal's server means."""
     if error.status.name in _TRANSIENT:
         return UnavailableError(f"Temporal does not answer ({error.status.name})")
-    if error.status in _REFUSED:
+    if error.status.name in _REFUSED:
         return UnauthorizedError(f"Temporal refuses our credentials ({error.status.name})")
     details = error.grpc_status.details
     if any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in details):
@@ -325,8 +334,8 @@ def error_of(error: RPCError) -> DuragenError:
 class AsyncDuragenClient:
     """Generations over Temporal, for asyncio. Connects at the first call; safe to share.
 
-    `address` and `namespace` win over the `TEMPORAL_*` variables and the profile. Each attempt
-    takes at most `timeout` seconds; `retry_seconds` are the pauses before further attempts.
+    What is given wins over the `TEMPORAL_*` variables and the profile. Each attempt takes at most
+    `timeout` seconds; `retry_seconds` are the pauses before further attempts.
     """
 
     def __init__(
@@ -334,10 +343,12 @@ class AsyncDuragenClient:
         address: str | None = None,
         namespace: str | None = None,
         *,
+        api_key: str | None = None,
+        tls: bool | None = None,
         timeout: float = ATTEMPT_SECONDS,
         retry_seconds: tuple[float, ...] = RETRY_SECONDS,
     ) -> None:
-        given = {"target_host": address, "namespace": namespace}
+        given = {"target_host": address, "namespace": namespace, "api_key": api_key, "tls": tls}
         self._given = {name: value for name, value in given.items() if value}
         self._timeout = timeout
         self._retry_seconds = retry_seconds
@@ -372,6 +383,14 @@ class AsyncDuragenClient:
         """Ask for the cancellation; False when the generation has already ended."""
         workflow_id = workflow_id_of(request_id)
         return await self._call(lambda client: _cancel(client, workflow_id))
+
+    async def redeliver(self, request_id: str) -> None:
+        """Have a parked outcome told now; returns as soon as that is begun, and `status` goes on.
+
+        Nothing happens when it is not parked. Raises NotFoundError when it has ended.
+        """
+        workflow_id = workflow_id_of(request_id)
+        await self._call(lambda client: _redeliver(client, workflow_id))
 
     async def result(
         self,
@@ -420,6 +439,8 @@ class AsyncDuragenClient:
             raise error_of(error) from error
 
     async def _connect(self) -> Client:
+        if Client is None:
+            raise SetupError("install the package temporalio, or start through the gateway")
         async with self._connecting:
             if self._client:
                 return self._client
@@ -487,6 +508,14 @@ async def _cancel(client: Client, workflow_id: str) -> bool:
             return False  # it ended in between
         raise
     return True
+
+
+async def _redeliver(client: Client, workflow_id: str) -> None:
+    handle = client.get_workflow_handle(workflow_id)
+    decision = {"by": "the client", "reason": "asked to tell it now"}
+    await handle.start_update(
+        RETRY_DELIVERY_UPDATE, decision, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+    )
 
 
 async def _ended(client: Client, workflow_id: str, wait: float) -> bool:
@@ -558,7 +587,7 @@ def _view(answered: dict[str, Any] | None, desc: WorkflowExecutionDescription) -
     }
 
 
-def _pending(desc: WorkflowExecutionDescription) -> "list[dict[str, Any]]":
+def _pending(desc: WorkflowExecutionDescription) -> list[dict[str, Any]]:
     decode = PayloadConverter.default.from_payloads
     return [
         {
@@ -614,11 +643,18 @@ class DuragenClient:
         address: str | None = None,
         namespace: str | None = None,
         *,
+        api_key: str | None = None,
+        tls: bool | None = None,
         timeout: float = ATTEMPT_SECONDS,
         retry_seconds: tuple[float, ...] = RETRY_SECONDS,
     ) -> None:
         self._make: Callable[[], AsyncDuragenClient] = lambda: AsyncDuragenClient(
-            address, namespace, timeout=timeout, retry_seconds=retry_seconds
+            address,
+            namespace,
+            api_key=api_key,
+            tls=tls,
+            timeout=timeout,
+            retry_seconds=retry_seconds,
         )
         self._clients: dict[int, AsyncDuragenClient] = {}
 
@@ -633,6 +669,14 @@ class DuragenClient:
     def cancel(self, request_id: str) -> bool:
         """See AsyncDuragenClient.cancel."""
         return self._run(lambda client: client.cancel(request_id))
+
+    def redeliver(self, request_id: str) -> None:
+        """See AsyncDuragenClient.redeliver."""
+        self._run(lambda client: client.redeliver(request_id))
+
+    def ping(self) -> None:
+        """See AsyncDuragenClient.ping."""
+        self._run(lambda client: client.ping())
 
     def result(self, request_id: str, timeout: float | None = None) -> dict[str, Any]:
         """See AsyncDuragenClient.result."""

@@ -10,6 +10,8 @@ import math
 import time
 import urllib.error
 import urllib.request
+import uuid
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from .client import (
@@ -87,6 +89,15 @@ class GatewayClient:
         """See AsyncDuragenClient.cancel."""
         answer = self._call("DELETE", "/" + self._id(request_id))
         return bool(answer["cancelRequested"])
+
+    def redeliver(self, request_id: str) -> None:
+        """See AsyncDuragenClient.redeliver."""
+        self._call("POST", f"/{self._id(request_id)}/redeliver")
+
+    def ping(self) -> None:
+        """Return when the gateway answers and takes our key; raise what `start` would."""
+        with suppress(NotFoundError):  # nobody's id: only who may ask is told so
+            self.status(str(uuid.UUID(int=0)))
 
     def result(self, request_id: str, timeout: float | None = None) -> dict[str, Any]:
         """See AsyncDuragenClient.result."""

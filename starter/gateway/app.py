@@ -21,6 +21,7 @@ from starter.gateway.models import (
     CancelAnswer,
     GenerationStatus,
     Health,
+    RedeliverAnswer,
 )
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
 from starter.gateway.settings import GatewaySettings
@@ -172,6 +173,23 @@ async def cancel(request: Request, request_id: UUID) -> JSONResponse:
         status_url=door.status_url(request_id),
     )
     return JSONResponse(answer.model_dump(mode="json"), 202 if requested else 200)
+
+
+@generations.post(
+    "/v1/generations/{request_id}/redeliver",
+    status_code=202,
+    responses=_documented(401, 404, 422, 503),
+    summary="Tell a parked outcome now",
+)
+async def redeliver(request: Request, request_id: UUID) -> RedeliverAnswer:
+    """For an Odoo that is back: it need not wait for the next try. Nothing else is repeated."""
+    door = _door(request)
+    await door.client.redeliver(str(request_id))
+    return RedeliverAnswer(
+        request_id=request_id,
+        workflow_id=workflow_id(request_id),
+        status_url=door.status_url(request_id),
+    )
 
 
 @health.get("/health", summary="The process lives")

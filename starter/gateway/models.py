@@ -42,6 +42,14 @@ class CancelAnswer(WireModel):
     status_url: str
 
 
+class RedeliverAnswer(WireModel):
+    """The outcome is being told again; where that leads is in the status."""
+
+    request_id: UUID
+    workflow_id: str
+    status_url: str
+
+
 class RouteView(WireModel):
     """The image service at work, and its own name for the model."""
 

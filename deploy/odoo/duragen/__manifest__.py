@@ -1,0 +1,32 @@
+{
+    "name": "Duragen: AI Image Generation",
+    "version": "1.0.0",
+    "summary": "AI images that arrive, whatever breaks on the way: credits, gallery, live portal",
+    "author": "Duragen",
+    "category": "Productivity",
+    "license": "Other OSI approved licence",
+    "application": True,
+    "depends": ["web", "bus", "portal"],
+    "data": [
+        "security/groups.xml",
+        "security/ir.model.access.csv",
+        "security/rules.xml",
+        "data/crons.xml",
+        "views/generation_request_views.xml",
+        "views/generated_image_views.xml",
+        "views/ai_model_views.xml",
+        "views/credit_entry_views.xml",
+        "wizard/grant_credits_views.xml",
+        "views/account_views.xml",
+        "views/quota_views.xml",
+        "views/res_config_settings_views.xml",
+        "views/menus.xml",
+        "views/portal_templates.xml",
+    ],
+    "assets": {
+        "web.assets_frontend": [
+            "duragen/static/src/portal/**/*",
+        ],
+    },
+    "uninstall_hook": "uninstall_hook",
+}

@@ -1,0 +1,3 @@
+from . import callback
+from . import image
+from . import portal

@@ -1,0 +1,68 @@
+"""The callback routes: where Duragen tells outcomes over HTTP. One handler behind all of them."""
+
+import json
+import logging
+
+from odoo import http
+from odoo.exceptions import MissingError, UserError, ValidationError
+from odoo.http import request
+
+from ..signatures import UnauthorizedError, check
+
+_logger = logging.getLogger(__name__)
+
+PATHS = [
+    "/duragen/v1/callback",
+    # spec: generation-failure.sequence, step 4; event-driven-architecture, Callback API
+    "/influencegen/n8ncallback/aiimage",
+    "/api/v1/influencegen/ai-image-callback",
+]
+
+
+class Callback(http.Controller):
+    """EVT-AIG-002 and EVT-AIG-003 by POST."""
+
+    @http.route(
+        PATHS,
+        type="http",
+        auth="public",
+        methods=["POST"],
+        csrf=False,
+        save_session=False,
+        readonly=False,
+    )
+    def callback(self):
+        """200 {"status": "applied" or "repeated"}; 401, 404, 422; 503 asks for a later repeat."""
+        connection = request.env["duragen.connection"].sudo()
+        body = request.httprequest.get_data()
+        token, secret = connection.setting("callback_token"), connection.setting("signing_secret")
+        try:
+            check(request.httprequest.headers, body, token, secret)
+        except UnauthorizedError as error:
+            _logger.warning("a callback was refused: %s", error)
+            return _problem(401, str(error))
+        try:
+            event = json.loads(body)
+        except (ValueError, RecursionError):
+            return _problem(422, "the body must be JSON in UTF-8")
+        try:
+            # What was refused must not be half committed.
+            with request.env.cr.savepoint():
+                applied = request.env["duragen.generation.request"].sudo().apply_event(event)
+        except MissingError as error:
+            return _problem(404, _text(error))
+        except ValidationError as error:
+            return _problem(422, _text(error))
+        except UserError as error:
+            return _problem(503, _text(error))
+        return request.make_json_response(applied)
+
+
+def _text(error):
+    return str(error.args[0])
+
+
+def _problem(status, detail):
+    return request.make_json_response(
+        {"error": {"status": status, "detail": detail}}, status=status
+    )

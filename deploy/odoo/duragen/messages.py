@@ -1,0 +1,49 @@
+"""The friendly texts of Duragen's error codes, so that people read them in their own language.
+
+The English texts are those of the events (`userMessage`); a test of the project holds them
+together.
+"""
+
+
+def texts(_):
+    """The text of each code; `_` translates (Odoo's `env._`)."""
+    busy = _("The image service is busy at the moment. Please try again in a few minutes.")
+    delayed = _("Your image took too long this time. Nothing was charged. Please try again.")
+    our_fault = _("Something is wrong on our side. Nothing was charged. Please try again later.")
+    return {
+        "RATE_LIMITED": busy,
+        "PROVIDER_UNAVAILABLE": busy,
+        "PROVIDER_TIMEOUT": delayed,
+        "OUTCOME_UNKNOWN": delayed,
+        "JOB_LOST": delayed,
+        "RESULT_EXPIRED": delayed,
+        "INVALID_OUTPUT": busy,
+        "INVALID_INPUT": _("Invalid input detected. Please review your prompt and parameters."),
+        "POLICY_INPUT": _(
+            "Your prompt goes against the image service's content rules. Please rephrase it."
+        ),
+        "POLICY_OUTPUT": _(
+            "The image made from your prompt went against the image service's content rules."
+            " Please rephrase your prompt."
+        ),
+        "AUTH_CONFIG": our_fault,
+        "QUOTA_EXHAUSTED": our_fault,
+        "MODEL_CONFIG": our_fault,
+        "CANCELED": _("The request was canceled."),
+        "INTERNAL": our_fault,
+    }
+
+
+def english(code):
+    """The text of a code as events carry it; of an unknown one, that something is wrong with us."""
+    known = texts(str)
+    return known.get(code, known["INTERNAL"])
+
+
+def in_language(message, code, translate):
+    """`message` with its standard part translated; what an event says beyond it stays as it is."""
+    standard = english(code)
+    if not message.startswith(standard):
+        return message
+    known = texts(translate)
+    return known.get(code, known["INTERNAL"]) + message[len(standard) :]

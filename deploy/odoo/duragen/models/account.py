@@ -1,0 +1,93 @@
+"""Accounts: one user's credits in one company. The balance moves only together with an entry."""
+
+from odoo import _, api, fields, models
+
+from ..exceptions import CreditsError
+
+
+class Account(models.Model):
+    """Credits of one user in one company; `balance` is the sum of its entries."""
+
+    _name = "duragen.account"
+    _description = "Credit Account"
+    _order = "user_id, company_id"
+    _rec_name = "user_id"
+
+    user_id = fields.Many2one("res.users", required=True, readonly=True, ondelete="restrict")
+    company_id = fields.Many2one("res.company", required=True, readonly=True, ondelete="restrict")
+    balance = fields.Integer(readonly=True, help="Credits that may still be spent.")
+    entry_ids = fields.One2many("duragen.credit.entry", "account_id", readonly=True)
+
+    def init(self):
+        """One account a user and company, also when two transactions make it at once."""
+        self.env.cr.execute(
+            "CREATE UNIQUE INDEX IF NOT EXISTS duragen_account_user_company_unique"
+            " ON duragen_account (user_id, company_id)"
+        )
+
+    @api.model
+    def of(self, user, company):
+        """The account (sudo), made with what new users are granted when there is none yet."""
+        accounts = self.sudo()
+        domain = [("user_id", "=", user.id), ("company_id", "=", company.id)]
+        found = accounts.search(domain, limit=1)
+        if found:
+            return found
+        # Not create(): of two that come at once the second must find the first's, not fail.
+        self.env.cr.execute(
+            "INSERT INTO duragen_account"
+            " (user_id, company_id, balance, create_uid, create_date, write_uid, write_date)"
+            " VALUES (%s, %s, 0, %s, now() AT TIME ZONE 'UTC', %s, now() AT TIME ZONE 'UTC')"
+            " ON CONFLICT (user_id, company_id) DO NOTHING RETURNING id",
+            [user.id, company.id, self.env.uid, self.env.uid],
+        )
+        made = self.env.cr.fetchone()
+        found = accounts.search(domain, limit=1)
+        initial = self.env["duragen.connection"].number("initial_credits")
+        if made and initial > 0:
+            found.book("grant", initial, note=_("Welcome"))
+        return found
+
+    @api.model
+    def balance_of(self, user, company):
+        """Credits that may be spent, without making an account."""
+        found = self.sudo().search(
+            [("user_id", "=", user.id), ("company_id", "=", company.id)], limit=1
+        )
+        return found.balance if found else self.env["duragen.connection"].number("initial_credits")
+
+    def book(self, kind, delta, request=None, note=None):
+        """Move the balance by `delta` and write the entry for it.
+
+        A reservation is refused when less would be left than nothing. Concurrent bookings of one
+        account take turns in the database: the later one sees the balance that the first left, or
+        its transaction is begun anew by Odoo. Raises CreditsError.
+        """
+        self.ensure_one()
+        account = self.sudo()
+        account.flush_recordset(["balance"])
+        floor = 0 if kind == "reserve" else None
+        self.env.cr.execute(
+            "UPDATE duragen_account SET balance = balance + %s, write_uid = %s,"
+            " write_date = now() AT TIME ZONE 'UTC'"
+            " WHERE id = %s AND (%s::int IS NULL OR balance + %s >= %s) RETURNING balance",
+            [delta, self.env.uid, account.id, floor, delta, floor],
+        )
+        if not self.env.cr.fetchone():
+            raise CreditsError(
+                _(
+                    "This costs %(price)s credits, and %(balance)s are left.",
+                    price=-delta,
+                    balance=account.balance,
+                )
+            )
+        account.invalidate_recordset(["balance"])
+        return account.entry_ids.create(
+            {
+                "account_id": account.id,
+                "request_id": request.id if request else False,
+                "kind": kind,
+                "delta": delta,
+                "note": note,
+            }
+        )

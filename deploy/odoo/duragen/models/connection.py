@@ -1,0 +1,162 @@
+"""What the addon talks to: its settings, Duragen's client, the S3 store."""
+
+import logging
+
+from odoo import _, api, models
+
+from .. import signatures
+from ..s3 import S3Error, Store
+
+_logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 3.0
+"""For one call to Duragen: a person or a cron waits; whoever is not reached is asked again later."""
+
+DEFAULTS = {
+    "start_path": "temporal",
+    "temporal_address": "127.0.0.1:7233",
+    "temporal_namespace": "default",
+    "temporal_api_key": "",
+    "temporal_tls": "",
+    "temporal_ui_url": "",
+    "gateway_url": "",
+    "gateway_key": "",
+    "callback_base_url": "",
+    "callback_token": "",
+    "signing_secret": "",
+    "image_storage": "odoo",
+    "s3_bucket": "",
+    "s3_endpoint_url": "",
+    "s3_region": "us-east-1",
+    "s3_access_key_id": "",
+    "s3_secret_access_key": "",
+    "user_errors": "release",
+    "initial_credits": "10",
+    "api_rate_per_minute": "60",
+    "reconcile_minutes": "15",
+}
+
+CALLBACK_PATH = "/duragen/v1/callback"
+
+# Each holds a connection, made at its first call: one for all databases and threads of a process.
+_clients = {}
+
+
+class Connection(models.AbstractModel):
+    """The addon's settings and the clients that they describe. For code; people see Settings."""
+
+    _name = "duragen.connection"
+    _description = "Connection to Duragen"
+
+    @api.model
+    def setting(self, name):
+        """The text of a setting, its default when it is not set."""
+        parameters = self.env["ir.config_parameter"].sudo()
+        return (parameters.get_param(f"duragen.{name}") or DEFAULTS[name]).strip()
+
+    @api.model
+    def number(self, name):
+        """A setting that is a whole number; its default when it is not set or holds something else."""
+        try:
+            return int(self.setting(name))
+        except ValueError:
+            return int(DEFAULTS[name])
+
+    @api.model
+    def callback_url(self):
+        """Where Duragen tells the outcome."""
+        base = self.setting("callback_base_url")
+        if not base:
+            base = self.env["ir.config_parameter"].sudo().get_param("web.base.url")
+        return base.rstrip("/") + CALLBACK_PATH
+
+    @api.model
+    def workflow_url(self, workflow_id):
+        """A workflow in Temporal's Web UI; empty when its address is not set."""
+        base = self.setting("temporal_ui_url").rstrip("/")
+        namespace = self.setting("temporal_namespace")
+        return f"{base}/namespaces/{namespace}/workflows/{workflow_id}" if base else ""
+
+    @api.model
+    def client(self):
+        """Duragen's client, by the start path that is set. Raises a DuragenError of starter.client.
+
+        Made at the first use and never at import: a Temporal client from before a fork fails.
+        """
+        # Not at the top: Odoo imports every addon's modules in its parent process.
+        from ..starter.client import DuragenClient
+        from ..starter.gateway_client import GatewayClient
+
+        if self.setting("start_path") == "gateway":
+            key = ("gateway", self.setting("gateway_url"), self.setting("gateway_key"))
+            return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
+        names = ("temporal_address", "temporal_namespace", "temporal_api_key", "temporal_tls")
+        address, namespace, api_key, tls = given = [self.setting(name) for name in names]
+        more = {"api_key": api_key or None, "tls": tls == "True" or None}
+        return _kept(
+            ("temporal", *given), lambda: DuragenClient(address, namespace, **more, **_once())
+        )
+
+    @api.model
+    def store(self):
+        """The S3 store of the settings. Raises S3Error when they are not complete."""
+        return Store(
+            bucket=self.setting("s3_bucket"),
+            endpoint_url=self.setting("s3_endpoint_url") or None,
+            region=self.setting("s3_region"),
+            access_key_id=self.setting("s3_access_key_id"),
+            secret_access_key=self.setting("s3_secret_access_key"),
+        )
+
+    @api.model
+    def test(self):
+        """What works and what to do otherwise: a list of {"name", "ok", "text"}."""
+        checks = [(_("Start"), self._test_start), (_("Outcome"), self._test_outcome)]
+        if self.setting("image_storage") == "s3" or self.setting("s3_bucket"):
+            checks.append((_("Images"), self._test_store))
+        found = []
+        for name, check in checks:
+            ok, text = check()
+            found.append({"name": name, "ok": ok, "text": text})
+        return found
+
+    def _test_start(self):
+        from ..starter.client import DuragenError
+
+        try:
+            self.client().ping()
+        except DuragenError as error:
+            return False, str(error)
+        if self.setting("start_path") == "gateway":
+            return True, _(
+                "The gateway at %s answers and takes our key.", self.setting("gateway_url")
+            )
+        return True, _("Temporal at %s answers.", self.setting("temporal_address"))
+
+    def _test_outcome(self):
+        url, secret = self.callback_url(), self.setting("signing_secret")
+        if not secret and not self.setting("callback_token"):
+            return False, _(
+                "Set a token or a signing secret: without one every callback is refused."
+            )
+        try:
+            signatures.key_of(secret)
+        except signatures.UnauthorizedError as error:
+            return False, str(error)
+        return True, _("Duragen is asked to tell the outcome to %s.", url)
+
+    def _test_store(self):
+        try:
+            self.store().check()
+        except S3Error as error:
+            return False, str(error)
+        return True, _("The bucket %s can be read.", self.setting("s3_bucket"))
+
+
+def _once():
+    # Retrying is the outbox's, who knows how long it may take.
+    return {"timeout": PATIENCE_SECONDS, "retry_seconds": ()}
+
+
+def _kept(key, make):
+    return _clients.get(key) or _clients.setdefault(key, make())

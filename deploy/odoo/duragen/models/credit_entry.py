@@ -1,0 +1,67 @@
+"""The ledger: what was granted, reserved, captured and released. Append-only, in the database too."""
+
+from odoo import _, api, fields, models
+from odoo.exceptions import UserError
+
+KINDS = [
+    ("grant", "Grant"),
+    ("reserve", "Reservation"),
+    ("capture", "Capture"),
+    ("release", "Release"),
+]
+
+_STAYS = """
+CREATE OR REPLACE FUNCTION duragen_credit_entry_stays() RETURNS trigger AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (NEW.account_id, NEW.request_id, NEW.kind, NEW.delta)
+        IS NOT DISTINCT FROM (OLD.account_id, OLD.request_id, OLD.kind, OLD.delta) THEN
+        RETURN NEW;  -- who made it may be forgotten, what was booked may not
+    END IF;
+    RAISE EXCEPTION 'the credit ledger is append-only';
+END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE TRIGGER duragen_credit_entry_stays
+    BEFORE UPDATE OR DELETE ON duragen_credit_entry
+    FOR EACH ROW EXECUTE FUNCTION duragen_credit_entry_stays();
+"""
+
+
+class CreditEntry(models.Model):
+    """One line of the ledger; `delta` is its effect on the balance.
+
+    A reservation takes the price, a release gives it back, a capture makes the reservation final
+    and moves nothing, unless it had been released before.
+    """
+
+    _name = "duragen.credit.entry"
+    _description = "Credit Entry"
+    _order = "id desc"
+    _rec_name = "kind"
+
+    account_id = fields.Many2one(
+        "duragen.account", required=True, readonly=True, ondelete="restrict", index=True
+    )
+    user_id = fields.Many2one(related="account_id.user_id", store=True)
+    company_id = fields.Many2one(related="account_id.company_id", store=True)
+    request_id = fields.Many2one("duragen.generation.request", readonly=True, ondelete="restrict")
+    kind = fields.Selection(KINDS, required=True, readonly=True)
+    delta = fields.Integer("Credits", required=True, readonly=True)
+    note = fields.Char(readonly=True)
+
+    def init(self):
+        """One entry a request and kind, and none is ever changed: whoever writes to the table."""
+        self.env.cr.execute(
+            "CREATE UNIQUE INDEX IF NOT EXISTS duragen_credit_entry_request_kind_unique"
+            " ON duragen_credit_entry (request_id, kind) WHERE request_id IS NOT NULL"
+        )
+        self.env.cr.execute(_STAYS)
+
+    def write(self, vals):
+        """Refused: a wrong entry is answered by another one."""
+        # Its own computed fields arrive here as well when the entry is made.
+        if vals.keys() - {"user_id", "company_id"}:
+            raise UserError(_("The credit ledger is append-only: book another entry instead."))
+        return super().write(vals)
+
+    @api.ondelete(at_uninstall=False)
+    def _never(self):
+        raise UserError(_("The credit ledger is append-only: book another entry instead."))

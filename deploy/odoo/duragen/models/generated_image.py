@@ -1,0 +1,90 @@
+"""Generated images: what they are, and where their bytes lie."""
+
+from odoo import api, fields, models
+from odoo.tools.misc import hash_sign, verify_hash_signed
+
+MEDIA_TYPES = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+}
+"""What a browser may show; anything else is a download, for an SVG could hold a program."""
+
+
+SIGNED_LINK_HOURS = 1
+_SCOPE = "duragen.image"
+
+
+class GeneratedImage(models.Model):
+    """The image of a request. Its bytes are in Odoo (`data`), or they were left in S3 (`s3_key`)."""
+
+    _name = "duragen.generated.image"
+    _description = "Generated Image"
+    _order = "id desc"
+    _rec_name = "request_id"
+
+    request_id = fields.Many2one(
+        "duragen.generation.request", required=True, readonly=True, ondelete="restrict"
+    )
+    user_id = fields.Many2one(related="request_id.user_id", store=True, index=True)
+    company_id = fields.Many2one(related="request_id.company_id", store=True)
+    prompt = fields.Text(related="request_id.prompt")
+    model_id = fields.Many2one(related="request_id.model_id", store=True)
+    format = fields.Char(required=True, readonly=True)
+    size = fields.Integer("Size (bytes)", required=True, readonly=True)
+    width = fields.Integer("Width (pixels)", required=True, readonly=True)
+    height = fields.Integer("Height (pixels)", required=True, readonly=True)
+    sha256 = fields.Char("SHA-256", required=True, readonly=True)
+    s3_key = fields.Char("S3 key", readonly=True)
+    data = fields.Binary("Image", attachment=True, readonly=True)
+    has_data = fields.Boolean(
+        "In Odoo", readonly=True, help="The bytes lie in Odoo; otherwise they were left in S3."
+    )
+    image_url = fields.Char(compute="_compute_urls")
+    thumbnail_url = fields.Char(compute="_compute_urls")
+    download_url = fields.Char(compute="_compute_urls")
+
+    def init(self):
+        """One image a request, also when its outcome comes twice at once."""
+        self.env.cr.execute(
+            "CREATE UNIQUE INDEX IF NOT EXISTS duragen_generated_image_request_unique"
+            " ON duragen_generated_image (request_id)"
+        )
+
+    @api.depends("request_id")
+    def _compute_urls(self):
+        for image in self:
+            image.image_url = f"/duragen/image/{image.id}"
+            image.thumbnail_url = f"/duragen/image/{image.id}?size=512"
+            image.download_url = f"/duragen/image/{image.id}?download=1"
+
+    @property
+    def media_type(self):
+        """What the bytes are served as."""
+        return MEDIA_TYPES.get(self.format, "application/octet-stream")
+
+    @property
+    def file_name(self):
+        """The name that a download gets."""
+        return f"{self.request_id.request_id}.{self.format}"
+
+    def signed_url(self):
+        """An absolute link for those who have no login here, good for an hour."""
+        self.ensure_one()
+        base = self.env["ir.config_parameter"].sudo().get_param("web.base.url").rstrip("/")
+        token = hash_sign(self.env, _SCOPE, self.id, expiration_hours=SIGNED_LINK_HOURS)
+        return f"{base}{self.image_url}?token={token}"
+
+    def is_signed_by(self, token):
+        """Whether `token` is one that `signed_url` gave for this image, and still good."""
+        try:
+            return verify_hash_signed(self.env, _SCOPE, token) == self.id
+        except ValueError:  # not even base64
+            return False
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """`has_data` follows `data`, so that lists need not look into the attachments."""
+        return super().create([{**vals, "has_data": bool(vals.get("data"))} for vals in vals_list])

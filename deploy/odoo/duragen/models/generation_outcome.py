@@ -1,0 +1,157 @@
+"""Outcomes: what Duragen tells, applied once, however often and in whatever order it comes."""
+
+import base64
+import logging
+from urllib.parse import unquote, urlsplit
+
+from odoo import _, api, fields, models
+from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
+
+from .. import fetching, wire
+from ..messages import english
+from ..s3 import S3Error
+
+_logger = logging.getLogger(__name__)
+
+_OPEN = frozenset({"requested", "started"})
+_FOLLOWS = {
+    # A failure that operators ran again ends well after all; nothing else follows an end.
+    "completed": _OPEN | {"failed", "canceled"},
+    "failed": _OPEN,
+    "canceled": _OPEN,
+}
+
+
+class GenerationOutcome(models.Model):
+    """EVT-AIG-002 and EVT-AIG-003: record, image, ledger and the people who wait."""
+
+    _inherit = "duragen.generation.request"
+
+    @api.model
+    def apply_event(self, event):
+        """Apply EVT-AIG-002 or 003; {"status": "applied" or "repeated", "requestId": …}.
+
+        `repeated` means that nothing changed. Raises ValidationError (malformed, or not this
+        request's), MissingError (no such request), AccessError, UserError (the image cannot be had
+        now: send the event again).
+        """
+        if not self.env.su and not (
+            self.env.user.has_group("duragen.group_gateway")
+            or self.env.user.has_group("duragen.group_manager")
+        ):
+            raise AccessError(_("Only Duragen's own user may tell outcomes."))
+        try:
+            outcome = wire.parse_outcome(event)
+        except wire.WireError as error:
+            raise ValidationError("\n".join(error.faults)) from None
+        request = self.sudo().search([("request_id", "=", outcome.request_id)], limit=1)
+        if not request or request.state == "draft":
+            raise MissingError(_("There is no request %s.", outcome.request_id))
+        if request.correlation_id != outcome.correlation_id:
+            raise ValidationError(_("correlationId: is not the one of this request"))
+        return {"status": request._apply(outcome), "requestId": request.request_id}
+
+    def _apply(self, outcome):
+        """Apply an Outcome to this request (sudo); `applied` or `repeated`."""
+        self.ensure_one()
+        if self.state not in _FOLLOWS[outcome.state]:
+            return "repeated"
+        image = outcome.image and self._image_values(outcome.image)
+        # Before the row is locked: fetching may take a while.
+        self._lock()
+        if self.state not in _FOLLOWS[outcome.state]:
+            return "repeated"
+        values = {
+            "state": outcome.state,
+            "ended_at": fields.Datetime.now(),
+            "next_start_at": False,
+            "next_check_at": False,
+            "progress_note": False,
+        }
+        if image:
+            self.image_ids.create({"request_id": self.id, **image})
+            self._capture()
+            self.write({**values, **_no_failure()})
+        else:
+            failure = outcome.failure
+            capture = failure.by_policy and self._user_errors_are_captured()
+            self._capture() if capture else self._release()
+            self.write({**values, **_failure(failure)})
+        self._tell_people()
+        return "applied"
+
+    def _user_errors_are_captured(self):
+        return self.env["duragen.connection"].setting("user_errors") == "capture"
+
+    def _image_values(self, image):
+        values = {name: getattr(image, name) for name in ("format", "size", "width", "height")}
+        values["sha256"] = image.sha256
+        values["s3_key"] = image.key or (self._key_in(image.url) if image.url else False)
+        data = image.data
+        try:
+            if data is not None:
+                data = fetching.verified(image, data)
+            elif not self._left_in_s3(values["s3_key"]):
+                data = self._fetched(image)
+        except fetching.MismatchError as error:
+            raise ValidationError(str(error)) from None
+        except fetching.FetchError as error:
+            raise UserError(str(error)) from None
+        if data is not None:
+            values["data"] = base64.b64encode(data)
+        return values
+
+    def _left_in_s3(self, key):
+        return bool(key) and self.env["duragen.connection"].setting("image_storage") == "s3"
+
+    def _fetched(self, image):
+        if image.url:
+            return fetching.fetch(image)
+        try:
+            data = self.env["duragen.connection"].store().read(image.key, image.size)
+        except S3Error as error:
+            raise fetching.FetchError(str(error)) from error
+        return fetching.verified(image, data)
+
+    def _key_in(self, url):
+        """The key of our own store in a link; False when the link is somebody else's."""
+        start = f"generations/{self.request_id}."
+        path = unquote(urlsplit(url).path)
+        return path[path.index(start) :] if start in path else False
+
+    def _reservation_stands(self):
+        kinds = set(self.entry_ids.mapped("kind"))
+        return "reserve" in kinds and not kinds & {"capture", "release"}
+
+    def _account(self):
+        return self.env["duragen.account"].of(self.user_id, self.company_id)
+
+    def _capture(self):
+        """Make the reservation final; take the price anew when it had been given back."""
+        if "capture" in self.entry_ids.mapped("kind"):
+            return
+        delta = 0 if self._reservation_stands() else -self.price
+        self._account().book("capture", delta, request=self)
+        self.charged = True
+
+    def _release(self):
+        """Give the reservation back, unless it is final or given back already."""
+        if self._reservation_stands():
+            self._account().book("release", self.price, request=self)
+            self.charged = False
+
+
+def _failure(failure):
+    code = failure.code or "INTERNAL"
+    return {
+        "error_code": code[:100],
+        "error_type": (failure.type or "")[:100] or False,
+        "error_message": failure.message,
+        "user_message": failure.user_message or english(code),
+        "retry_suggestion": failure.retry_suggestion,
+    }
+
+
+def _no_failure():
+    names = ("error_code", "error_type", "error_message", "user_message", "start_error")
+    return {**dict.fromkeys(names, False), "retry_suggestion": False}

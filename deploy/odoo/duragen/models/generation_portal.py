@@ -1,0 +1,65 @@
+"""What people see of a request: one dict, for the page, for its live messages and for the API."""
+
+from odoo import _, models
+
+from ..messages import in_language
+
+BUS_TYPE = "duragen.generation"
+
+
+class GenerationPortal(models.Model):
+    """A request as its user sees it."""
+
+    _inherit = "duragen.generation.request"
+
+    def portal_values(self):
+        """This request for its user: texts in his language, links below this Odoo's address."""
+        self.ensure_one()
+        labels = dict(self._fields["state"]._description_selection(self.env))
+        image = self.image_id
+        return {
+            "id": self.id,
+            "requestId": self.request_id,
+            "name": self.name,
+            "prompt": self.prompt,
+            "model": self.model_id.sudo().name,
+            "resolution": self.resolution,
+            "state": self.state,
+            "stateLabel": labels[self.state],
+            "stateHint": self._hint(),
+            "imageUrl": image.image_url or False,
+            "thumbnailUrl": image.thumbnail_url or False,
+            "downloadUrl": image.download_url or False,
+            "userMessage": in_language(self.user_message or "", self.error_code or "", self.env._),
+            "errorCode": self.error_code or False,
+            "retrySuggestion": self.retry_suggestion,
+            "charged": self.charged,
+            "price": self.price,
+            "createdAt": _iso(self.requested_at),
+            "endedAt": _iso(self.ended_at),
+        }
+
+    def _hint(self):
+        if self.cancel_requested and self.state in ("requested", "started"):
+            return _("Being canceled…")
+        return {
+            "draft": _("Not submitted yet."),
+            "requested": _("Waiting for its turn."),
+            "started": _("Your image is being made."),
+            "completed": _("Your image is ready."),
+            "failed": _("There is no image this time."),
+            "canceled": _("You took it back."),
+        }[self.state]
+
+    def _tell_people(self):
+        """Send the request as it is now to the pages that its user has open, after the commit."""
+        for request in self:
+            user = request.user_id
+            # As the user: in his language, and with nothing that he may not see.
+            seen = request.with_user(user).with_context(lang=user.lang)
+            balance = self.env["duragen.account"].balance_of(user, request.company_id)
+            user.partner_id._bus_send(BUS_TYPE, {**seen.portal_values(), "balance": balance})
+
+
+def _iso(moment):
+    return moment.isoformat(timespec="seconds") + "Z" if moment else False

@@ -1,0 +1,123 @@
+"""Reconciliation: asking Duragen about requests that have been open for too long, and healing."""
+
+import logging
+from datetime import timedelta
+
+from odoo import _, api, fields, models
+from odoo.exceptions import UserError
+
+from ..messages import english
+from ..wire import Failure, Image, Outcome, POLICY_CODES
+
+_logger = logging.getLogger(__name__)
+
+BATCH = 1_000
+"""Requests that one run asks about; what is left waits for the next run."""
+
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+class GenerationReconciliation(models.Model):
+    """What Temporal knows of a request, and what that means for the record."""
+
+    _inherit = "duragen.generation.request"
+
+    @api.model
+    def _cron_reconcile(self):
+        """Ask about what has been generating for longer than `reconcile_minutes`."""
+        due = [("state", "=", "started"), ("next_check_at", "<=", fields.Datetime.now())]
+        for request in self.search(due, order="next_check_at", limit=BATCH):
+            reached = request._reconcile()
+            self.env.cr.commit()  # each by itself: what was healed stays healed
+            if not reached:
+                return
+
+    def action_refresh(self):
+        """Ask Duragen about these requests now. Raises UserError when it cannot be reached."""
+        for request in self._owned().filtered(lambda each: each.state == "started"):
+            if not request._reconcile():
+                raise UserError(_("Duragen cannot be reached at the moment."))
+        return True
+
+    def _patience(self):
+        return timedelta(minutes=max(1, self.env["duragen.connection"].number("reconcile_minutes")))
+
+    def _reconcile(self):
+        """Ask about one request (sudo) and heal what is found; False when nobody was reached."""
+        from ..starter.client import DuragenError, NotFoundError, UnavailableError
+
+        self.ensure_one()
+        client = self.env["duragen.connection"].client()
+        try:
+            status = client.status(self.request_id)
+            note = self._healed(status, client)
+        except NotFoundError:
+            note = self._unknown_to_duragen()
+        except UnavailableError as error:
+            _logger.warning("reconciliation waits: %s", error)
+            return False
+        except (DuragenError, UserError) as error:
+            note = str(error)
+        if self.state == "started":
+            pause = min(self._patience() * 2 ** min(self.check_attempts, 10), LONGEST_PAUSE)
+            self.write(
+                {
+                    "progress_note": note[:500],
+                    "check_attempts": self.check_attempts + 1,
+                    "next_check_at": fields.Datetime.now() + pause,
+                }
+            )
+        return True
+
+    def _healed(self, status, client):
+        """What became of it, in words for operators; the record is what the words say."""
+        state, image, error = status["state"], status.get("image"), status.get("error")
+        parked = status.get("parked")
+        if parked:
+            # Odoo is there, for it asks: the outcome need not wait for its next try.
+            client.redeliver(self.request_id)
+            return _("The outcome was parked (%s); it was asked for again.", parked.get("code"))
+        if state not in ("completed", "failed", "canceled", "abandoned"):
+            return _("Duragen says: %s.", state)
+        if image:
+            names = ("format", "size", "width", "height", "sha256")
+            found = Image(*(image[name] for name in names), key=image["key"])
+            outcome = Outcome(self.request_id, self.correlation_id, image=found)
+        else:
+            outcome = Outcome(self.request_id, self.correlation_id, failure=_failure(error))
+        self._apply(outcome)
+        return ""
+
+    def _unknown_to_duragen(self):
+        """Temporal has lost it, or forgotten it: it begins anew under the same id.
+
+        An image that was made before is found in the store by that id, so none is paid twice.
+        """
+        self._lock()
+        if self.state != "started":
+            return ""
+        if self.cancel_requested:
+            self._cancel_unstarted()
+            return ""
+        self.write(
+            {
+                "state": "requested",
+                "next_start_at": fields.Datetime.now(),
+                "next_check_at": False,
+                "progress_note": _("Duragen did not know it; it is started again."),
+            }
+        )
+        self._tell_people()
+        return ""
+
+
+def _failure(error):
+    code = (error or {}).get("code") or "INTERNAL"
+    hint = (error or {}).get("hint")
+    return Failure(
+        code=code,
+        message=(error or {}).get("detail") or "ended without an outcome",
+        type="canceled" if code == "CANCELED" else None,
+        user_message=f"{english(code)} {hint}" if hint else None,
+        by_policy=code in POLICY_CODES,
+    )

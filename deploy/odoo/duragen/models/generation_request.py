@@ -1,0 +1,239 @@
+"""Generation requests: the record of one image that somebody asked for."""
+
+import uuid
+from math import gcd
+
+from odoo import _, api, fields, models
+from odoo.exceptions import AccessError, UserError
+
+STATES = [
+    ("draft", "Draft"),
+    ("requested", "Waiting"),
+    ("started", "Generating"),
+    ("completed", "Completed"),
+    ("failed", "Failed"),
+    ("canceled", "Canceled"),
+]
+OPEN_STATES = ("requested", "started")
+ORIGINS = [("backend", "Backend"), ("portal", "Portal"), ("api", "API")]
+
+# What people write; everything else is written by the addon itself.
+EDITABLE = frozenset(
+    {
+        *("prompt", "negative_prompt", "model_id", "resolution", "aspect_ratio", "seed"),
+        *("inference_steps", "cfg_scale", "campaign_id"),
+    }
+)
+
+
+def workflow_id_of(request_id):
+    """The id of the Temporal workflow of a request."""
+    return f"generation-{request_id}"
+
+
+def ratio_of(resolution):
+    """ "1536x1024" to "3:2"; an empty text when it is no resolution."""
+    sides = (resolution or "").split("x")
+    if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        return ""
+    width, height = map(int, sides)
+    divisor = gcd(width, height)
+    return f"{width // divisor}:{height // divisor}" if divisor else ""
+
+
+class GenerationRequest(models.Model):
+    """One image that somebody asked for, from the draft to the outcome.
+
+    draft → requested (committed, credits reserved) → started (Duragen has it) → completed, failed
+    or canceled. `completed` may follow `failed` and `canceled`; nothing follows `completed`.
+    """
+
+    _name = "duragen.generation.request"
+    _description = "Image Generation"
+    _order = "id desc"
+
+    name = fields.Char(compute="_compute_name", store=True)
+    request_id = fields.Char(
+        "Request ID", required=True, readonly=True, copy=False, default=lambda _: str(uuid.uuid4())
+    )
+    correlation_id = fields.Char(
+        "Correlation ID",
+        required=True,
+        readonly=True,
+        copy=False,
+        default=lambda _: str(uuid.uuid4()),
+        help="Finds this generation in every log; it is the trace id.",
+    )
+    user_id = fields.Many2one(
+        "res.users",
+        required=True,
+        readonly=True,
+        index=True,
+        ondelete="restrict",
+        default=lambda self: self.env.user,
+    )
+    user_uuid = fields.Char("User ID on the wire", readonly=True, copy=False)
+    company_id = fields.Many2one(
+        "res.company",
+        required=True,
+        readonly=True,
+        ondelete="restrict",
+        default=lambda self: self.env.company,
+    )
+    origin = fields.Selection(ORIGINS, readonly=True, required=True, default="backend", copy=False)
+    client_reference = fields.Char(
+        readonly=True, copy=False, help="The caller's own id: the same one twice is one request."
+    )
+
+    prompt = fields.Text(required=True)
+    negative_prompt = fields.Text()
+    model_id = fields.Many2one("duragen.ai.model", required=True, index=True, ondelete="restrict")
+    resolution = fields.Char(
+        required=True, compute="_compute_resolution", store=True, readonly=False, precompute=True
+    )
+    aspect_ratio = fields.Char(
+        compute="_compute_aspect_ratio", store=True, readonly=False, precompute=True
+    )
+    seed = fields.Char(help="A whole number; empty: the service chooses.")
+    inference_steps = fields.Integer(help="0: the service's own choice.")
+    cfg_scale = fields.Float(help="0: the service's own choice.")
+    campaign_id = fields.Char("Campaign ID", help="A UUID, when the image is for a campaign.")
+    event = fields.Json(
+        "Event", readonly=True, copy=False, help="EVT-AIG-001 as it is sent, never changed."
+    )
+
+    price = fields.Integer("Price (credits)", readonly=True, copy=False)
+    charged = fields.Boolean(
+        readonly=True, copy=False, help="A reservation or a capture stands in the ledger."
+    )
+    entry_ids = fields.One2many("duragen.credit.entry", "request_id", readonly=True)
+
+    state = fields.Selection(
+        STATES, required=True, readonly=True, default="draft", copy=False, index=True
+    )
+    error_code = fields.Char(readonly=True, copy=False)
+    error_type = fields.Char(readonly=True, copy=False)
+    error_message = fields.Text(readonly=True, copy=False, help="For operators.")
+    user_message = fields.Text("Message", readonly=True, copy=False)
+    retry_suggestion = fields.Boolean(readonly=True, copy=False)
+    cancel_requested = fields.Boolean(readonly=True, copy=False)
+    retry_of_id = fields.Many2one("duragen.generation.request", readonly=True, copy=False)
+
+    requested_at = fields.Datetime(readonly=True, copy=False)
+    started_at = fields.Datetime(readonly=True, copy=False)
+    ended_at = fields.Datetime(readonly=True, copy=False)
+    start_attempts = fields.Integer(readonly=True, copy=False)
+    next_start_at = fields.Datetime(readonly=True, copy=False)
+    start_error = fields.Char(readonly=True, copy=False)
+    check_attempts = fields.Integer(readonly=True, copy=False)
+    next_check_at = fields.Datetime(readonly=True, copy=False)
+    progress_note = fields.Char(
+        readonly=True, copy=False, help="What Duragen said when it was last asked."
+    )
+
+    image_ids = fields.One2many("duragen.generated.image", "request_id", "Images", readonly=True)
+    image_id = fields.Many2one("duragen.generated.image", compute="_compute_image_id")
+    workflow_id = fields.Char("Workflow ID", compute="_compute_workflow")
+    workflow_url = fields.Char("Workflow", compute="_compute_workflow")
+
+    def init(self):
+        """Unique by index, for both versions of Odoo; the other two are what the crons look for."""
+        for name, definition in {
+            "request_unique": "(request_id)",
+            "reference_unique": "(user_id, client_reference) WHERE client_reference IS NOT NULL",
+            "to_start": "(next_start_at) WHERE state = 'requested'",
+            "to_check": "(next_check_at) WHERE state = 'started'",
+        }.items():
+            unique = "UNIQUE" if name.endswith("unique") else ""
+            self.env.cr.execute(
+                f"CREATE {unique} INDEX IF NOT EXISTS duragen_generation_request_{name}"
+                f" ON duragen_generation_request {definition}"
+            )
+
+    @api.depends("prompt")
+    def _compute_name(self):
+        for request in self:
+            line = " ".join((request.prompt or "").split())
+            request.name = line if len(line) <= 80 else line[:79].rstrip() + "…"
+
+    @api.depends("model_id")
+    def _compute_resolution(self):
+        for request in self:
+            sizes = request.model_id.sudo().sizes() if request.model_id else []
+            if request.resolution not in sizes:
+                request.resolution = sizes[0] if sizes else False
+
+    @api.depends("resolution")
+    def _compute_aspect_ratio(self):
+        for request in self:
+            request.aspect_ratio = ratio_of(request.resolution)
+
+    @api.depends("image_ids")
+    def _compute_image_id(self):
+        for request in self:
+            request.image_id = request.image_ids[:1]
+
+    @api.depends("request_id")
+    def _compute_workflow(self):
+        connection = self.env["duragen.connection"]
+        for request in self:
+            request.workflow_id = workflow_id_of(request.request_id)
+            request.workflow_url = connection.workflow_url(request.workflow_id)
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """People write a draft's content; who asks, what it costs and how it ends is not theirs."""
+        if not self.env.su:
+            for vals in vals_list:
+                self._refuse_foreign(vals)
+        return super().create(vals_list)
+
+    def write(self, vals):
+        """People change their drafts alone."""
+        if not self.env.su:
+            self._refuse_foreign(vals)
+            if any(request.state != "draft" for request in self):
+                raise UserError(_("It has been submitted and cannot be changed any more."))
+        return super().write(vals)
+
+    @api.ondelete(at_uninstall=False)
+    def _drafts_alone(self):
+        if any(request.state != "draft" for request in self):
+            raise UserError(_("Only drafts can be deleted: the others are part of the books."))
+
+    def action_open_workflow(self):
+        """The workflow in Temporal's Web UI, in a new window."""
+        self.ensure_one()
+        if not self.workflow_url:
+            raise UserError(_("Set the address of Temporal's Web UI in the settings."))
+        return {"type": "ir.actions.act_url", "url": self.workflow_url, "target": "new"}
+
+    def _refuse_foreign(self, vals):
+        foreign = vals.keys() - EDITABLE
+        if foreign:
+            names = ", ".join(sorted(foreign))
+            raise AccessError(_("These fields are not yours to write: %s", names))
+
+    def _owned(self):
+        """These records, in sudo, when the user may act on them: his own, or any for a manager.
+
+        Raises AccessError. Record rules say what a user sees; acting on it is his alone.
+        """
+        self.check_access("read")
+        manager = self.env.su or self.env.user.has_group("duragen.group_manager")
+        if not manager and any(request.user_id != self.env.user for request in self):
+            raise AccessError(_("Only the one who asked for it may do this."))
+        return self.sudo()
+
+    def _lock(self):
+        """Hold the row until the transaction ends, and see its state as it is now.
+
+        When another transaction has just changed it, PostgreSQL refuses, and Odoo runs the whole
+        request again on what that one left.
+        """
+        self.ensure_one()
+        self.flush_recordset()
+        self.env.cr.execute(
+            "SELECT state FROM duragen_generation_request WHERE id = %s FOR UPDATE", [self.id]
+        )
+        self.invalidate_recordset()

@@ -1,0 +1,168 @@
+"""Starting what was committed: a try right after the commit, and the outbox behind it."""
+
+import logging
+import time
+from datetime import timedelta
+
+from odoo import api, fields, models
+
+from ..wire import Failure, Outcome
+
+_logger = logging.getLogger(__name__)
+
+BATCH = 200
+"""Requests that one run of the outbox takes; what is left waits for the next minute."""
+
+PAUSE = timedelta(minutes=1)
+"""Between two tries of one request. It does not grow: a run of the outbox ends at the first that
+reaches nobody, so an outage costs one call a minute, and when it is over all start at once."""
+
+QUIET_SECONDS = 10.0
+"""After Duragen was not reached, submissions do not wait for it in vain: the outbox looks."""
+
+_quiet_until = {}
+
+
+def try_to_start(registry, request_id):
+    """Start one request in a transaction of its own; whatever fails is left to the outbox."""
+    if time.monotonic() < _quiet_until.get(registry.db_name, 0):
+        return
+    try:
+        with registry.cursor() as cr:
+            env = api.Environment(cr, api.SUPERUSER_ID, {})
+            reached = env["duragen.generation.request"].browse(request_id)._start()
+    except Exception:
+        # Odoo skips the hooks behind one that raises; the commit itself stands.
+        _logger.exception("request %s was not started; the outbox will", request_id)
+        reached = False
+    if not reached:
+        _quiet_until[registry.db_name] = time.monotonic() + QUIET_SECONDS
+
+
+class GenerationStart(models.Model):
+    """The way of a request from the outbox to Duragen."""
+
+    _inherit = "duragen.generation.request"
+
+    @api.model
+    def _cron_start(self):
+        """The outbox: start what a crash or an outage left behind, pass on what was canceled."""
+        due = [("state", "=", "requested"), ("next_start_at", "<=", fields.Datetime.now())]
+        for request in self.search(due, order="next_start_at", limit=BATCH):
+            reached = request._start()
+            self.env.cr.commit()  # each by itself: what was started stays started
+            if not reached:
+                return
+        asked = [("state", "=", "started"), ("cancel_requested", "=", True)]
+        for request in self.search(asked, order="id", limit=BATCH):
+            if not request._pass_cancel():
+                return
+
+    def _start(self):
+        """Start this request if it still waits; False when nobody could be reached.
+
+        Safe to repeat at any time: the request id is the workflow's id. The row stays locked
+        during the call, so that a cancellation finds it either waiting or started.
+        """
+        from ..starter.client import (
+            ConflictError,
+            DuragenError,
+            UnavailableError,
+            ValidationError,
+        )
+
+        self.ensure_one()
+        self.env.cr.execute(
+            "SELECT state FROM duragen_generation_request WHERE id = %s FOR UPDATE SKIP LOCKED",
+            [self.id],
+        )
+        if self.env.cr.fetchone() != ("requested",):
+            return True
+        self.invalidate_recordset()
+        try:
+            self.env["duragen.connection"].client().start(self.event)
+        except (ValidationError, ConflictError) as error:
+            # No later try could go better.
+            self._end_unstarted(str(error))
+        except DuragenError as error:
+            self._postpone(str(error))
+            return not isinstance(error, UnavailableError)
+        else:
+            self._started()
+        return True
+
+    def _started(self):
+        now = fields.Datetime.now()
+        self.write(
+            {
+                "state": "started",
+                "started_at": now,
+                "next_start_at": False,
+                "start_error": False,
+                "check_attempts": 0,
+                "next_check_at": now + self._patience(),
+            }
+        )
+        self._tell_people()
+
+    def _postpone(self, why):
+        self.write(
+            {
+                "start_attempts": self.start_attempts + 1,
+                "next_start_at": fields.Datetime.now() + PAUSE,
+                "start_error": why[:500],
+            }
+        )
+        _logger.warning("generation %s was not started: %s", self.request_id, why)
+
+    def _end_unstarted(self, why):
+        failure = Failure("INVALID_INPUT", why[:2000], "user")
+        self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
+
+    def action_cancel(self):
+        """Take requests back: those that wait at once, the others as soon as Duragen has done so."""
+        for request in self._owned():
+            request._lock()
+            if request.state == "draft":
+                request.write({"state": "canceled", "ended_at": fields.Datetime.now()})
+            elif request.state == "requested":
+                request._cancel_unstarted()
+            elif request.state == "started" and not request.cancel_requested:
+                request.cancel_requested = True
+                request._tell_people()
+                self.env.cr.postcommit.add(_passing(self.env.registry, request.id))
+        return True
+
+    def _cancel_unstarted(self):
+        # Nothing was spent for it yet, whatever the policy says of later cancellations.
+        failure = Failure("CANCELED", "canceled before it was started", "canceled")
+        self.cancel_requested = True
+        self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
+
+    def _pass_cancel(self):
+        """Ask Duragen to cancel; False when it could not be asked, and the outbox asks again.
+
+        The outcome comes as any other does. One that had ended before is reconciled.
+        """
+        from ..starter.client import DuragenError, NotFoundError
+
+        try:
+            self.env["duragen.connection"].client().cancel(self.request_id)
+        except NotFoundError:
+            pass  # reconciliation finds that out too, and heals it
+        except DuragenError as error:
+            _logger.warning("the cancellation of %s waits: %s", self.request_id, error)
+            return False
+        return True
+
+
+def _passing(registry, request_id):
+    def passing():
+        try:
+            with registry.cursor() as cr:
+                env = api.Environment(cr, api.SUPERUSER_ID, {})
+                env["duragen.generation.request"].browse(request_id)._pass_cancel()
+        except Exception:
+            _logger.exception("the cancellation of %s waits for the outbox", request_id)
+
+    return passing

@@ -1,0 +1,186 @@
+"""Submission: validate, price, quota and balance, reserve, all in the caller's transaction."""
+
+import uuid
+from functools import partial
+
+from odoo import _, api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from ..wire import UUID
+from .generation_request import ratio_of
+from .generation_start import try_to_start
+
+MAX_PROMPT_CHARACTERS = 32_000
+MAX_SEED = 2**63 - 1
+MAX_CFG_SCALE = 50
+# The bounds of Duragen's EVT-AIG-001.
+
+_VALUES = frozenset(
+    {
+        *("prompt", "negative_prompt", "model_id", "resolution", "aspect_ratio", "seed"),
+        *("inference_steps", "cfg_scale", "campaign_id", "origin", "client_reference"),
+    }
+)
+
+
+class GenerationSubmission(models.Model):
+    """From the draft to the request that Duragen must hear of."""
+
+    _inherit = "duragen.generation.request"
+
+    @api.model
+    def submit_generation(self, vals):
+        """Create a request for the current user and submit it, in one go; returns the record.
+
+        `vals` holds what a person writes (`prompt`, `model_id`, `resolution`, …), `origin` and
+        `client_reference`: with the same reference again, the request that exists is returned.
+        Raises ValidationError, CreditsError, QuotaError; then nothing was written.
+        """
+        unknown = vals.keys() - _VALUES
+        if unknown:
+            raise ValidationError(_("Unknown: %s", ", ".join(sorted(unknown))))
+        user, company = self.env.user, self.env.company
+        reference = vals.get("client_reference")
+        if reference:
+            found = self.sudo().search(
+                [("user_id", "=", user.id), ("client_reference", "=", reference)], limit=1
+            )
+            if found:
+                return found.with_env(self.env)
+        vals = {**vals, "user_id": user.id, "company_id": company.id}
+        model = self.env["duragen.ai.model"].sudo().browse(_whole(vals.get("model_id"))).exists()
+        if not model:
+            raise ValidationError(_("Choose a model."))
+        vals["model_id"] = model.id
+        vals["resolution"] = vals.get("resolution") or model.sizes()[0]
+        if not isinstance(vals.get("prompt"), str):
+            raise ValidationError(_("Write a prompt."))
+        # A caller who turns the refusal into an answer must not commit half of it.
+        with self.env.cr.savepoint():
+            made = self.sudo().create(vals)
+            made._submit()
+        return made.with_env(self.env)
+
+    def action_submit(self):
+        """Submit drafts. Raises ValidationError, CreditsError, QuotaError, and then submits none."""
+        for request in self._owned():
+            request._lock()
+            if request.state != "draft":
+                raise UserError(_("It has been submitted already."))
+            request._submit()
+        return True
+
+    def action_retry(self):
+        """The same once more, as a new generation with ids of its own; opens it."""
+        self.ensure_one()
+        old = self._owned()
+        if old.state not in ("failed", "canceled"):
+            raise UserError(_("Only what failed or was canceled can be tried again."))
+        again = old.copy({"retry_of_id": old.id, "origin": old.origin})
+        again._submit()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": self._name,
+            "res_id": again.id,
+            "view_mode": "form",
+        }
+
+    def _submit(self):
+        """Reserve and commit to it; started after the commit. `self` is one draft, in sudo."""
+        self.ensure_one()
+        self._check_values()
+        self.env["duragen.quota"].check(self.user_id, self.company_id)
+        price, now = self.model_id.price, fields.Datetime.now()
+        account = self.env["duragen.account"].of(self.user_id, self.company_id)
+        account.book("reserve", -price, request=self)
+        self.write(
+            {
+                "state": "requested",
+                "price": price,
+                "charged": True,
+                "user_uuid": self._user_uuid(),
+                "requested_at": now,
+                "next_start_at": now,
+            }
+        )
+        self.event = self._event()
+        self._tell_people()
+        # Only a try: the process may die right here. The outbox starts what is left.
+        self.env.cr.postcommit.add(partial(try_to_start, self.env.registry, self.id))
+
+    def _user_uuid(self):
+        """The user's id on the wire, where it must be a UUID: the same one each time."""
+        database = self.env["ir.config_parameter"].sudo().get_param("database.uuid")
+        return str(uuid.uuid5(uuid.UUID(database), f"res.users,{self.user_id.id}"))
+
+    def _event(self):
+        event = {
+            "requestId": self.request_id,
+            "correlationId": self.correlation_id,
+            "userId": self.user_uuid,
+            "prompt": self.prompt,
+            "modelId": self.model_id.model_uuid.lower(),
+            "resolution": self.resolution,
+            "aspectRatio": self.aspect_ratio,
+            "callbackUrl": self.env["duragen.connection"].callback_url(),
+            "negativePrompt": self.negative_prompt or None,
+            "seed": int(self.seed) if self.seed else None,
+            "inferenceSteps": self.inference_steps or None,
+            "cfgScale": self.cfg_scale or None,
+            "campaignId": self.campaign_id or None,
+        }
+        return {name: value for name, value in event.items() if value is not None}
+
+    def _check_values(self):
+        """Raise ValidationError with one friendly line per fault."""
+        faults = [*self._prompt_faults(), *self._size_faults(), *self._parameter_faults()]
+        if faults:
+            raise ValidationError("\n".join(faults))
+
+    def _prompt_faults(self):
+        self.prompt = (self.prompt or "").replace("\0", "").strip()
+        if not self.prompt:
+            yield _("Write a prompt.")
+        if max(len(self.prompt), len(self.negative_prompt or "")) > MAX_PROMPT_CHARACTERS:
+            yield _("A prompt has at most %s characters.", MAX_PROMPT_CHARACTERS)
+
+    def _size_faults(self):
+        model = self.model_id
+        if model not in self.env["duragen.ai.model"].sudo().available(self.company_id):
+            yield _("This model is not available.")
+        if self.resolution not in model.sizes():
+            yield _(
+                "%(model)s makes no images of %(size)s.", model=model.name, size=self.resolution
+            )
+        # Any spelling of the resolution's own ratio would do; there is just one that needs no check.
+        self.aspect_ratio = ratio_of(self.resolution)
+
+    def _parameter_faults(self):
+        model = self.model_id
+        for value, allowed, label in (
+            (self.negative_prompt, model.allow_negative_prompt, _("a negative prompt")),
+            (self.seed, model.allow_seed, _("a seed")),
+            (self.inference_steps, model.allow_steps, _("steps")),
+            (self.cfg_scale, model.allow_cfg_scale, _("a guidance scale")),
+        ):
+            if value and not allowed:
+                yield _("%(model)s takes no %(parameter)s.", model=model.name, parameter=label)
+        seed = (self.seed or "").strip()
+        digits = seed.isascii() and seed.isdigit() and len(seed) <= 19
+        if seed and not (digits and int(seed) <= MAX_SEED):
+            yield _("The seed must be a whole number from 0 to %s.", MAX_SEED)
+        else:
+            self.seed = str(int(seed)) if seed else False
+        if not 0 <= self.inference_steps <= model.max_steps:
+            yield _("The steps must be 1 to %s.", model.max_steps)
+        if not 0 <= self.cfg_scale <= MAX_CFG_SCALE:
+            yield _("The guidance scale must be 0 to %s.", MAX_CFG_SCALE)
+        if self.campaign_id and not UUID.fullmatch(self.campaign_id):
+            yield _("The campaign must be a UUID.")
+
+
+def _whole(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = str(value or "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -1,0 +1,113 @@
+"""Quotas: how many generations a user may have in a day or a month."""
+
+from datetime import timedelta
+
+from dateutil.relativedelta import relativedelta
+
+from odoo import _, api, fields, models
+from odoo.exceptions import ValidationError
+
+from ..exceptions import QuotaError
+
+PERIODS = [("day", "Day"), ("month", "Month")]
+
+
+class Quota(models.Model):
+    """At most `limit` generations a period (UTC). A user's own row wins over the one for everybody.
+
+    Only those count that cost something: what failed by our fault gives its place back.
+    """
+
+    _name = "duragen.quota"
+    _description = "Generation Quota"
+    _order = "company_id, period, user_id"
+
+    name = fields.Char(compute="_compute_name")
+    user_id = fields.Many2one(
+        "res.users", ondelete="cascade", help="Empty: everybody without a quota of his own."
+    )
+    company_id = fields.Many2one(
+        "res.company", required=True, default=lambda self: self.env.company, ondelete="cascade"
+    )
+    period = fields.Selection(PERIODS, required=True, default="day")
+    limit = fields.Integer(required=True, default=50)
+    active = fields.Boolean(default=True)
+
+    def init(self):
+        """One row a user (or everybody), company and period."""
+        self.env.cr.execute(
+            "CREATE UNIQUE INDEX IF NOT EXISTS duragen_quota_unique ON duragen_quota"
+            " (company_id, period, coalesce(user_id, 0)) WHERE active"
+        )
+
+    @api.depends("user_id", "period", "limit")
+    def _compute_name(self):
+        labels = dict(self._fields["period"]._description_selection(self.env))
+        for quota in self:
+            who = quota.user_id.name or _("Everybody")
+            quota.name = f"{who}: {quota.limit} / {labels.get(quota.period, '')}"
+
+    @api.constrains("limit")
+    def _check_limit(self):
+        if any(quota.limit < 0 for quota in self):
+            raise ValidationError(_("The limit must not be negative."))
+
+    @api.model
+    def standing(self, user, company):
+        """For each period with a limit: {"period", "limit", "used", "resets_in"} (seconds)."""
+        now = fields.Datetime.now()
+        found = []
+        for period, _label in PERIODS:
+            rows = self.sudo().search(
+                [
+                    ("company_id", "=", company.id),
+                    ("period", "=", period),
+                    ("user_id", "in", [user.id, False]),
+                ]
+            )
+            quota = rows.filtered("user_id") or rows
+            if quota:
+                begin, end = _bounds(period, now)
+                found.append(
+                    {
+                        "period": period,
+                        "limit": quota[0].limit,
+                        "used": self._used(user, company, begin),
+                        "resets_in": int((end - now).total_seconds()) + 1,
+                    }
+                )
+        return found
+
+    def _used(self, user, company, begin):
+        return (
+            self.env["duragen.generation.request"]
+            .sudo()
+            .search_count(
+                [
+                    ("user_id", "=", user.id),
+                    ("company_id", "=", company.id),
+                    ("charged", "=", True),
+                    ("requested_at", ">=", begin),
+                ]
+            )
+        )
+
+    @api.model
+    def check(self, user, company):
+        """Raise QuotaError when the user has no generation left in some period."""
+        for each in self.standing(user, company):
+            if each["used"] >= each["limit"]:
+                text = _("You have used all %(limit)s images of today.", limit=each["limit"])
+                if each["period"] == "month":
+                    text = _(
+                        "You have used all %(limit)s images of this month.", limit=each["limit"]
+                    )
+                raise QuotaError(text, each["resets_in"])
+
+
+def _bounds(period, now):
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return day, day + timedelta(days=1)
+    month = day.replace(day=1)
+    return month, month + relativedelta(months=1)

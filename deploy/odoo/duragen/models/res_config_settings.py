@@ -1,0 +1,99 @@
+"""Settings › Duragen: each field is the system parameter of its name, `duragen.…`."""
+
+from odoo import _, fields, models
+from odoo.exceptions import AccessError
+
+from .connection import CALLBACK_PATH, DEFAULTS
+
+NUMBERS = ("initial_credits", "api_rate_per_minute", "reconcile_minutes")
+
+
+def _parameter(name):
+    """What ties a settings field to its parameter; a parameter that is not set shows its default."""
+    default = DEFAULTS[name]
+    more = {"default": int(default) if name in NUMBERS else default} if default else {}
+    return {"config_parameter": f"duragen.{name}", **more}
+
+
+class ResConfigSettings(models.TransientModel):
+    """The addon's own section of Odoo's settings, for administrators."""
+
+    _inherit = "res.config.settings"
+
+    duragen_start_path = fields.Selection(
+        [("temporal", "Straight to Temporal"), ("gateway", "Through Duragen's gateway")],
+        "Start path",
+        **_parameter("start_path"),
+    )
+    duragen_temporal_address = fields.Char("Temporal address", **_parameter("temporal_address"))
+    duragen_temporal_namespace = fields.Char("Namespace", **_parameter("temporal_namespace"))
+    duragen_temporal_api_key = fields.Char("Temporal API key", **_parameter("temporal_api_key"))
+    duragen_temporal_tls = fields.Boolean("TLS", **_parameter("temporal_tls"))
+    duragen_temporal_ui_url = fields.Char("Web UI", **_parameter("temporal_ui_url"))
+    duragen_gateway_url = fields.Char("Gateway URL", **_parameter("gateway_url"))
+    duragen_gateway_key = fields.Char("Gateway key", **_parameter("gateway_key"))
+
+    duragen_callback_base_url = fields.Char("Odoo's address", **_parameter("callback_base_url"))
+    duragen_callback_url = fields.Char("Callback URL", compute="_compute_duragen_callback_url")
+    duragen_callback_token = fields.Char("Token", **_parameter("callback_token"))
+    duragen_signing_secret = fields.Char("Signing secret", **_parameter("signing_secret"))
+    duragen_reconcile_minutes = fields.Integer("Ask after", **_parameter("reconcile_minutes"))
+
+    duragen_image_storage = fields.Selection(
+        [("odoo", "In Odoo"), ("s3", "In the S3 store alone")],
+        "Images are kept",
+        **_parameter("image_storage"),
+    )
+    duragen_s3_bucket = fields.Char("Bucket", **_parameter("s3_bucket"))
+    duragen_s3_endpoint_url = fields.Char("Endpoint URL", **_parameter("s3_endpoint_url"))
+    duragen_s3_region = fields.Char("Region", **_parameter("s3_region"))
+    duragen_s3_access_key_id = fields.Char("Access key ID", **_parameter("s3_access_key_id"))
+    duragen_s3_secret_access_key = fields.Char(
+        "Secret access key", **_parameter("s3_secret_access_key")
+    )
+
+    duragen_user_errors = fields.Selection(
+        [("release", "Give the credits back"), ("capture", "Keep the credits")],
+        "Refused prompts",
+        **_parameter("user_errors"),
+    )
+    duragen_initial_credits = fields.Integer(
+        "Credits to begin with", **_parameter("initial_credits")
+    )
+    duragen_api_rate_per_minute = fields.Integer(
+        "API requests a minute", **_parameter("api_rate_per_minute")
+    )
+
+    def set_values(self):
+        """Also keep a nought: Odoo deletes the parameter then, which would bring the default back."""
+        super().set_values()
+        parameters = self.env["ir.config_parameter"].sudo()
+        for name in NUMBERS:
+            parameters.set_param(f"duragen.{name}", str(self[f"duragen_{name}"]))
+
+    def _compute_duragen_callback_url(self):
+        web_base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url")
+        for settings in self:
+            base = (settings.duragen_callback_base_url or web_base_url or "").strip()
+            settings.duragen_callback_url = base.rstrip("/") + CALLBACK_PATH
+
+    def action_duragen_test(self):
+        """Try what is saved, and say in plain words what works and what to do otherwise."""
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(_("Only administrators can change the settings."))
+        found = self.env["duragen.connection"].sudo().test()
+        good = all(check["ok"] for check in found)
+        lines = [
+            f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['text']}" for check in found
+        ]
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "title": _("Everything works") if good else _("Not everything works"),
+                "message": "\n\n" + "\n\n".join(lines),
+                "type": "success" if good else "danger",
+                "sticky": True,
+                "className": "text-prewrap o_duragen_test",
+            },
+        }

@@ -1,0 +1,78 @@
+"""The S3 store, for images that stay there: links made when somebody looks, and reading back.
+
+Needs the package `boto3`, but only where a bucket is set; it is imported at the first use.
+"""
+
+import functools
+
+LINK_SECONDS = 300
+"""A link is followed at once by the browser that was redirected to it."""
+
+_ATTEMPTS, _SECONDS = 2, 10
+
+
+class S3Error(Exception):
+    """The store cannot be used; the text says what to do, and is for operators."""
+
+
+class Store:
+    """One bucket, with credentials that may read it. Raises S3Error when something is not set."""
+
+    def __init__(self, *, bucket, endpoint_url, region, access_key_id, secret_access_key):
+        if not bucket or not access_key_id or not secret_access_key:
+            raise S3Error("set the bucket and the keys that may read it")
+        self.bucket = bucket
+        self._client = _client(endpoint_url, region, access_key_id, secret_access_key)
+
+    def link(self, key):
+        """A link to the object `key`, good for five minutes. No call is made for it."""
+        parameters = {"Bucket": self.bucket, "Key": key}
+        return self._client.generate_presigned_url(
+            "get_object", Params=parameters, ExpiresIn=LINK_SECONDS
+        )
+
+    def read(self, key, size):
+        """The bytes of the object, at most one more than `size`. Raises S3Error."""
+        return self._called(
+            lambda: self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read(size + 1)
+        )
+
+    def check(self):
+        """Return when the bucket can be read. Raises S3Error."""
+        self._called(lambda: self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1))
+
+    def _called(self, call):
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        try:
+            return call()
+        except (BotoCoreError, ClientError, HTTPClientError, OSError) as error:
+            raise S3Error(f"the bucket {self.bucket}: {error}") from error
+
+
+@functools.lru_cache(maxsize=16)
+def _client(endpoint_url, region, access_key_id, secret_access_key):
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError:
+        raise S3Error("install boto3 into Odoo's Python: pip install boto3") from None
+    options = Config(
+        connect_timeout=_SECONDS,
+        read_timeout=_SECONDS,
+        retries={"total_max_attempts": _ATTEMPTS},
+        signature_version="s3v4",
+        # Every S3 server takes paths; AWS itself is reached by its own kind of address.
+        s3={"addressing_style": "path" if endpoint_url else "virtual"},
+    )
+    try:
+        return boto3.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=region,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+            config=options,
+        )
+    except ValueError as error:
+        raise S3Error(f"the S3 settings are wrong: {error}") from error

@@ -1,0 +1,59 @@
+"""Who may call back: a bearer token, a Standard Webhooks signature, or both when both are set.
+
+The signature is checked by hand (HMAC-SHA256 over `id.timestamp.body`), so that Odoo needs no
+further package for it. spec: standardwebhooks.com, Verifying webhook authenticity.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+
+TOLERANCE_SECONDS = 300
+"""How far a message's timestamp may lie off: the replay window of Standard Webhooks."""
+
+
+class UnauthorizedError(Exception):
+    """Why the caller is not believed; safe to tell him."""
+
+
+def check(headers, body, token, secret, now=None):
+    """Return when the caller is who he should be. Raises UnauthorizedError.
+
+    `headers` is a mapping that ignores case, `body` the raw bytes. Without token and secret
+    nobody is believed.
+    """
+    if not token and not secret:
+        raise UnauthorizedError("callbacks are not set up: set a token or a signing secret")
+    if token:
+        given = headers.get("Authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise UnauthorizedError("the bearer token is missing or wrong")
+    if secret:
+        _check_signature(headers, body, secret, time.time() if now is None else now)
+
+
+def _check_signature(headers, body, secret, now):
+    identity, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    given = headers.get("webhook-signature", "")
+    if not identity or not given or not (stamp.isascii() and stamp.isdigit()):
+        raise UnauthorizedError("webhook-id, webhook-timestamp or webhook-signature is missing")
+    if abs(now - int(stamp[:15])) > TOLERANCE_SECONDS:
+        raise UnauthorizedError("webhook-timestamp is more than five minutes off")
+    signed = f"{identity}.{stamp}.".encode() + body
+    expected = base64.b64encode(hmac.digest(key_of(secret), signed, hashlib.sha256)).decode()
+    # Several may be given while a secret is being changed: "v1,… v1,…".
+    for each in given.split():
+        version, _, signature = each.partition(",")
+        if version == "v1" and hmac.compare_digest(signature.encode(), expected.encode()):
+            return
+    raise UnauthorizedError("the signature is wrong")
+
+
+def key_of(secret):
+    """The bytes of a `whsec_…` secret. Raises UnauthorizedError when it is none."""
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise UnauthorizedError("the signing secret in the settings is not base64") from None

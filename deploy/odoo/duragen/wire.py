@@ -1,0 +1,192 @@
+"""EVT-AIG-002 and EVT-AIG-003 as they come in: checked before anything is believed.
+
+Nothing of Odoo in here. Unknown fields are ignored; an unsupported major `payloadVersion` is
+refused. spec: event-driven-architecture, EVT-AIG-002, EVT-AIG-003.
+"""
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
+_FORMAT = re.compile(r"[a-z0-9.+-]{1,20}", re.IGNORECASE | re.ASCII)
+_MAJOR = re.compile(r"1(\.\d{1,5}){0,2}", re.ASCII)
+MAX_SIDE_PIXELS = 100_000
+MAX_IMAGE_BYTES = 100_000_000
+MAX_TEXT = 10_000
+
+# Charged, or given back, as the platform's policy says; every other failure is given back.
+POLICY_CODES = frozenset({"INVALID_INPUT", "POLICY_INPUT", "POLICY_OUTPUT", "CANCELED"})
+POLICY_TYPES = frozenset({"user", "canceled"})
+
+
+class WireError(ValueError):
+    """The event is malformed; `faults` holds one line per fault."""
+
+    def __init__(self, faults):
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class Image(NamedTuple):
+    """An image as the event tells of it; just one of `data`, `url` and `key` says where it is."""
+
+    format: str
+    size: int
+    width: int
+    height: int
+    sha256: str
+    data: "bytes | None" = None
+    url: "str | None" = None
+    key: "str | None" = None
+
+
+class Failure(NamedTuple):
+    """Why there is no image. `message` is for operators, `user_message` for people."""
+
+    code: "str | None"
+    message: str
+    type: "str | None" = None
+    user_message: "str | None" = None
+    retry_suggestion: bool = False
+    by_policy: bool = False
+
+
+class Outcome(NamedTuple):
+    """How a generation ended: an image or a failure."""
+
+    request_id: str
+    correlation_id: str
+    image: "Image | None" = None
+    failure: "Failure | None" = None
+
+    @property
+    def state(self):
+        """`completed`, `failed` or `canceled`."""
+        if self.image:
+            return "completed"
+        return "canceled" if self.failure.code == "CANCELED" else "failed"
+
+
+def parse_outcome(event):
+    """An Outcome of the event's JSON object. Raises WireError, naming every fault at once."""
+    if not isinstance(event, dict):
+        raise WireError(["the event must be a JSON object"])
+    reader = _Reader(event)
+    version = reader.text("payloadVersion", required=False)
+    if version is not None and not _MAJOR.fullmatch(version):
+        reader.faults.append(f"payloadVersion: {version[:20]!r} is not supported; send version 1")
+    ids = reader.uuid("requestId"), reader.uuid("correlationId")
+    status = event.get("status")
+    image = failure = None
+    if status == "completed":
+        image = _image(reader)
+    elif status == "failed":
+        failure = _failure(reader)
+    else:
+        reader.faults.append("status: must be completed or failed")
+    if reader.faults:
+        raise WireError(reader.faults)
+    return Outcome(*ids, image, failure)
+
+
+def _image(reader):
+    metadata = reader.event.get("imageMetadata")
+    if not isinstance(metadata, dict):
+        reader.faults.append("imageMetadata: must be an object")
+        metadata = {}
+    inner = _Reader(metadata, "imageMetadata.")
+    image_format = inner.text("format") or ""
+    if image_format and not _FORMAT.fullmatch(image_format):
+        inner.faults.append("imageMetadata.format: must be a short name such as png")
+    size = inner.whole("size", MAX_IMAGE_BYTES)
+    sides = [inner.whole(side, MAX_SIDE_PIXELS) for side in ("width", "height")]
+    reader.faults += inner.faults
+    sha256 = reader.text("hashValue") or ""
+    if sha256 and not _SHA256.fullmatch(sha256):
+        reader.faults.append("hashValue: must be a SHA-256 in hexadecimal")
+    url = reader.text("imageUrl", required=False)
+    data = reader.text("imageData", required=False, longest=None)
+    if (url is None) == (data is None):
+        reader.faults.append("imageData, imageUrl: just one of them must be present")
+    if url is not None and not _is_http(url):
+        reader.faults.append("imageUrl: must be an absolute http or https URL")
+    raw = None
+    if data is not None:
+        try:
+            raw = base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError):
+            reader.faults.append("imageData: must be base64")
+    return Image(image_format.lower(), size, *sides, sha256.lower(), raw, url)
+
+
+def _failure(reader):
+    code = reader.text("errorCode", required=False)
+    kind = reader.text("errorType", required=False)
+    flags = {name: reader.flag(name) for name in ("isSystemError", "isUserError")}
+    theirs = code in POLICY_CODES or kind in POLICY_TYPES or flags["isUserError"]
+    return Failure(
+        code=code,
+        message=reader.text("errorMessage", empty=True) or "",
+        type=kind,
+        user_message=reader.text("userMessage", required=False),
+        retry_suggestion=reader.flag("retrySuggestion"),
+        by_policy=bool(theirs) and not flags["isSystemError"],
+    )
+
+
+def _is_http(text):
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname)
+    except ValueError:
+        return False
+
+
+class _Reader:
+    """Fields of one JSON object; what is wrong with them gathers in `faults`."""
+
+    def __init__(self, event, prefix=""):
+        self.event = event
+        self.faults = []
+        self._prefix = prefix
+
+    def _fault(self, name, text):
+        self.faults.append(f"{self._prefix}{name}: {text}")
+
+    def text(self, name, *, required=True, empty=False, longest=MAX_TEXT):
+        value = self.event.get(name)
+        if value is None:
+            if required:
+                self._fault(name, "is required")
+            return None
+        if not isinstance(value, str) or (required and not empty and not value):
+            self._fault(name, "must be a text")
+            return None
+        # PostgreSQL's texts hold no NUL, and lone surrogates are not Unicode.
+        clean = value.replace("\0", "").encode("utf-8", "replace").decode()
+        return clean if longest is None else clean[:longest]
+
+    def uuid(self, name):
+        value = self.text(name)
+        if value is not None and not UUID.fullmatch(value):
+            self._fault(name, "must be a UUID")
+        return (value or "").lower()
+
+    def whole(self, name, largest):
+        value = self.event.get(name)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
+            self._fault(name, f"must be a whole number from 1 to {largest}")
+            return 0
+        return value
+
+    def flag(self, name):
+        value = self.event.get(name)
+        if value is not None and not isinstance(value, bool):
+            self._fault(name, "must be true or false")
+        return value is True
