@@ -22,7 +22,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from contracts import names
-from contracts.errors import ErrorCode
+from contracts.errors import DeliveryError, ErrorCode
 from contracts.events import RequestHead
 from contracts.generation import (
     Delivered,
@@ -40,6 +40,8 @@ from workflows.generation import Generation
 
 TEMPORAL = str(Path(sys.executable).with_name("temporal"))
 ODOO = "http://odoo.example.com"
+REFUSING_ONCE = f"{ODOO}/refuses-once"
+"""A `callbackUrl` whose first delivery is parked."""
 KEY = "a-random-key"
 EventFactory = Callable[..., dict[str, Any]]
 
@@ -95,8 +97,14 @@ async def working(temporal: Client) -> AsyncIterator[None]:
         )
         return Submitted(image=image)
 
+    refused = set()
+
     @activity.defn(name=names.DELIVER_ACTIVITY)
-    async def deliver(_: DeliverTask) -> Delivered:
+    async def deliver(task: DeliverTask) -> Delivered:
+        if task.callback_url == REFUSING_ONCE and task.request_id not in refused:
+            refused.add(task.request_id)
+            code = DeliveryError.ODOO_REFUSED
+            raise ApplicationError("not now", type=code, non_retryable=True)
         return Delivered(answer="204")
 
     queue, provider = names.GENERATION_QUEUE, names.provider_queue("sandbox")

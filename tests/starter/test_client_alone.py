@@ -1,5 +1,6 @@
 """The one file, carried into somebody else's process: nothing of ours beside it."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from starter import client as module
+from tests.starter.doors import KEY
 
 # A finder that hides our packages, and what the file must do without, from the subprocess.
 PREAMBLE = """
@@ -112,3 +114,29 @@ sys.stdout.flush()
 os._exit(0)
 """.replace("{address!r}", repr(address))
     assert run_alone(tmp_path, address, code, "opentelemetry") == "True\n"
+
+
+async def test_without_temporalio_the_gateway_is_a_door(tmp_path: Path, gateway: str) -> None:
+    """The two files start over HTTP where no package was added, and say what Temporal needs."""
+    addon = tmp_path / "addon"
+    addon.mkdir()
+    (addon / "__init__.py").touch()
+    for name in ("client.py", "gateway_client.py"):
+        shutil.copy(Path(module.__file__).with_name(name), addon / name)
+    code = f"""
+from addon.gateway_client import GatewayClient
+caller = GatewayClient({gateway!r}, {KEY!r})
+caller.ping()
+print(caller.start(event()).created)
+try:
+    duragen.start(event())
+except client.SetupError as error:
+    print(error)
+"""
+    hidden = ("temporalio", "opentelemetry")
+    # In a thread: the gateway is served by this one.
+    printed = await asyncio.to_thread(run_alone, tmp_path, "nowhere", code, *hidden)
+    assert printed.splitlines() == [
+        "True",
+        "install the package temporalio, or start through the gateway",
+    ]

@@ -182,6 +182,7 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert module.WORKFLOW_ID_PREFIX == names.WORKFLOW_ID_PREFIX
     assert module.TASK_QUEUE == names.GENERATION_QUEUE
     assert module.STATUS_QUERY == names.STATUS_QUERY
+    assert module.RETRY_DELIVERY_UPDATE == names.RETRY_DELIVERY_UPDATE
     assert module.DIGEST_MEMO == names.PAYLOAD_DIGEST_MEMO
     assert module.STATUS_ATTRIBUTE == names.GENERATION_STATUS
     own = [names.REQUEST_ID, names.CORRELATION_ID, names.USER_ID, names.CAMPAIGN_ID]

@@ -66,6 +66,13 @@ async def test_an_unknown_request_is_typed(caller: GatewayClient) -> None:
         await asyncio.to_thread(caller.status, str(uuid4()))
 
 
+async def test_ping_tells_a_right_key_from_a_wrong_one(gateway: str, caller: GatewayClient) -> None:
+    """Nothing needs to be generated to know whether it could be."""
+    await asyncio.to_thread(caller.ping)
+    with pytest.raises(UnauthorizedError):
+        await asyncio.to_thread(GatewayClient(gateway, "wrong").ping)
+
+
 def test_nobody_there_is_typed() -> None:
     """A refused connection is UnavailableError."""
     with pytest.raises(UnavailableError):

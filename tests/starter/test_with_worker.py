@@ -4,13 +4,14 @@ A module of its own, with its own server, so that the worker finds no other test
 """
 
 import asyncio
+from contextlib import suppress
 
 import httpx
 import pytest
 
-from starter.client import AsyncDuragenClient, GenerationFailedError
+from starter.client import AsyncDuragenClient, GenerationFailedError, NotFoundError
 from starter.gateway_client import GatewayClient
-from tests.starter.doors import duragen, make_event
+from tests.starter.doors import REFUSING_ONCE, duragen, make_event
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -84,6 +85,44 @@ async def test_it_gets_the_failure(caller: GatewayClient) -> None:
     with pytest.raises(GenerationFailedError) as caught:
         await asyncio.to_thread(caller.result, event["requestId"], 20)
     assert caught.value.code == "POLICY_OUTPUT"
+
+
+async def parked(client: AsyncDuragenClient) -> str:
+    """The id of a generation whose outcome was refused once."""
+    event = make_event(callbackUrl=REFUSING_ONCE)
+    await client.start(event)
+    async with asyncio.timeout(20):
+        while not (await client.status(event["requestId"]))["parked"]:
+            await asyncio.sleep(0.02)
+    request_id: str = event["requestId"]
+    return request_id
+
+
+async def test_a_parked_outcome_is_told_when_odoo_asks(client: AsyncDuragenClient) -> None:
+    """`redeliver` does not wait for the next try; what has ended has nothing to tell."""
+    request_id = await parked(client)
+    await client.redeliver(request_id)
+    assert (await client.result(request_id, 20))["width"] == 1024
+    with pytest.raises(NotFoundError):
+        await client.redeliver(request_id)
+
+
+async def test_a_parked_outcome_is_told_through_the_gateway(
+    client: AsyncDuragenClient, caller: GatewayClient
+) -> None:
+    """The same over HTTP."""
+    request_id = await parked(client)
+    await asyncio.to_thread(caller.redeliver, request_id)
+    assert (await asyncio.to_thread(caller.result, request_id, 20))["width"] == 1024
+
+
+async def test_redelivering_what_is_not_parked_does_nothing(client: AsyncDuragenClient) -> None:
+    """A generation that is under way goes on as it was."""
+    event = make_event()
+    await client.start(event)
+    with suppress(NotFoundError):  # it may have ended by now
+        await client.redeliver(event["requestId"])
+    assert (await client.result(event["requestId"], 20))["width"] == 1024
 
 
 async def test_watch_ends_with_the_generation(address: str, client: AsyncDuragenClient) -> None:
