@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from starter import client as module
-from tests.starter.doors import KEY
+from tests.starter.doors import KEY, make_event
 
 # A finder that hides our packages, and what the file must do without, from the subprocess.
 PREAMBLE = """
@@ -127,7 +127,7 @@ async def test_without_temporalio_the_gateway_is_a_door(tmp_path: Path, gateway:
 from addon.gateway_client import GatewayClient
 caller = GatewayClient({gateway!r}, {KEY!r})
 caller.ping()
-print(caller.start(event()).created)
+print(caller.start({{**event(), "callbackUrl": {make_event()["callbackUrl"]!r}}}).created)
 try:
     duragen.start(event())
 except client.SetupError as error:
