@@ -24,9 +24,14 @@ class Store:
         self.bucket = bucket
         self._client = _client(endpoint_url, region, access_key_id, secret_access_key)
 
-    def link(self, key):
-        """A link to the object `key`, good for five minutes. No call is made for it."""
+    def link(self, key, file_name=None):
+        """A link to the object `key`, good for five minutes; with `file_name` to be saved as that.
+
+        No call is made for it.
+        """
         parameters = {"Bucket": self.bucket, "Key": key}
+        if file_name:
+            parameters["ResponseContentDisposition"] = f'attachment; filename="{file_name}"'
         return self._client.generate_presigned_url(
             "get_object", Params=parameters, ExpiresIn=LINK_SECONDS
         )

@@ -1,55 +1,85 @@
 """Images, for those who may see them: streamed from Odoo, or by a fresh link to S3."""
 
 from odoo import http
-from odoo.exceptions import AccessError, MissingError
+from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.http import request
 
 from ..models.generated_image import MEDIA_TYPES
 from ..s3 import S3Error
 
-LARGEST_THUMBNAIL = 1024
+CACHE_SECONDS = 86_400
+"""An image never changes, so its user's browser may keep it; shared caches may not."""
 
 
 class Image(http.Controller):
-    """One route for every image; the record rules say who sees which."""
+    """Every image; the record rules say who sees which."""
 
     @http.route("/duragen/image/<int:image_id>", type="http", auth="public", methods=["GET"])
-    def image(self, image_id, size=None, download=None, token=None):
-        """The image; `size` asks for at most so many pixels a side, `download` for a file.
+    def image(self, image_id, download=None, token=None):
+        """The image; `download` asks for a file.
 
         For whoever may read its record, and for bearers of a signed link; 404 for all others.
         """
-        image = request.env["duragen.generated.image"].browse(image_id)
-        if not (token and image.sudo().is_signed_by(token)):
-            try:
-                image.check_access("read")
-            except (AccessError, MissingError):
-                raise request.not_found() from None
-        image = image.sudo().exists()
-        if not image:
-            raise request.not_found()
-        if image.has_data:
-            return _stream(image, size, download)
+        image = _seen(image_id, token)
+        # A browser shows pictures alone: anything else that may have come is a download.
+        as_file = bool(download) or image.format not in MEDIA_TYPES
+        if not image.has_data:
+            name = image.file_name if as_file else None
+            return _or_503(lambda: _to(_store().link(image.s3_key, name)))
+        return _stream(image, "data", image.file_name, image.media_type, as_file)
+
+    @http.route(
+        "/duragen/image/<int:image_id>/thumbnail",
+        type="http",
+        auth="public",
+        methods=["GET"],
+        readonly=False,
+    )
+    def thumbnail(self, image_id, token=None):
+        """A small JPEG of it, wherever the image lies; the image itself when there can be none."""
+        image = _seen(image_id, token)
         try:
-            link = request.env["duragen.connection"].store().link(image.s3_key)
-        except S3Error:
-            return request.make_response("The image cannot be reached at the moment.", status=503)
-        return request.redirect(link, code=302, local=False)
+            return _or_503(lambda: _stream(image.small(), "thumbnail", "small.jpg", "image/jpeg"))
+        except UserError:
+            return self.image(image_id, token=token)
 
 
-def _stream(image, size, download):
-    binary = request.env["ir.binary"]
-    shown = image.format in MEDIA_TYPES
-    side = int(size) if size and size.isascii() and size.isdigit() and len(size) < 6 else 0
-    if side and shown:
-        side = min(side, LARGEST_THUMBNAIL)
-        stream = binary._get_image_stream_from(image, "data", width=side, height=side)
-    else:
-        stream = binary._get_stream_from(
-            image, "data", filename=image.file_name, mimetype=image.media_type
-        )
-    # The bytes of an image never change, so a browser may keep them; shared caches may not.
+def _seen(image_id, token):
+    """The record, in sudo. Raises NotFound for those who may not see it."""
+    image = request.env["duragen.generated.image"].browse(image_id)
+    if not (token and image.sudo().is_signed_by(token)):
+        try:
+            image.check_access("read")
+        except (AccessError, MissingError):
+            raise request.not_found() from None
+    image = image.sudo().exists()
+    if not image:
+        raise request.not_found()
+    return image
+
+
+def _store():
+    return request.env["duragen.connection"].store()
+
+
+def _or_503(answer):
+    try:
+        return answer()
+    except S3Error:
+        return request.make_response("The image cannot be reached at the moment.", status=503)
+
+
+def _to(link):
+    answer = request.redirect(link, code=302, local=False)
+    answer.headers["Cache-Control"] = "private, no-store"
+    return answer
+
+
+def _stream(image, field, name, media_type, as_file=False):
+    stream = request.env["ir.binary"]._get_stream_from(
+        image, field, filename=name, mimetype=media_type
+    )
     stream.public = False
-    answer = stream.get_response(as_attachment=bool(download) or not shown, max_age=86_400)
+    answer = stream.get_response(as_attachment=as_file, max_age=CACHE_SECONDS)
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer

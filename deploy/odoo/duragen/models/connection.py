@@ -10,7 +10,7 @@ from ..s3 import S3Error, Store
 _logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 3.0
-"""For one call to Duragen: a person or a cron waits; whoever is not reached is asked again later."""
+"""For one call to Duragen: somebody waits; who is not reached is asked again later."""
 
 DEFAULTS = {
     "start_path": "temporal",
@@ -43,7 +43,7 @@ _clients = {}
 
 
 class Connection(models.AbstractModel):
-    """The addon's settings and the clients that they describe. For code; people see Settings."""
+    """The addon's settings and the clients that they describe. For code."""
 
     _name = "duragen.connection"
     _description = "Connection to Duragen"
@@ -56,7 +56,7 @@ class Connection(models.AbstractModel):
 
     @api.model
     def number(self, name):
-        """A setting that is a whole number; its default when it is not set or holds something else."""
+        """A setting that is a whole number; its default when it is none."""
         try:
             return int(self.setting(name))
         except ValueError:

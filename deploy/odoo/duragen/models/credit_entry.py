@@ -1,4 +1,4 @@
-"""The ledger: what was granted, reserved, captured and released. Append-only, in the database too."""
+"""The ledger: grants, reservations, captures, releases. Append-only, in the database too."""
 
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError

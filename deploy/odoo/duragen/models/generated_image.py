@@ -1,6 +1,9 @@
 """Generated images: what they are, and where their bytes lie."""
 
+import base64
+
 from odoo import api, fields, models
+from odoo.tools.image import image_process
 from odoo.tools.misc import hash_sign, verify_hash_signed
 
 MEDIA_TYPES = {
@@ -13,12 +16,13 @@ MEDIA_TYPES = {
 """What a browser may show; anything else is a download, for an SVG could hold a program."""
 
 
+THUMBNAIL_PIXELS = 512
 SIGNED_LINK_HOURS = 1
 _SCOPE = "duragen.image"
 
 
 class GeneratedImage(models.Model):
-    """The image of a request. Its bytes are in Odoo (`data`), or they were left in S3 (`s3_key`)."""
+    """The image of a request; its bytes are in Odoo (`data`), or were left in S3 (`s3_key`)."""
 
     _name = "duragen.generated.image"
     _description = "Generated Image"
@@ -42,6 +46,7 @@ class GeneratedImage(models.Model):
     has_data = fields.Boolean(
         "In Odoo", readonly=True, help="The bytes lie in Odoo; otherwise they were left in S3."
     )
+    thumbnail = fields.Binary(attachment=True, readonly=True, help="Made when first looked at.")
     image_url = fields.Char(compute="_compute_urls")
     thumbnail_url = fields.Char(compute="_compute_urls")
     download_url = fields.Char(compute="_compute_urls")
@@ -57,7 +62,7 @@ class GeneratedImage(models.Model):
     def _compute_urls(self):
         for image in self:
             image.image_url = f"/duragen/image/{image.id}"
-            image.thumbnail_url = f"/duragen/image/{image.id}?size=512"
+            image.thumbnail_url = f"/duragen/image/{image.id}/thumbnail"
             image.download_url = f"/duragen/image/{image.id}?download=1"
 
     @property
@@ -69,6 +74,24 @@ class GeneratedImage(models.Model):
     def file_name(self):
         """The name that a download gets."""
         return f"{self.request_id.request_id}.{self.format}"
+
+    def small(self):
+        """A JPEG of at most 512 pixels a side, for lists; made at the first look, then kept.
+
+        Raises S3Error (the bytes cannot be had), UserError (they are no picture).
+        """
+        self.ensure_one()
+        if not self.thumbnail:
+            raw = base64.b64decode(self.data) if self.has_data else self._from_s3()
+            side = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
+            small = image_process(
+                raw, size=side, verify_resolution=True, quality=80, output_format="JPEG"
+            )
+            self.thumbnail = base64.b64encode(small)
+        return self
+
+    def _from_s3(self):
+        return self.env["duragen.connection"].store().read(self.s3_key, self.size)
 
     def signed_url(self):
         """An absolute link for those who have no login here, good for an hour."""

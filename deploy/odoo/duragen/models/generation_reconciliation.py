@@ -7,7 +7,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import UserError
 
 from ..messages import english
-from ..wire import Failure, Image, Outcome, POLICY_CODES
+from ..wire import POLICY_CODES, Failure, Image, Outcome
 
 _logger = logging.getLogger(__name__)
 

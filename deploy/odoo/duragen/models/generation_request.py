@@ -32,7 +32,7 @@ def workflow_id_of(request_id):
 
 
 def ratio_of(resolution):
-    """ "1536x1024" to "3:2"; an empty text when it is no resolution."""
+    """From "1536x1024" to "3:2"; an empty text when it is no resolution."""
     sides = (resolution or "").split("x")
     if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
         return ""

@@ -120,7 +120,7 @@ class GenerationStart(models.Model):
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
 
     def action_cancel(self):
-        """Take requests back: those that wait at once, the others as soon as Duragen has done so."""
+        """Take requests back: what waits at once, the others as soon as Duragen has done so."""
         for request in self._owned():
             request._lock()
             if request.state == "draft":

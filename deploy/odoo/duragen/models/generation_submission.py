@@ -62,7 +62,7 @@ class GenerationSubmission(models.Model):
         return made.with_env(self.env)
 
     def action_submit(self):
-        """Submit drafts. Raises ValidationError, CreditsError, QuotaError, and then submits none."""
+        """Submit drafts. Raises ValidationError, CreditsError, QuotaError; then none is."""
         for request in self._owned():
             request._lock()
             if request.state != "draft":
@@ -152,7 +152,7 @@ class GenerationSubmission(models.Model):
             yield _(
                 "%(model)s makes no images of %(size)s.", model=model.name, size=self.resolution
             )
-        # Any spelling of the resolution's own ratio would do; there is just one that needs no check.
+        # The wire wants both to agree: the resolution's own ratio always does.
         self.aspect_ratio = ratio_of(self.resolution)
 
     def _parameter_faults(self):
