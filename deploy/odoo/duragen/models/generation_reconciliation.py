@@ -1,18 +1,23 @@
 """Reconciliation: asking Duragen about requests that have been open for too long, and healing."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
+import psycopg2
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError
 
 from ..messages import english
 from ..wire import POLICY_CODES, Failure, Image, Outcome
+from .generation_start import in_own_transaction
 
 _logger = logging.getLogger(__name__)
 
-BATCH = 1_000
-"""Requests that one run asks about; what is left waits for the next run."""
+BATCH, CHUNK, ASKERS = 1_000, 50, 8
+"""Requests that one run asks about; of them, how many before the first is healed; questions at
+once. What is left waits for the next run."""
 
 LONGEST_PAUSE = timedelta(hours=1)
 
@@ -26,36 +31,50 @@ class GenerationReconciliation(models.Model):
     def _cron_reconcile(self):
         """Ask about what has been generating for longer than `reconcile_minutes`."""
         due = [("state", "=", "started"), ("next_check_at", "<=", fields.Datetime.now())]
-        for request in self.search(due, order="next_check_at", limit=BATCH):
-            reached = request._reconcile()
-            self.env.cr.commit()  # each by itself: what was healed stays healed
-            if not reached:
-                return
+        requests = self.search(due, order="next_check_at", limit=BATCH)
+        client = self.env["duragen.connection"].client()
+        with ThreadPoolExecutor(ASKERS) as askers:
+            for start in range(0, len(requests), CHUNK):
+                chunk = requests[start : start + CHUNK]
+                answers = askers.map(partial(_ask, client), chunk.mapped("request_id"))
+                for request_id, answer in zip(chunk.ids, list(answers)):
+                    try:
+                        reached = in_own_transaction(
+                            self.env.registry, request_id, "_reconcile", answer
+                        )
+                    except psycopg2.OperationalError:
+                        continue  # its outcome came in this moment; the next run looks again
+                    if not reached:
+                        return
 
     def action_refresh(self):
         """Ask Duragen about these requests now. Raises UserError when it cannot be reached."""
+        client = self.env["duragen.connection"].client()
         for request in self._owned().filtered(lambda each: each.state == "started"):
-            if not request._reconcile():
+            if not request._reconcile(_ask(client, request.request_id)):
                 raise UserError(_("Duragen cannot be reached at the moment."))
         return True
 
     def _patience(self):
         return timedelta(minutes=max(1, self.env["duragen.connection"].number("reconcile_minutes")))
 
-    def _reconcile(self):
-        """Ask about one request (sudo) and heal what is found; False when nobody was reached."""
+    def _reconcile(self, answer):
+        """Heal one request (sudo) by what Duragen answered; False when nobody was reached."""
         from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
         self.ensure_one()
-        client = self.env["duragen.connection"].client()
-        try:
-            status = client.status(self.request_id)
-            note = self._healed(status, client)
-        except NotFoundError:
-            note = self._unknown_to_duragen()
-        except UnavailableError as error:
-            _logger.warning("reconciliation waits: %s", error)
+        if isinstance(answer, UnavailableError):
+            _logger.warning("reconciliation waits: %s", answer)
             return False
+        if self.state != "started":
+            return True
+        try:
+            if isinstance(answer, NotFoundError):
+                note = self._unknown_to_duragen()
+            elif isinstance(answer, DuragenError):
+                note = str(answer)
+            else:
+                note = self._healed(answer)
         except (DuragenError, UserError) as error:
             note = str(error)
         if self.state == "started":
@@ -69,13 +88,13 @@ class GenerationReconciliation(models.Model):
             )
         return True
 
-    def _healed(self, status, client):
+    def _healed(self, status):
         """What became of it, in words for operators; the record is what the words say."""
         state, image, error = status["state"], status.get("image"), status.get("error")
         parked = status.get("parked")
         if parked:
             # Odoo is there, for it asks: the outcome need not wait for its next try.
-            client.redeliver(self.request_id)
+            self.env["duragen.connection"].client().redeliver(self.request_id)
             return _("The outcome was parked (%s); it was asked for again.", parked.get("code"))
         if state not in ("completed", "failed", "canceled", "abandoned"):
             return _("Duragen says: %s.", state)
@@ -111,13 +130,24 @@ class GenerationReconciliation(models.Model):
         return ""
 
 
+def _ask(client, request_id):
+    """The status of a request, or the error that came in its place: it is asked in a thread."""
+    from ..starter.client import DuragenError
+
+    try:
+        return client.status(request_id)
+    except DuragenError as error:
+        return error
+
+
 def _failure(error):
     code = (error or {}).get("code") or "INTERNAL"
     hint = (error or {}).get("hint")
+    told = (error or {}).get("userMessage") or (f"{english(code)} {hint}" if hint else None)
     return Failure(
         code=code,
         message=(error or {}).get("detail") or "ended without an outcome",
         type="canceled" if code == "CANCELED" else None,
-        user_message=f"{english(code)} {hint}" if hint else None,
+        user_message=told,
         by_policy=code in POLICY_CODES,
     )

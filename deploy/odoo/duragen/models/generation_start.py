@@ -3,7 +3,9 @@
 import logging
 import time
 from datetime import timedelta
+from functools import partial
 
+import psycopg2
 from odoo import api, fields, models
 
 from ..wire import Failure, Outcome
@@ -23,20 +25,28 @@ QUIET_SECONDS = 10.0
 _quiet_until = {}
 
 
-def try_to_start(registry, request_id):
-    """Start one request in a transaction of its own; whatever fails is left to the outbox."""
-    if time.monotonic() < _quiet_until.get(registry.db_name, 0):
+def try_after_commit(registry, request_id, method, *, quiet=False):
+    """What a hook after the commit does: `method` of one request, whatever comes of it.
+
+    Odoo skips the hooks behind one that raises, so this never does; the outbox looks again.
+    """
+    if quiet and time.monotonic() < _quiet_until.get(registry.db_name, 0):
         return
     try:
-        with registry.cursor() as cr:
-            env = api.Environment(cr, api.SUPERUSER_ID, {})
-            reached = env["duragen.generation.request"].browse(request_id)._start()
+        reached = in_own_transaction(registry, request_id, method)
     except Exception:
-        # Odoo skips the hooks behind one that raises; the commit itself stands.
-        _logger.exception("request %s was not started; the outbox will", request_id)
+        _logger.exception("%s of request %s is left to the outbox", method, request_id)
         reached = False
     if not reached:
         _quiet_until[registry.db_name] = time.monotonic() + QUIET_SECONDS
+
+
+def in_own_transaction(registry, request_id, method, *args):
+    """The answer of a method of one request, committed by itself, as the superuser."""
+    with registry.cursor() as cr:
+        env = api.Environment(cr, api.SUPERUSER_ID, {})
+        request = env["duragen.generation.request"].browse(request_id)
+        return getattr(request, method)(*args)
 
 
 class GenerationStart(models.Model):
@@ -48,15 +58,17 @@ class GenerationStart(models.Model):
     def _cron_start(self):
         """The outbox: start what a crash or an outage left behind, pass on what was canceled."""
         due = [("state", "=", "requested"), ("next_start_at", "<=", fields.Datetime.now())]
-        for request in self.search(due, order="next_start_at", limit=BATCH):
-            reached = request._start()
-            self.env.cr.commit()  # each by itself: what was started stays started
-            if not reached:
-                return
+        waiting = self.search(due, order="next_start_at", limit=BATCH)
         asked = [("state", "=", "started"), ("cancel_requested", "=", True)]
-        for request in self.search(asked, order="id", limit=BATCH):
-            if not request._pass_cancel():
-                return
+        taken_back = self.search(asked, order="id", limit=BATCH)
+        for requests, method in ((waiting, "_start"), (taken_back, "_pass_cancel")):
+            for request_id in requests.ids:
+                try:
+                    reached = in_own_transaction(self.env.registry, request_id, method)
+                except psycopg2.OperationalError:
+                    continue  # somebody else was at it in this moment; the next run looks again
+                if not reached:
+                    return
 
     def _start(self):
         """Start this request if it still waits; False when nobody could be reached.
@@ -130,7 +142,8 @@ class GenerationStart(models.Model):
             elif request.state == "started" and not request.cancel_requested:
                 request.cancel_requested = True
                 request._tell_people()
-                self.env.cr.postcommit.add(_passing(self.env.registry, request.id))
+                hook = partial(try_after_commit, self.env.registry, request.id, "_pass_cancel")
+                self.env.cr.postcommit.add(hook)
         return True
 
     def _cancel_unstarted(self):
@@ -154,15 +167,3 @@ class GenerationStart(models.Model):
             _logger.warning("the cancellation of %s waits: %s", self.request_id, error)
             return False
         return True
-
-
-def _passing(registry, request_id):
-    def passing():
-        try:
-            with registry.cursor() as cr:
-                env = api.Environment(cr, api.SUPERUSER_ID, {})
-                env["duragen.generation.request"].browse(request_id)._pass_cancel()
-        except Exception:
-            _logger.exception("the cancellation of %s waits for the outbox", request_id)
-
-    return passing

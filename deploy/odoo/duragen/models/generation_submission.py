@@ -8,7 +8,7 @@ from odoo.exceptions import UserError, ValidationError
 
 from ..wire import UUID
 from .generation_request import ratio_of
-from .generation_start import try_to_start
+from .generation_start import try_after_commit
 
 MAX_PROMPT_CHARACTERS = 32_000
 MAX_SEED = 2**63 - 1
@@ -106,7 +106,8 @@ class GenerationSubmission(models.Model):
         self.event = self._event()
         self._tell_people()
         # Only a try: the process may die right here. The outbox starts what is left.
-        self.env.cr.postcommit.add(partial(try_to_start, self.env.registry, self.id))
+        hook = partial(try_after_commit, self.env.registry, self.id, "_start", quiet=True)
+        self.env.cr.postcommit.add(hook)
 
     def _user_uuid(self):
         """The user's id on the wire, where it must be a UUID: the same one each time."""
