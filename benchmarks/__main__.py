@@ -1,6 +1,7 @@
 """`make bench`: measure, print the table, and keep it as JSON under benchmarks/results/.
 
-`python -m benchmarks latency throughput gateway` measures a part of it.
+`python -m benchmarks latency throughput gateway odoo` measures a part of it; `odoo` is a real Odoo,
+and needs what `make test-odoo` does.
 """
 
 import asyncio
@@ -21,9 +22,10 @@ from benchmarks.measures import (
     throughput,
     until_odoo_is_told,
 )
+from benchmarks.odoo import inside_odoo
 
 RESULTS = Path(__file__).parent / "results"
-SUITES = ("latency", "throughput", "gateway")
+SUITES = ("latency", "throughput", "gateway", "odoo")
 # (in flight, latency of the image service in seconds, generations)
 LOADS = ((50, 0, 600), (200, 0, 600), (50, 2, 400), (200, 2, 800))
 
@@ -39,6 +41,8 @@ async def measure(suites: tuple[str, ...]) -> list[Figure]:
     if "gateway" in suites:
         for working in (False, True):
             figures += await gateway_acknowledgement(working=working)
+    if "odoo" in suites:
+        figures += await asyncio.to_thread(inside_odoo)
     return figures
 
 

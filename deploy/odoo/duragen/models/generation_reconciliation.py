@@ -37,7 +37,7 @@ class GenerationReconciliation(models.Model):
             for start in range(0, len(requests), CHUNK):
                 chunk = requests[start : start + CHUNK]
                 answers = askers.map(partial(_ask, client), chunk.mapped("request_id"))
-                for request_id, answer in zip(chunk.ids, list(answers)):
+                for request_id, answer in zip(chunk.ids, list(answers), strict=True):
                     try:
                         reached = in_own_transaction(
                             self.env.registry, request_id, "_reconcile", answer

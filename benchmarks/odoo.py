@@ -1,0 +1,191 @@
+"""What one real Odoo with our addon takes, with the stack on the same machine."""
+
+import hashlib
+import json
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import odoorpc
+from standardwebhooks import Webhook
+
+from benchmarks.measures import Figure
+from deploy.local.config import CALLBACK_PATH, FLUX_MODEL_ID, Secrets
+from deploy.local.layout import SandboxOptions
+from deploy.local.odoo19.beside import Beside, stack_with_odoo
+from deploy.local.odoo19.configure import ADMIN, connect
+from deploy.local.odoo19.server import RealOdoo, Serving
+
+REQUESTS = "duragen.generation.request"
+SUBMISSIONS, DELIVERIES, OPEN = 200, 1_000, 1_000
+SENDERS = 4
+"""As many deliveries at once as keep one Odoo process busy."""
+
+NOBODY = "127.0.0.1:9"
+LONG_SECONDS = 600.0
+"""What an image takes while reconciliation is measured: none may be finished meanwhile."""
+
+
+def inside_odoo() -> list[Figure]:
+    """Submission, deliveries and reconciliation, one after the other."""
+    with _beside(0) as beside:
+        figures = [*_submissions(beside), *_deliveries(beside)]
+    with _beside(LONG_SECONDS) as beside:
+        return [*figures, *_reconciliation(beside)]
+
+
+@contextmanager
+def _beside(latency_seconds: float) -> Iterator[Beside]:
+    options = SandboxOptions(latency_seconds=latency_seconds)
+    parts = ("temporal", "store", "images", "worker")
+    seldom = {"providers": {"flux": {"poll_seconds": 60}}} if latency_seconds else {}
+    with (
+        tempfile.TemporaryDirectory() as home,
+        stack_with_odoo(Path(home), parts, say=print, options=options, overrides=seldom) as beside,
+    ):
+        session = connect(beside.odoo, ADMIN)
+        _grant(session)
+        yield beside
+
+
+def _grant(session: odoorpc.ODOO) -> None:
+    wizard = session.env["duragen.grant.credits"]
+    made = wizard.create({"user_id": session.env.uid, "credits": 100_000})
+    wizard.action_grant([made])
+
+
+def _set(session: odoorpc.ODOO, **settings: str) -> None:
+    for name, value in settings.items():
+        session.env["ir.config_parameter"].set_param(f"duragen.{name}", value)
+
+
+def _asked(session: odoorpc.ODOO) -> dict[str, Any]:
+    models = session.env["duragen.ai.model"]
+    [model] = models.search([("model_uuid", "=", str(FLUX_MODEL_ID))])
+    return {"prompt": "a red fox in the snow", "model_id": model}
+
+
+def _submissions(beside: Beside) -> list[Figure]:
+    """From the request to Odoo to its answer: reserved, committed, and started in Temporal."""
+    session = connect(beside.odoo, ADMIN)
+    values, taken = _asked(session), []
+    with httpx.Client(base_url=beside.odoo.url, timeout=60, trust_env=False) as http:
+        _log_in(http, beside.odoo)
+        for _ in range(SUBMISSIONS):
+            began = time.perf_counter()
+            _call(http, "submit_generation", [values])
+            taken.append((time.perf_counter() - began) * 1_000)
+    return _spread("submission inside Odoo, one at a time", taken)
+
+
+def _deliveries(beside: Beside) -> list[Figure]:
+    """Signed callbacks to one Odoo worker process; each image stays in S3."""
+    session = connect(beside.odoo, ADMIN)
+    _set(session, image_storage="s3", temporal_address=NOBODY)
+    made = [session.env[REQUESTS].submit_generation(_asked(session))[0] for _ in range(DELIVERIES)]
+    fields = ["request_id", "correlation_id"]
+    events = [_completed(row) for row in session.env[REQUESTS].read(made, fields)]
+    beside.odoo.stop()
+    how = Serving(workers=1, cron_threads=0, port=beside.odoo.port)
+    with (
+        RealOdoo(beside.odoo.site, beside.odoo.database, print, how) as odoo,
+        httpx.Client(base_url=odoo.url, timeout=60, trust_env=False) as http,
+        ThreadPoolExecutor(SENDERS) as senders,
+    ):
+
+        def deliver(event: dict[str, Any]) -> str:
+            answer = http.post(CALLBACK_PATH, **_signed(event, beside.stack.secrets))
+            answer.raise_for_status()
+            status: str = answer.json()["status"]
+            return status
+
+        figures = []
+        for name, wanted in (("deliveries", "applied"), ("repeated deliveries", "repeated")):
+            began = time.perf_counter()
+            statuses = list(senders.map(deliver, events))
+            taken = time.perf_counter() - began
+            if set(statuses) != {wanted}:
+                raise RuntimeError(f"not all were {wanted}: {set(statuses)}")
+            figures.append(Figure(f"{name}/s, one Odoo worker", len(events) / taken, "/s"))
+    return figures
+
+
+def _reconciliation(beside: Beside) -> list[Figure]:
+    """One run of the cron over requests that Duragen is still working on."""
+    session = connect(beside.odoo, ADMIN)
+    for _ in range(OPEN):
+        session.env[REQUESTS].submit_generation(_asked(session))
+    started = session.env[REQUESTS].search_count([("state", "=", "started")])
+    if started != OPEN:
+        raise RuntimeError(f"{started} of {OPEN} were started")
+    _make_due(beside)
+    [cron] = session.env["ir.cron"].search([("code", "=", "model._cron_reconcile()")])
+    began = time.perf_counter()
+    session.env["ir.cron"].method_direct_trigger([cron])
+    taken = time.perf_counter() - began
+    asked = session.env[REQUESTS].search_count([("check_attempts", "=", 1)])
+    if asked != OPEN:
+        raise RuntimeError(f"{asked} of {OPEN} were asked about")
+    return [Figure(f"reconciliation of {OPEN:,} open requests", taken, "s")]
+
+
+def _make_due(beside: Beside) -> None:
+    beside.odoo.site.postgres.sql(
+        beside.odoo.database,
+        "UPDATE duragen_generation_request SET next_check_at = create_date",
+    )
+
+
+def _completed(row: dict[str, Any]) -> dict[str, Any]:
+    key = f"generations/{row['request_id']}.png"
+    return {
+        "requestId": row["request_id"],
+        "correlationId": row["correlation_id"],
+        "status": "completed",
+        "imageMetadata": {"format": "png", "size": 1_300_000, "width": 1024, "height": 1024},
+        "hashValue": hashlib.sha256(key.encode()).hexdigest(),
+        "imageUrl": f"http://127.0.0.1:9/duragen/{key}?X-Amz-Signature=none",
+    }
+
+
+def _signed(event: dict[str, Any], secrets: Secrets) -> dict[str, Any]:
+    body, now, identity = json.dumps(event), datetime.now(UTC), str(uuid.uuid4())
+    signature = Webhook(secrets.odoo_signing_secret).sign(identity, now, body)
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {secrets.odoo_token}",
+        "webhook-id": identity,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }
+    return {"content": body.encode(), "headers": headers}
+
+
+def _log_in(http: httpx.Client, odoo: RealOdoo) -> None:
+    who = {"db": odoo.database, "login": ADMIN.login, "password": ADMIN.password}
+    answer = http.post("/web/session/authenticate", json={"jsonrpc": "2.0", "params": who})
+    if "error" in answer.raise_for_status().json():
+        raise RuntimeError("Odoo refuses the login")
+
+
+def _call(http: httpx.Client, method: str, args: list[Any]) -> None:
+    params = {"model": REQUESTS, "method": method, "args": args, "kwargs": {}}
+    answer = http.post(f"/web/dataset/call_kw/{REQUESTS}/{method}", json={"params": params})
+    if error := answer.raise_for_status().json().get("error"):
+        raise RuntimeError(error["data"]["message"])
+
+
+def _spread(name: str, taken: list[float]) -> list[Figure]:
+    p95 = statistics.quantiles(taken, n=20)[-1]
+    return [
+        Figure(f"{name}, p50", statistics.median(taken), "ms"),
+        Figure(f"{name}, p95", p95, "ms"),
+    ]
