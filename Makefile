@@ -1,8 +1,9 @@
 # Each target sets up .venv from the lock by itself; a machine needs Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
+ODOO19 := deploy/local/odoo19
 
-.PHONY: setup demo up test test-system check bench chaos lock schemas histories
+.PHONY: setup demo demo-odoo up addon test test-system test-odoo test-addon check bench chaos lock schemas histories
 
 setup: .venv/ready
 
@@ -16,8 +17,20 @@ setup: .venv/ready
 demo: setup
 	@$(BIN)/duragen demo
 
+# The same with a real Odoo, which it sets up first. On Debian.
+demo-odoo: setup
+	@tests/odoo/install postgresql
+	@$(BIN)/duragen demo --real-odoo
+
 up: setup
 	@$(BIN)/duragen up
+
+# The Odoo addon with the real files in the place of its symlinks: build/duragen-odoo.zip.
+addon:
+	rm -rf build/duragen build/duragen-odoo.zip && mkdir -p build
+	cp -rL deploy/odoo/duragen build/duragen
+	find build/duragen -name __pycache__ -prune -exec rm -r {} +
+	cd build && $(PYTHON) -m zipfile -c duragen-odoo.zip duragen
 
 test: setup
 	$(BIN)/pytest
@@ -25,6 +38,14 @@ test: setup
 test-system: setup
 	tests/system/install
 	$(BIN)/pytest tests/system
+
+test-odoo: test-addon
+	$(BIN)/pytest tests/odoo
+
+# The addon's own tests alone, inside Odoo; a part: `TAGS=/duragen:TestLedger make test-addon`.
+test-addon: setup
+	tests/odoo/install
+	$(BIN)/python -m deploy.local.odoo19.addon_tests $(TAGS)
 
 check: setup
 	$(BIN)/ruff format --check
@@ -48,3 +69,5 @@ histories: setup
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile $(ODOO19)/requirements.in --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet -o $(ODOO19)/requirements.lock

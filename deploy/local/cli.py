@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -11,6 +12,9 @@ import typer
 
 from deploy.local.layout import ProgramMissingError, SandboxOptions
 from deploy.local.logs import follow, follow_in_background, tail
+from deploy.local.odoo19.beside import stack_with_odoo
+from deploy.local.odoo19.configure import PEOPLE
+from deploy.local.odoo19.places import OdooFailedError, OdooUnavailableError
 from deploy.local.parts import ALL_PARTS
 from deploy.local.ports import STANDARD_PORTS, Ports, PortTakenError
 from deploy.local.stack import HomeInUseError, LocalStack
@@ -19,7 +23,10 @@ from deploy.local.welcome import welcome
 
 DEFAULT_HOME = Path(".duragen")
 _PARTS = ", ".join(ALL_PARTS)
-FORESEEN = (HomeInUseError, PartFailedError, PortTakenError, ProgramMissingError, ValueError)
+FORESEEN = (
+    *(HomeInUseError, PartFailedError, PortTakenError, ProgramMissingError, ValueError),
+    *(OdooUnavailableError, OdooFailedError),
+)
 
 HomeOption = Annotated[
     Path,
@@ -51,6 +58,13 @@ def up(  # noqa: PLR0913  # each is an option of the command line
         str | None,
         typer.Option(envvar="DURAGEN_LOCAL_ODOO", help="A real Odoo instead of the sandbox."),
     ] = None,
+    real_odoo: Annotated[
+        bool,
+        typer.Option(
+            "--real-odoo",
+            help="Set up a real Odoo 19 with the addon instead of the sandbox (on Debian).",
+        ),
+    ] = False,
     alertmanager: Annotated[
         str | None,
         typer.Option(
@@ -85,21 +99,30 @@ def up(  # noqa: PLR0913  # each is an option of the command line
         *(gateway_port, worker_port),
     )
     ending = threading.Event()
+    options = SandboxOptions(latency_seconds=latency, credits=credits_granted)
     try:
+        if real_odoo and (odoo or alertmanager):
+            raise ValueError("--real-odoo goes with neither --odoo nor --alertmanager.")
         left_out = set(_known(without)) | ({"odoo"} if odoo else set())
-        stack = LocalStack(
-            home,
-            [part for part in ALL_PARTS if part not in left_out],
-            ports=ports,
-            options=SandboxOptions(latency_seconds=latency, credits=credits_granted),
-            odoo_url=odoo,
-            alertmanager_url=alertmanager,
-            say=_say,
-        )
+        parts = [part for part in ALL_PARTS if part not in left_out]
         for name in ALL_PARTS if "all" in (show or ()) else _known(show):
-            follow_in_background(name, stack.log_path(name), ending)
-        with stack:
-            print(welcome(stack), flush=True)
+            follow_in_background(name, home.resolve() / "logs" / f"{name}.log", ending)
+        with ExitStack() as running:
+            if real_odoo:
+                beside = stack_with_odoo(home, parts, ports=ports, options=options, say=_say)
+                stack = running.enter_context(beside).stack
+            else:
+                stack = LocalStack(
+                    home,
+                    parts,
+                    ports=ports,
+                    options=options,
+                    odoo_url=odoo,
+                    alertmanager_url=alertmanager,
+                    say=_say,
+                )
+                running.enter_context(stack)
+            print(welcome(stack, PEOPLE if real_odoo else ()), flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         print("Everything has ended. What was stored is kept.", flush=True)

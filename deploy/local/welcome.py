@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,15 +13,20 @@ from deploy.local.config import (
     OPENAI_MODEL_ID,
     TWO_ROUTES_MODEL_ID,
 )
+from deploy.local.odoo19.configure import Login
 from deploy.local.stack import LocalStack
 
 
-def welcome(stack: LocalStack) -> str:
-    """The whole text. The request's ids are fresh; pasting it twice starts one generation."""
-    sandbox = "odoo" in stack.parts
+def welcome(stack: LocalStack, people: Collection[Login] = ()) -> str:
+    """The whole text. The request's ids are fresh; pasting it twice starts one generation.
+
+    `people` can log in to the real Odoo that was set up beside the stack.
+    """
+    whose = "the sandbox" if "odoo" in stack.parts else "a real one" if people else "yours"
     rows = {
         "Web UI": stack.ui_url,
-        "Odoo": f"{stack.odoo_url}  ({'the sandbox' if sandbox else 'yours'})",
+        "Odoo": f"{stack.odoo_url}  ({whose})",
+        **_logins(people),
         **_told(stack),
         "gateway": f"{stack.gateway_url}  (its documentation: {stack.gateway_url}/docs)",
         "API key": stack.secrets.api_key,
@@ -40,9 +46,17 @@ def welcome(stack: LocalStack) -> str:
 
 Ask for an image:
 
-{_curl(stack)}
+{_in_odoo(stack) if people else _curl(stack)}
 
 {_by_hand(stack)}Ctrl-C ends everything; what is stored is kept for the next start."""
+
+
+def _logins(people: Collection[Login]) -> dict[str, str]:
+    """Who can log in to the real Odoo: login and password."""
+    if not people:
+        return {}
+    logins = ", ".join(f"{who.login}/{who.password}" for who in people)
+    return {"logins": logins}
 
 
 def _told(stack: LocalStack) -> dict[str, str]:
@@ -54,6 +68,11 @@ def _told(stack: LocalStack) -> dict[str, str]:
         whose = "the sandbox" if stack.alerts_url == stack.notices_url else "yours"
         rows["Alertmanager"] = f"{stack.alerts_url}  ({whose})"
     return rows
+
+
+def _in_odoo(stack: LocalStack) -> str:
+    """A request of Odoo's begins in Odoo: it would refuse the outcome of any other."""
+    return f"  log in as portal, and write a prompt at {stack.odoo_url}/my/images"
 
 
 def _curl(stack: LocalStack) -> str:

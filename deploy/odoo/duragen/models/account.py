@@ -56,6 +56,15 @@ class Account(models.Model):
         )
         return found.balance if found else self.env["duragen.connection"].number("initial_credits")
 
+    def _lock(self):
+        """Hold the row until the transaction ends: bookings of this account take turns with it.
+
+        When another transaction has just booked, PostgreSQL refuses, and Odoo runs the whole
+        request again on what that one left.
+        """
+        self.ensure_one()
+        self.env.cr.execute("SELECT 1 FROM duragen_account WHERE id = %s FOR UPDATE", [self.id])
+
     def book(self, kind, delta, request=None, note=None):
         """Move the balance by `delta` and write the entry for it.
 

@@ -17,6 +17,7 @@ SCOPE = "duragen"
 """Keys that users make in their preferences have every scope; one may be made for this alone."""
 
 RATE_SECONDS = 60
+MAX_REFERENCE_CHARACTERS = 200
 
 _PARAMETERS = {
     "prompt": "prompt",
@@ -116,8 +117,9 @@ class Api(models.AbstractModel):
             return _refused("INVALID_API_KEY", 401, _("The API key is not valid."))
         requests = self.env["duragen.generation.request"].with_user(user)
         wanted = str(request_id).lower()
-        found = requests.sudo().search(
-            [("request_id", "=", wanted), ("user_id", "=", user.id)], limit=1
+        found = UUID.fullmatch(wanted) and requests.sudo().search(
+            [("request_id", "=", wanted), ("user_id", "=", user.id), ("state", "!=", "draft")],
+            limit=1,
         )
         if not found:
             return _refused("NOT_FOUND", 404, _("There is no such request."))
@@ -128,7 +130,7 @@ class Api(models.AbstractModel):
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
             raise AccessError(_("Only the gateway's own user may serve API users."))
         users = self.env["res.users"].sudo()
-        if not isinstance(api_key, str) or not api_key or not api_key.isascii():
+        if not isinstance(api_key, str) or not (api_key.isascii() and api_key.isalnum()):
             return users
         found = self.env["res.users.apikeys"].sudo()._check_credentials(scope=SCOPE, key=api_key)
         return users.browse(found or []).filtered("active")
@@ -167,9 +169,17 @@ class Api(models.AbstractModel):
             raise ValidationError(_("modelId: there is no such model"))
         vals["model_id"] = model.id
         vals["origin"] = "api"
-        if client_reference:
-            vals["client_reference"] = str(client_reference)[:200]
+        vals["client_reference"] = self._reference(client_reference)
         return vals
+
+    def _reference(self, given):
+        reference = str(given or "")
+        if len(reference) > MAX_REFERENCE_CHARACTERS:
+            # Cut short, two that begin alike would be one request.
+            raise ValidationError(
+                _("clientReference: at most %s characters", MAX_REFERENCE_CHARACTERS)
+            )
+        return reference or False
 
     def _view(self, request):
         seen = request.portal_values()

@@ -84,12 +84,16 @@ class Connection(models.AbstractModel):
         Made at the first use and never at import: a Temporal client from before a fork fails.
         """
         # Not at the top: Odoo imports every addon's modules in its parent process.
-        from ..starter.client import DuragenClient
+        from ..starter.client import DuragenClient, SetupError, ValidationError
         from ..starter.gateway_client import GatewayClient
 
         if self.setting("start_path") == "gateway":
             key = ("gateway", self.setting("gateway_url"), self.setting("gateway_key"))
-            return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
+            try:
+                return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
+            except ValidationError as error:
+                # Of the settings, not of a request: that one waits until they are mended.
+                raise SetupError(f"the gateway's address in the settings: {error}") from None
         names = ("temporal_address", "temporal_namespace", "temporal_api_key", "temporal_tls")
         address, namespace, api_key, tls = given = [self.setting(name) for name in names]
         more = {"api_key": api_key or None, "tls": tls == "True" or None}

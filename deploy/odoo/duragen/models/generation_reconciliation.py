@@ -30,9 +30,15 @@ class GenerationReconciliation(models.Model):
     @api.model
     def _cron_reconcile(self):
         """Ask about what has been generating for longer than `reconcile_minutes`."""
+        from ..starter.client import DuragenError
+
         due = [("state", "=", "started"), ("next_check_at", "<=", fields.Datetime.now())]
         requests = self.search(due, order="next_check_at", limit=BATCH)
-        client = self.env["duragen.connection"].client()
+        try:
+            client = self.env["duragen.connection"].client()
+        except DuragenError as error:
+            _logger.warning("reconciliation waits: %s", error)
+            return
         with ThreadPoolExecutor(ASKERS) as askers:
             for start in range(0, len(requests), CHUNK):
                 chunk = requests[start : start + CHUNK]
@@ -44,13 +50,22 @@ class GenerationReconciliation(models.Model):
                         )
                     except psycopg2.OperationalError:
                         continue  # its outcome came in this moment; the next run looks again
+                    except Exception:
+                        _logger.exception("request %s was not reconciled", request_id)
+                        continue
                     if not reached:
                         return
 
     def action_refresh(self):
         """Ask Duragen about these requests now. Raises UserError when it cannot be reached."""
-        client = self.env["duragen.connection"].client()
-        for request in self._owned().filtered(lambda each: each.state == "started"):
+        from ..starter.client import DuragenError
+
+        open_ones = self._owned().filtered(lambda each: each.state == "started")
+        try:
+            client = self.env["duragen.connection"].client()
+        except DuragenError as error:
+            raise UserError(str(error)) from None
+        for request in open_ones:
             if not request._reconcile(_ask(client, request.request_id)):
                 raise UserError(_("Duragen cannot be reached at the moment."))
         return True

@@ -71,6 +71,7 @@ class GenerationRequest(models.Model):
         index=True,
         ondelete="restrict",
         default=lambda self: self.env.user,
+        copy=False,
     )
     user_uuid = fields.Char("User ID on the wire", readonly=True, copy=False)
     company_id = fields.Many2one(
@@ -79,6 +80,7 @@ class GenerationRequest(models.Model):
         readonly=True,
         ondelete="restrict",
         default=lambda self: self.env.company,
+        copy=False,
     )
     origin = fields.Selection(ORIGINS, readonly=True, required=True, default="backend", copy=False)
     client_reference = fields.Char(
@@ -186,7 +188,21 @@ class GenerationRequest(models.Model):
         if not self.env.su:
             for vals in vals_list:
                 self._refuse_foreign(vals)
-        return super().create(vals_list)
+        return super().create([{**self._untouched(), **vals} for vals in vals_list])
+
+    def _untouched(self):
+        """What a new request begins with, said outright.
+
+        Otherwise Odoo would take it from the caller's context (`default_state`) or from the
+        defaults that every user may keep for himself.
+        """
+        return {
+            name: field.convert_to_write(field.default(self), self) if field.default else False
+            for name, field in self._fields.items()
+            if field.store
+            and not field.compute
+            and name not in EDITABLE | set(models.MAGIC_COLUMNS)
+        }
 
     def write(self, vals):
         """People change their drafts alone."""

@@ -67,6 +67,10 @@ class GenerationStart(models.Model):
                     reached = in_own_transaction(self.env.registry, request_id, method)
                 except psycopg2.OperationalError:
                     continue  # somebody else was at it in this moment; the next run looks again
+                except Exception:
+                    # One that cannot be must not keep all others from being started.
+                    _logger.exception("request %s: %s failed", request_id, method)
+                    continue
                 if not reached:
                     return
 
@@ -84,6 +88,7 @@ class GenerationStart(models.Model):
         )
 
         self.ensure_one()
+        self.flush_recordset()
         self.env.cr.execute(
             "SELECT state FROM duragen_generation_request WHERE id = %s FOR UPDATE SKIP LOCKED",
             [self.id],
@@ -153,11 +158,11 @@ class GenerationStart(models.Model):
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
 
     def _pass_cancel(self):
-        """Ask Duragen to cancel; False when it could not be asked, and the outbox asks again.
+        """Ask Duragen to cancel; False when nobody could be reached. The outbox asks again.
 
         The outcome comes as any other does. One that had ended before is reconciled.
         """
-        from ..starter.client import DuragenError, NotFoundError
+        from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
         try:
             self.env["duragen.connection"].client().cancel(self.request_id)
@@ -165,5 +170,5 @@ class GenerationStart(models.Model):
             pass  # reconciliation finds that out too, and heals it
         except DuragenError as error:
             _logger.warning("the cancellation of %s waits: %s", self.request_id, error)
-            return False
+            return not isinstance(error, UnavailableError)
         return True

@@ -7,7 +7,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from ..wire import UUID
-from .generation_request import ratio_of
+from .generation_request import ORIGINS, ratio_of
 from .generation_start import try_after_commit
 
 MAX_PROMPT_CHARACTERS = 32_000
@@ -21,6 +21,10 @@ _VALUES = frozenset(
         *("inference_steps", "cfg_scale", "campaign_id", "origin", "client_reference"),
     }
 )
+
+
+_NUMBERS = frozenset({"inference_steps", "cfg_scale"})
+_TEXTS = _VALUES - _NUMBERS - {"model_id", "origin"}
 
 
 class GenerationSubmission(models.Model):
@@ -39,9 +43,12 @@ class GenerationSubmission(models.Model):
         unknown = vals.keys() - _VALUES
         if unknown:
             raise ValidationError(_("Unknown: %s", ", ".join(sorted(unknown))))
+        vals = self._clean(vals)
         user, company = self.env.user, self.env.company
         reference = vals.get("client_reference")
         if reference:
+            # Of two at once the later one waits here, and then Odoo runs it on what the first left.
+            self.env["duragen.account"].of(user, company)._lock()
             found = self.sudo().search(
                 [("user_id", "=", user.id), ("client_reference", "=", reference)], limit=1
             )
@@ -53,13 +60,34 @@ class GenerationSubmission(models.Model):
             raise ValidationError(_("Choose a model."))
         vals["model_id"] = model.id
         vals["resolution"] = vals.get("resolution") or model.sizes()[0]
-        if not isinstance(vals.get("prompt"), str):
+        if not vals.get("prompt"):
             raise ValidationError(_("Write a prompt."))
         # A caller who turns the refusal into an answer must not commit half of it.
         with self.env.cr.savepoint():
             made = self.sudo().create(vals)
             made._submit()
         return made.with_env(self.env)
+
+    def _clean(self, vals):
+        """The values as the database takes them. Raises ValidationError for another type."""
+        clean = dict(vals)
+        for name in _TEXTS & vals.keys():
+            value = str(vals[name]) if name == "seed" and vals[name] is not False else vals[name]
+            if value and not isinstance(value, str):
+                raise ValidationError(_("%s: must be a text", name))
+            # PostgreSQL's texts hold no NUL, and lone surrogates are not Unicode.
+            text = (value or "").replace("\0", "").encode("utf-8", "replace").decode()
+            clean[name] = text or False
+        for name in _NUMBERS & vals.keys():
+            value = vals[name] or 0
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not abs(value) < 2**31:
+                raise ValidationError(_("%s: must be a number", name))
+            if name == "inference_steps" and value != int(value):
+                raise ValidationError(_("%s: must be a whole number", name))
+        if vals.get("origin", "backend") not in [name for name, _label in ORIGINS]:
+            raise ValidationError(_("Unknown: %s", vals["origin"]))
+        return clean
 
     def action_submit(self):
         """Submit drafts. Raises ValidationError, CreditsError, QuotaError; then none is."""
@@ -76,7 +104,14 @@ class GenerationSubmission(models.Model):
         old = self._owned()
         if old.state not in ("failed", "canceled"):
             raise UserError(_("Only what failed or was canceled can be tried again."))
-        again = old.copy({"retry_of_id": old.id, "origin": old.origin})
+        again = old.copy(
+            {
+                "user_id": old.user_id.id,
+                "company_id": old.company_id.id,
+                "retry_of_id": old.id,
+                "origin": old.origin,
+            }
+        )
         again._submit()
         return {
             "type": "ir.actions.act_window",
@@ -139,7 +174,7 @@ class GenerationSubmission(models.Model):
             raise ValidationError("\n".join(faults))
 
     def _prompt_faults(self):
-        self.prompt = (self.prompt or "").replace("\0", "").strip()
+        self.prompt = (self.prompt or "").strip()
         if not self.prompt:
             yield _("Write a prompt.")
         if max(len(self.prompt), len(self.negative_prompt or "")) > MAX_PROMPT_CHARACTERS:

@@ -1,0 +1,121 @@
+"""Where the pieces of the real Odoo are kept, and how they are made once and for all."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import deploy
+
+HOME_VARIABLE = "DURAGEN_ODOO19_HOME"
+DEFAULT_HOME = Path(".duragen/odoo19")
+OUR_ADDONS = Path(deploy.__file__).resolve().parent / "odoo"
+"""The folder that holds the addon `duragen`."""
+
+_MADE = ".made"
+
+
+class OdooUnavailableError(Exception):
+    """This machine cannot have a real Odoo; the text names what is missing and how to get it."""
+
+
+class OdooFailedError(Exception):
+    """Odoo or its database server did not do what was wanted; the text has what it said."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The cache folder: Debian's files, the Python that runs them, a database server's seed."""
+
+    home: Path
+
+    @property
+    def debian(self) -> Path:
+        """What was unpacked of Debian's packages, laid out as below `/`."""
+        return self.home / "debian"
+
+    @property
+    def packages(self) -> Path:
+        """The folder of the Python package `odoo`."""
+        return self.debian / "usr/lib/python3/dist-packages"
+
+    @property
+    def venv(self) -> Path:
+        """The environment that Odoo runs in; the addon's dependencies are in it."""
+        return self.home / "venv"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of that environment."""
+        return self.venv / "bin/python"
+
+    @property
+    def seed(self) -> Path:
+        """A PostgreSQL cluster and a data folder with the template database; never run, copied."""
+        return self.home / "seed"
+
+
+def made_once(folder: Path, recipe: str, make: Callable[[Path], None]) -> bool:
+    """Have `make` fill `folder` unless it stands as `recipe` says; whether it had to.
+
+    The mark is written last: what a killed run left behind is taken for nothing.
+    """
+    mark = folder / _MADE
+    if mark.exists() and mark.read_text() == recipe:
+        return False
+    if folder.exists():
+        mark.unlink(missing_ok=True)  # first, in case the removal does not come to its end
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)  # whoever runs PostgreSQL must get in
+    make(folder)
+    mark.write_text(recipe)
+    return True
+
+
+def recipe_of(folder: Path) -> str:
+    """The recipe by which `folder` was made."""
+    return (folder / _MADE).read_text()
+
+
+def digest(*parts: str | bytes) -> str:
+    """A short name for what a piece is made of."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.encode() if isinstance(part, str) else part)
+        total.update(b"\0")
+    return total.hexdigest()[:16]
+
+
+@contextmanager
+def one_at_a_time(home: Path) -> Iterator[None]:
+    """Wait until nobody else installs into `home`; the kernel lets go when a process dies."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def room_below(home: Path, enters: Callable[[Path], bool]) -> Path:
+    """`home`, or a folder of ours in the system's place for lasting scratch when it is closed.
+
+    Root may not run PostgreSQL, and whoever runs it instead cannot enter everything that is root's.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    if enters(home):
+        return home
+    room = Path(os.environ.get("TMPDIR") or "/var/tmp") / f"duragen-{digest(str(home))}"  # noqa: S108  # checked below
+    room.mkdir(exist_ok=True)
+    ours = room.lstat().st_uid == os.geteuid() and not room.is_symlink()
+    if ours:
+        room.chmod(0o755)
+    if not ours or not enters(room):
+        raise OdooUnavailableError(
+            f"{home} is closed to the user who must run PostgreSQL for root, and {room} is no"
+            " way out. Name a folder that everybody may enter: DURAGEN_ODOO19_HOME, --home."
+        )
+    return room

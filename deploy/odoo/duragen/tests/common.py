@@ -1,0 +1,204 @@
+"""What the tests of the core share: people, models, events, and a gateway that answers as told."""
+
+import base64
+import hashlib
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from odoo.tests import TransactionCase, new_test_user
+
+from ..models import generation_start
+
+CHEAP, FULL = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+CREDITS = 10
+IMAGE = b"\x89PNG\r\n\x1a\n, or so"
+NOBODY = "http://127.0.0.1:1"
+"""Where no server listens."""
+
+CLOSED = {"status": "failed", "errorMessage": "the service is down", "errorCode": "JOB_LOST"}
+REFUSED = {"status": "failed", "errorMessage": "a nude", "errorCode": "POLICY_INPUT"}
+TAKEN_BACK = {"status": "failed", "errorMessage": "canceled", "errorCode": "CANCELED"}
+
+
+class DuragenCase(TransactionCase):
+    """Two users with ten credits each, a manager and a gateway; nobody listens at the other end."""
+
+    @classmethod
+    def setUpClass(cls):
+        """See the class."""
+        super().setUpClass()
+        cls.set_up(
+            initial_credits=CREDITS,
+            user_errors="release",
+            image_storage="odoo",
+            start_path="gateway",
+            gateway_url=NOBODY,
+            gateway_key="a key",
+            callback_base_url="https://odoo.example",
+        )
+        cls.anna, cls.bert, cls.manager, cls.gateway_user = (
+            new_test_user(cls.env, f"core_{login}", groups, context={"no_reset_password": True})
+            for login, groups in {
+                "anna": "duragen.group_user",
+                "bert": "duragen.group_user",
+                "manager": "duragen.group_manager",
+                "gateway": "base.group_user,duragen.group_gateway",
+            }.items()
+        )
+        models = cls.env["duragen.ai.model"]
+        cls.cheap = models.create(
+            {"name": "Cheap", "model_uuid": CHEAP, "price": 2, "allow_seed": False}
+        )
+        cls.full = models.create(
+            {
+                "name": "Full",
+                "model_uuid": FULL,
+                "price": 3,
+                "resolutions": "1024x1024\n1536x1024",
+                "max_steps": 30,
+                **dict.fromkeys(
+                    ("allow_negative_prompt", "allow_seed", "allow_steps", "allow_cfg_scale"), True
+                ),
+            }
+        )
+
+    @classmethod
+    def set_up(cls, **settings):
+        """Change settings of the addon."""
+        for name, value in settings.items():
+            cls.env["ir.config_parameter"].sudo().set_param(f"duragen.{name}", str(value))
+
+    @property
+    def requests(self):
+        """All requests, as the superuser."""
+        return self.env["duragen.generation.request"].sudo()
+
+    def asks(self, user=None, **vals):
+        """A submitted request, as the superuser sees it."""
+        as_user = self.requests.with_user(user or self.anna).sudo(False)
+        vals = {"prompt": "a fox at dawn", "model_id": self.cheap.id, **vals}
+        return as_user.submit_generation(vals).sudo()
+
+    def draft(self, user=None, **vals):
+        """A draft, as its user sees it."""
+        as_user = self.env["duragen.generation.request"].with_user(user or self.anna)
+        return as_user.create({"prompt": "a fox", "model_id": self.cheap.id, **vals})
+
+    def grant(self, user, number):
+        """Book credits to a user's account."""
+        wizard = self.env["duragen.grant.credits"]
+        wizard.create({"user_id": user.id, "credits": number}).action_grant()
+
+    def balance(self, user=None):
+        """What the account holds; what one begins with when there is none yet."""
+        self.env.flush_all()
+        account = self.env["duragen.account"].search([("user_id", "=", (user or self.anna).id)])
+        account.invalidate_recordset()
+        return account.balance if account else CREDITS
+
+    def booked(self, request):
+        """Kind and effect of each of a request's entries, in their order."""
+        return [(each.kind, each.delta) for each in request.entry_ids.sorted("id")]
+
+    def assert_books(self):
+        """Every balance is the sum of its entries, and `charged` says what the entries say."""
+        self.env.flush_all()
+        self.env.cr.execute(
+            "SELECT a.id FROM duragen_account a LEFT JOIN duragen_credit_entry e"
+            " ON e.account_id = a.id GROUP BY a.id"
+            " HAVING a.balance IS DISTINCT FROM coalesce(sum(e.delta), 0)"
+        )
+        self.assertEqual(self.env.cr.fetchall(), [], "a balance is not the sum of its entries")
+        for request in self.requests.search([("state", "!=", "draft")]):
+            paid = -sum(request.entry_ids.mapped("delta"))
+            self.assertEqual(paid, request.price if request.charged else 0, self.booked(request))
+
+    def completed(self, request, data=IMAGE, **changes):
+        """EVT-AIG-002 of a request, with the image inside."""
+        return {
+            "requestId": request.request_id,
+            "correlationId": request.correlation_id,
+            "status": "completed",
+            "imageMetadata": {"format": "png", "size": len(data), "width": 8, "height": 9},
+            "hashValue": hashlib.sha256(data).hexdigest(),
+            "imageData": base64.b64encode(data).decode(),
+            **changes,
+        }
+
+    def failed(self, request, outcome=None):
+        """EVT-AIG-003 of a request."""
+        ids = {"requestId": request.request_id, "correlationId": request.correlation_id}
+        return {**ids, **(outcome or CLOSED)}
+
+    def told(self, event):
+        """What `apply_event` says: applied or repeated."""
+        return self.requests.apply_event(event)["status"]
+
+    @contextmanager
+    def gateway(self, *answers):
+        """A gateway of Duragen's that gives these answers, (status, body), the last for ever."""
+        server = Gateway(answers or [(202, None)])
+        generation_start._quiet_until.clear()
+        with server, server.serving():
+            self.set_up(gateway_url=server.url)
+            yield server
+        self.set_up(gateway_url=NOBODY)
+        generation_start._quiet_until.clear()
+
+
+class Gateway(ThreadingHTTPServer):
+    """Speaks as much of the gateway's API as its client needs; `calls` is what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, answers):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = list(answers)
+        self.calls = []
+        self.lock = threading.Lock()
+
+    @property
+    def url(self):
+        """Its origin."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @contextmanager
+    def serving(self):
+        """Serve until the block ends."""
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def _any(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length) or "null")
+        server = self.server
+        with server.lock:
+            server.calls.append((self.command, self.path, body))
+            status, answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+        request_id = (body or {}).get("requestId") or self.path.split("/")[3]
+        known = {
+            "requestId": request_id,
+            "workflowId": f"generation-{request_id}",
+            "runId": "a run",
+            "created": True,
+            "cancelRequested": True,
+        }
+        raw = json.dumps({**known, **(answer or {})} if status < 300 else (answer or {})).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    do_GET = do_POST = do_DELETE = _any  # noqa: N815  # the base class's names
+
+    def log_message(self, *_):
+        """Say nothing."""

@@ -1,0 +1,301 @@
+"""The developer API: whose key it is, what it may do, and what every refusal says."""
+
+import random
+import uuid
+from datetime import timedelta
+
+from odoo import fields
+from odoo.exceptions import AccessError
+from odoo.tests import new_test_user, tagged
+
+from .common import CHEAP, CREDITS, FULL, DuragenCase
+
+PARAMS = {"prompt": "a fox", "modelId": CHEAP}
+
+
+@tagged("post_install", "-at_install")
+class TestApi(DuragenCase):
+    """duragen.api, called as the gateway's user, for Anna."""
+
+    def setUp(self):
+        """See the class."""
+        super().setUp()
+        self.api = self.env["duragen.api"].with_user(self.gateway_user).sudo(False)
+        self.key = self._key(self.anna)
+
+    def _key(self, user, scope="duragen"):
+        # None as the last is one without an end, which only the superuser may make.
+        return self.env["res.users.apikeys"].with_user(user).sudo()._generate(scope, "a test", None)
+
+    def _submits(self, reference=None, key=None, **params):
+        return self.api.submit(key or self.key, {**PARAMS, **params}, reference)
+
+    def _assert_refused(self, answer, code, status):
+        self.assertEqual(
+            (answer["ok"], answer["error"], answer["httpStatus"]), (False, code, status)
+        )
+        self.assertTrue(answer["message"])
+
+    # Keys ---------------------------------------------------------------------------------------
+
+    def test_a_key_says_whose_it_is(self):
+        """One of this scope, or one of every scope, as people make them in their preferences."""
+        for scope in ("duragen", None):
+            with self.subTest(scope=scope):
+                answer = self.api.authenticate(self._key(self.anna, scope))
+                self.assertEqual((answer["ok"], answer["login"]), (True, "core_anna"))
+                self.assertEqual(answer["userId"], self.asks().event["userId"])
+                self.assertEqual(answer["companyId"], self.anna.company_id.id)
+
+    def test_what_is_no_key_is_refused(self):
+        """Every method answers so, and nothing is looked up or made."""
+        expired = self._key(self.anna)
+        self.env.cr.execute(
+            "UPDATE res_users_apikeys SET expiration_date = %s WHERE index = %s",
+            [fields.Datetime.now() - timedelta(days=1), expired[:8]],
+        )
+        left = new_test_user(self.env, "core_left", context={"no_reset_password": True})
+        of_one_who_left = self._key(left)
+        left.active = False
+        before = self.requests.search_count([])
+        for wrong in (
+            *("", None, False, 7, "x", "ü" * 40, "0" * 40, "a\0b", self.key[:-1], self.key + "0"),
+            *(self._key(self.anna, "another scope"), expired, of_one_who_left, [self.key]),
+        ):
+            with self.subTest(wrong=wrong):
+                some = str(uuid.uuid4())
+                for answer in (
+                    self.api.authenticate(wrong),
+                    self.api.check(wrong),
+                    self.api.submit(wrong, PARAMS),
+                    self.api.status(wrong, some),
+                    self.api.cancel(wrong, some),
+                ):
+                    self._assert_refused(answer, "INVALID_API_KEY", 401)
+        self.assertEqual(self.requests.search_count([]), before)
+
+    def test_strangers_are_refused_before_the_key_is_looked_at(self):
+        """Not even a manager serves API users: who holds a key could try keys through him."""
+        for user in (self.anna, self.manager):
+            api = self.env["duragen.api"].with_user(user).sudo(False)
+            for call in (
+                lambda api=api: api.authenticate(self.key),
+                lambda api=api: api.check(self.key),
+                lambda api=api: api.submit(self.key, PARAMS),
+                lambda api=api: api.status(self.key, "x"),
+                lambda api=api: api.cancel(self.key, "x"),
+            ):
+                with self.subTest(user=user.login), self.assertRaises(AccessError):
+                    call()
+
+    # Submit -------------------------------------------------------------------------------------
+
+    def test_a_request_is_made_and_paid_for(self):
+        """By whom the key belongs to; the answer says all that a caller needs."""
+        answer = self._submits()
+        made = self.requests.search([("request_id", "=", answer["jobId"])])
+        self.assertEqual((made.user_id, made.origin, made.state), (self.anna, "api", "requested"))
+        expected = {"ok": True, "status": "pending", "price": 2, "charged": True, "imageUrl": None}
+        self.assertEqual({name: answer[name] for name in expected}, expected)
+        self.assertEqual((answer["balance"], self.balance()), (CREDITS - 2, CREDITS - 2))
+        self.assertIsNone(answer["error"])
+
+    def test_every_parameter_arrives(self):
+        """Under the wire's names; a seed of 0 is a seed."""
+        options = {
+            "negativePrompt": "rain",
+            "seed": 0,
+            "inferenceSteps": 20,
+            "cfgScale": 7.5,
+            "campaignId": str(uuid.uuid4()),
+            "resolution": "1536x1024",
+            "modelId": FULL.upper(),
+        }
+        answer = self._submits(**options)
+        made = self.requests.search([("request_id", "=", answer["jobId"])])
+        options["modelId"] = FULL
+        self.assertEqual(made.event, {**made.event, **options})
+
+    def test_a_parameter_that_is_wrong_is_named(self):
+        """422, and nothing is made."""
+        before = self.requests.search_count([]), self.balance()
+        for name, wrongs in {
+            "prompt": (None, "", 7, ["a"], {"a": 1}),
+            "modelId": (None, "", "x", 7, str(uuid.uuid4()), [CHEAP], "_" * 36),
+            "negativePrompt": (7, ["x"]),
+            "resolution": (7, ["1024x1024"]),
+            "seed": ("7", 1.5, True, [7]),
+            "inferenceSteps": ("7", 1.5, True),
+            "cfgScale": ("7", True, [7]),
+            "campaignId": (7, ["x"]),
+        }.items():
+            for wrong in wrongs:
+                with self.subTest(name=name, wrong=wrong):
+                    answer = self._submits(**{"modelId": FULL, name: wrong})
+                    self._assert_refused(answer, "INVALID_INPUT", 422)
+                    self.assertIn(name.lower(), answer["message"].lower())
+        for more in (
+            {"seed": 2**63},
+            {"seed": -1},
+            {"inferenceSteps": 2**40},
+            {"inferenceSteps": 31},
+            {"cfgScale": float("nan")},
+            {"cfgScale": 51},
+            {"campaignId": "x"},
+            {"resolution": "512x512"},
+            {"prompt": "\0 \0"},
+        ):
+            with self.subTest(more=more):
+                self._assert_refused(
+                    self._submits(**{"modelId": FULL, **more}), "INVALID_INPUT", 422
+                )
+        for params in (None, [], "x", 7):
+            with self.subTest(params=params):
+                self._assert_refused(self.api.submit(self.key, params), "INVALID_INPUT", 422)
+        self.assertEqual((self.requests.search_count([]), self.balance()), before)
+
+    def test_anything_at_all_is_answered(self):
+        """Whatever a caller sends, the gateway gets an answer that it can pass on."""
+        chance = random.Random(7)  # noqa: S311
+        values = (None, "", 0, -1, 1.5, True, float("inf"), 2**80, "a\0", "\ud800", "x" * 40_000)
+        values += (
+            [],
+            [None],
+            {},
+            {"a": "b"},
+            "1024x1024",
+            CHEAP,
+            FULL,
+            str(uuid.uuid4()),
+            "%",
+            "٣",
+        )
+        names = ("prompt", "modelId", "negativePrompt", "resolution", "seed", "inferenceSteps")
+        names += ("cfgScale", "campaignId", "userId", "", "state")
+        self.set_up(api_rate_per_minute=1_000)
+        for _ in range(60):
+            params = {"prompt": "a fox", "modelId": FULL}
+            for name in chance.sample(names, chance.randint(1, 4)):
+                params[name] = chance.choice(values)
+            reference = chance.choice([*values, f"order {chance.random()}"])
+            with self.subTest(params=str(params)[:200], reference=str(reference)[:20]):
+                answer = self.api.submit(self.key, params, reference)
+                self.assertIn(answer.get("httpStatus"), (None, 402, 422))
+                if answer["ok"]:
+                    self.api.cancel(self.key, answer["jobId"])
+        self.assert_books()
+
+    def test_without_credits(self):
+        """402, with the figures; nothing is made."""
+        self.grant(self.anna, -CREDITS + 1)
+        before = self.requests.search_count([])
+        answer = self._submits()
+        self._assert_refused(answer, "INSUFFICIENT_CREDITS", 402)
+        self.assertIn("1 are left", answer["message"])
+        self.assertEqual(self.requests.search_count([]), before)
+        self.assertEqual(self.balance(), 1)
+
+    def test_beyond_the_quota(self):
+        """429 until the period ends; `check` says so before."""
+        self.env["duragen.quota"].create({"limit": 1, "user_id": self.anna.id})
+        self.assertEqual(self.api.check(self.key)["quotas"][0]["used"], 0)
+        self._submits()
+        for answer in (self._submits(), self.api.check(self.key)):
+            self._assert_refused(answer, "LIMIT_REACHED", 429)
+            self.assertLessEqual(answer["retryAfter"], 86_401)
+            self.assertGreater(answer["retryAfter"], 0)
+
+    def test_the_rate(self):
+        """So many a minute, counted for each user; the wait is until the oldest is a minute old."""
+        self.set_up(api_rate_per_minute=2)
+        first = self._submits()
+        made = self.requests.search([("request_id", "=", first["jobId"])])
+        self._submits()
+        made.requested_at = fields.Datetime.now() - timedelta(seconds=40)
+        for answer in (self._submits(), self.api.check(self.key)):
+            self._assert_refused(answer, "LIMIT_REACHED", 429)
+            self.assertAlmostEqual(answer["retryAfter"], 21, delta=3)
+        self.assertTrue(self._submits(key=self._key(self.bert))["ok"])
+        made.requested_at = fields.Datetime.now() - timedelta(seconds=60)
+        self.assertTrue(self._submits()["ok"])
+
+    def test_only_the_apis_own_requests_count(self):
+        """What he asks for in the portal is not limited so."""
+        self.set_up(api_rate_per_minute=1)
+        self.asks(origin="portal")
+        self.assertTrue(self._submits()["ok"])
+        self.assertTrue(self.asks(origin="portal"))
+
+    def test_a_repeat_is_the_same_request(self):
+        """Also when the rate, the quota or the credits are used up: it was taken already."""
+        first = self._submits("order 7")
+        self.set_up(api_rate_per_minute=1)
+        self.env["duragen.quota"].create({"limit": 1, "user_id": self.anna.id})
+        self.grant(self.anna, -self.balance())
+        again = self._submits("order 7")
+        self.assertEqual(again, {**first, "balance": 0})
+        self.assertEqual(self.requests.search_count([("user_id", "=", self.anna.id)]), 1)
+        self.grant(self.bert, 1)
+        other = self._submits("order 7", key=self._key(self.bert))
+        self.assertNotEqual(other["jobId"], first["jobId"])
+
+    def test_a_reference_that_is_too_long_is_refused(self):
+        """Cut short it could be another one's."""
+        self.assertTrue(self._submits("x" * 200)["ok"])
+        self._assert_refused(self._submits("x" * 201), "INVALID_INPUT", 422)
+
+    # Status and cancel --------------------------------------------------------------------------
+
+    def test_anothers_request_is_not_there(self):
+        """404, as for one that never was: not even that it exists is told."""
+        of_bert = self.asks(self.bert)
+        for wrong in (
+            of_bert.request_id,
+            str(uuid.uuid4()),
+            "",
+            None,
+            "x",
+            7,
+            [],
+            "%",
+            "a\0",
+            of_bert.id,
+        ):
+            for method in ("status", "cancel"):
+                with self.subTest(wrong=wrong, method=method):
+                    answer = getattr(self.api, method)(self.key, wrong)
+                    self._assert_refused(answer, "NOT_FOUND", 404)
+        self.assertEqual(of_bert.state, "requested")
+
+    def test_status_says_where_it_stands(self):
+        """pending, processing, completed with a link, failed with the reason."""
+        made = self.asks()
+        self.assertEqual(self.api.status(self.key, made.request_id)["status"], "pending")
+        self.assertEqual(self.api.status(self.key, made.request_id.upper())["status"], "pending")
+        made._started()
+        self.assertEqual(self.api.status(self.key, made.request_id)["status"], "processing")
+        self.told(self.failed(made))
+        answer = self.api.status(self.key, made.request_id)
+        self.assertEqual((answer["status"], answer["charged"]), ("failed", False))
+        self.assertEqual(answer["error"]["code"], "JOB_LOST")
+        self.assertTrue(answer["error"]["message"])
+        self.told(self.completed(made))
+        answer = self.api.status(self.key, made.request_id)
+        self.assertEqual((answer["status"], answer["error"]), ("completed", None))
+        image, token = answer["imageUrl"].split("?token=")
+        self.assertTrue(image.endswith(f"/duragen/image/{made.image_id.id}"))
+        self.assertTrue(made.image_id.is_signed_by(token))
+
+    def test_a_draft_is_nobodys_job(self):
+        """It has not been asked for."""
+        draft = self.draft().sudo()
+        self._assert_refused(self.api.status(self.key, draft.request_id), "NOT_FOUND", 404)
+
+    def test_cancel(self):
+        """What waits is canceled at once and costs nothing; again changes nothing."""
+        answer = self._submits()
+        for _ in range(2):
+            answer = self.api.cancel(self.key, answer["jobId"])
+            self.assertEqual((answer["ok"], answer["status"]), (True, "canceled"))
+        self.assertEqual(self.balance(), CREDITS)
+        self.assert_books()

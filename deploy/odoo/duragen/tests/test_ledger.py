@@ -1,0 +1,240 @@
+"""The ledger: every balance is the sum of its entries, and what is written stays."""
+
+import random
+
+import psycopg2
+from odoo.exceptions import UserError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..exceptions import CreditsError
+from .common import CLOSED, CREDITS, REFUSED, TAKEN_BACK, DuragenCase
+
+STEPS = 40
+SEEDS = range(4)
+
+
+@tagged("post_install", "-at_install")
+class TestLedger(DuragenCase):
+    """What is booked, and what it comes to."""
+
+    def test_a_balance_is_the_sum_of_its_entries_after_anything(self):
+        """Whatever two users do and Duragen tells, in any order, with either policy."""
+        for seed in SEEDS:
+            with self.subTest(seed=seed):
+                self._walk(random.Random(seed))  # noqa: S311
+
+    def _walk(self, chance):  # noqa: C901  # one small function for each thing that can happen
+        made = []
+        for user in (self.anna, self.bert):
+            self.grant(user, CREDITS - self.balance(user) or 1)
+
+        def submit():
+            user = chance.choice([self.anna, self.bert])
+            model = chance.choice([self.cheap, self.full])
+            try:
+                made.append(self.asks(user, model_id=model.id))
+            except CreditsError:
+                self.assertLess(self.balance(user), model.price)
+
+        def tell():
+            request = chance.choice(made)
+            failures = [self.failed(request, each) for each in (CLOSED, REFUSED, TAKEN_BACK)]
+            self.told(chance.choice([self.completed(request), *failures]))
+
+        def retry():
+            ended = [each for each in made if each.state in ("failed", "canceled")]
+            if ended:
+                try:
+                    opened = chance.choice(ended).action_retry()
+                except CreditsError:
+                    return
+                made.append(self.requests.browse(opened["res_id"]))
+
+        def start():
+            waiting = [each for each in made if each.state == "requested"]
+            if waiting:
+                chance.choice(waiting)._started()
+
+        submit()
+        for _ in range(STEPS):
+            action = chance.choice(
+                [
+                    submit,
+                    tell,
+                    tell,
+                    retry,
+                    start,
+                    lambda: chance.choice(made).action_cancel(),
+                    lambda: self.grant(chance.choice([self.anna, self.bert]), chance.randint(1, 3)),
+                    lambda: self.set_up(user_errors=chance.choice(["release", "capture"])),
+                ]
+            )
+            action()
+            self.assert_books()
+        self.assertGreater(len(made), 3)
+
+    def test_a_completed_one_is_captured(self):
+        """The reservation stands; the capture moves nothing."""
+        made = self.asks()
+        self.told(self.completed(made))
+        self.assertEqual(self.booked(made), [("reserve", -2), ("capture", 0)])
+        self.assertTrue(made.charged)
+        self.assertEqual(self.balance(), CREDITS - 2)
+
+    def test_our_fault_costs_nothing(self):
+        """Whatever the policy on users' errors."""
+        for policy in ("release", "capture"):
+            with self.subTest(policy=policy):
+                self.set_up(user_errors=policy)
+                made = self.asks()
+                self.told(self.failed(made, CLOSED))
+                self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2)])
+                self.assertFalse(made.charged)
+                self.assertEqual(self.balance(), CREDITS)
+
+    def test_a_users_error_costs_what_the_policy_says(self):
+        """Given back or kept; a cancellation that Duragen tells as well."""
+        for outcome in (REFUSED, TAKEN_BACK):
+            for policy, booked in {"release": ("release", 2), "capture": ("capture", 0)}.items():
+                with self.subTest(policy=policy, outcome=outcome["errorCode"]):
+                    self.set_up(user_errors=policy)
+                    made = self.asks()
+                    self.told(self.failed(made, outcome))
+                    self.assertEqual(self.booked(made), [("reserve", -2), booked])
+                    self.assertEqual(made.charged, policy == "capture")
+
+    def test_completed_after_failed_takes_the_price_anew(self):
+        """At the price of then, even when nothing is left: the work was asked for and done."""
+        made = self.asks()
+        self.told(self.failed(made))
+        self.grant(self.anna, -self.balance())
+        self.cheap.price = 9
+        self.told(self.completed(made))
+        self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2), ("capture", -2)])
+        self.assertEqual(self.balance(), -2)
+        self.assertTrue(made.charged)
+        self.assert_books()
+
+    def test_completed_after_a_kept_failure_takes_nothing_more(self):
+        """It is paid."""
+        self.set_up(user_errors="capture")
+        made = self.asks()
+        self.told(self.failed(made, REFUSED))
+        self.told(self.completed(made))
+        self.assertEqual(self.booked(made), [("reserve", -2), ("capture", 0)])
+        self.assertEqual(self.balance(), CREDITS - 2)
+
+    def test_what_never_started_costs_nothing_to_take_back(self):
+        """Whatever the policy: nothing was spent for it."""
+        self.set_up(user_errors="capture")
+        made = self.asks()
+        made.with_user(self.anna).action_cancel()
+        self.assertEqual(made.state, "canceled")
+        self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2)])
+        self.assert_books()
+
+    def test_a_negative_balance_buys_nothing(self):
+        """Until it is paid off."""
+        made = self.asks()
+        self.told(self.failed(made))
+        self.grant(self.anna, -self.balance())
+        self.told(self.completed(made))
+        with self.assertRaises(CreditsError):
+            self.asks()
+        self.grant(self.anna, 4)
+        self.asks()
+        self.assertEqual(self.balance(), 0)
+
+    def test_what_one_begins_with_is_an_entry(self):
+        """So that the sum is right from the first; nought makes none."""
+        self.asks()
+        account = self.env["duragen.account"].search([("user_id", "=", self.anna.id)])
+        grants = account.entry_ids.filtered(lambda each: each.kind == "grant")
+        self.assertEqual(grants.mapped("delta"), [CREDITS])
+        self.set_up(initial_credits=0)
+        with self.assertRaises(CreditsError):
+            self.asks(self.bert)
+
+
+@tagged("post_install", "-at_install")
+class TestAppendOnly(DuragenCase):
+    """Nobody changes what was booked."""
+
+    def setUp(self):
+        """See the class."""
+        super().setUp()
+        self.made = self.asks()
+        self.entry = self.made.entry_ids
+        self.env.flush_all()
+
+    def test_not_by_the_orm(self):
+        """Not even the superuser."""
+        for values in ({"delta": 1}, {"kind": "grant"}, {"note": "x"}, {"request_id": False}):
+            with self.subTest(values=values), self.assertRaises(UserError):
+                self.entry.write(values)
+        with self.assertRaises(UserError):
+            self.entry.unlink()
+        with self.assertRaises(UserError):
+            self.made.write({"entry_ids": [(2, self.entry.id)]})
+
+    def test_not_by_sql(self):
+        """The table itself refuses."""
+        for statement in (
+            "UPDATE duragen_credit_entry SET delta = 0 WHERE id = %s",
+            "UPDATE duragen_credit_entry SET kind = 'grant' WHERE id = %s",
+            "UPDATE duragen_credit_entry SET request_id = NULL WHERE id = %s",
+            "UPDATE duragen_credit_entry SET account_id = account_id + 1 WHERE id = %s",
+            "DELETE FROM duragen_credit_entry WHERE id = %s",
+        ):
+            with (
+                self.subTest(statement=statement),
+                mute_logger("odoo.sql_db"),
+                self.assertRaisesRegex(psycopg2.Error, "append-only"),
+                self.env.cr.savepoint(),
+            ):
+                self.env.cr.execute(statement, [self.entry.id])
+
+    def test_one_entry_a_request_and_kind(self):
+        """By a unique index, whoever writes; grants without a request are as many as one likes."""
+        insert = (
+            "INSERT INTO duragen_credit_entry (account_id, request_id, kind, delta)"
+            " VALUES (%s, %s, %s, 1)"
+        )
+        account = self.entry.account_id.id
+        with mute_logger("odoo.sql_db"), self.assertRaises(psycopg2.errors.UniqueViolation):
+            self.env.cr.execute(insert, [account, self.made.id, "reserve"])
+        for kind in ("capture", "release"):
+            self.env.cr.execute(insert, [account, self.made.id, kind])
+        for _ in range(2):
+            self.env.cr.execute(insert, [account, None, "grant"])
+
+    def test_one_account_one_image_one_id(self):
+        """The other promises that the database keeps."""
+        self.told(self.completed(self.made))
+        self.env.flush_all()
+        for table, columns in {
+            "duragen_account": "user_id, company_id, balance",
+            "duragen_generated_image": "request_id, format, size, width, height, sha256",
+            "duragen_ai_model": "model_uuid, name, resolutions, price",
+        }.items():
+            with (
+                self.subTest(table=table),
+                mute_logger("odoo.sql_db"),
+                self.assertRaises(psycopg2.errors.UniqueViolation),
+            ):
+                self.env.cr.execute(
+                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} LIMIT 1"  # noqa: S608
+                )
+
+    def test_what_was_booked_for_stays(self):
+        """A submitted request, its user and its model cannot be deleted."""
+        with self.assertRaises(UserError):
+            self.made.unlink()
+        for record in (self.entry.account_id, self.cheap):
+            with (
+                self.subTest(model=record._name),
+                mute_logger("odoo.sql_db"),
+                self.assertRaises(psycopg2.IntegrityError),
+            ):
+                record.unlink()

@@ -1,0 +1,220 @@
+"""The outbox: what was committed is started once, and what was taken back is not."""
+
+from odoo.exceptions import UserError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..models.generation_start import PAUSE
+from .common import CREDITS, DuragenCase
+
+LOGGER = "odoo.addons.duragen.models.generation_start"
+AWAY, STRANGER = (503, None), (401, {"detail": "no such key"})
+WRONG, TAKEN = (422, {"detail": "prompt: is too odd"}), (409, {"detail": "taken by another"})
+
+
+@tagged("post_install", "-at_install")
+class TestStart(DuragenCase):
+    """_start, the hook after the commit, and the cron behind it."""
+
+    def setUp(self):
+        """See the class."""
+        super().setUp()
+        self.requests.search([("state", "in", ("requested", "started"))]).write({"state": "failed"})
+
+    def _runs_outbox(self):
+        with self.enter_registry_test_mode():
+            self.requests._cron_start()
+
+    def test_it_is_started_with_the_very_event(self):
+        """And is looked after from then on."""
+        made = self.asks()
+        with self.gateway() as gateway:
+            self.assertTrue(made._start())
+        self.assertEqual(gateway.calls, [("POST", "/v1/generations", made.event)])
+        self.assertEqual(
+            (made.state, made.next_start_at, made.start_error), ("started", False, False)
+        )
+        self.assertGreater(made.next_check_at, made.started_at)
+
+    def test_it_is_started_once(self):
+        """A second try finds it started, whoever makes it."""
+        made = self.asks()
+        with self.gateway() as gateway:
+            made._start()
+            made._start()
+            self._runs_outbox()
+        self.assertEqual(len(gateway.calls), 1)
+
+    def test_what_has_ended_is_not_started(self):
+        """Neither what was taken back nor what Duragen has told of already."""
+        canceled, completed = self.asks(), self.asks()
+        canceled.action_cancel()
+        self.told(self.completed(completed))
+        with self.gateway() as gateway:
+            for made in (canceled, completed, self.draft().sudo()):
+                self.assertTrue(made._start())
+            self._runs_outbox()
+        self.assertEqual(gateway.calls, [])
+
+    @mute_logger(LOGGER)
+    def test_nobody_there(self):
+        """Postponed by a minute with the reason; the credits stay reserved."""
+        for settings in (
+            {"start_path": "gateway"},
+            {"start_path": "temporal", "temporal_address": "127.0.0.1:1"},
+        ):
+            with self.subTest(settings=settings):
+                self.set_up(**settings)
+                made = self.asks()
+                self.assertFalse(made._start())
+                self.assertEqual((made.state, made.start_attempts), ("requested", 1))
+                self.assertIn("127.0.0.1:1", made.start_error)
+                self.assertGreater(made.next_start_at, made.requested_at + PAUSE / 2)
+                self.assertEqual(self.booked(made), [("reserve", -2)])
+
+    @mute_logger(LOGGER)
+    def test_a_run_ends_at_the_first_that_reaches_nobody(self):
+        """An outage costs one call a minute, not one for each that waits."""
+        waiting = [self.asks() for _ in range(3)]
+        with self.gateway(AWAY, (202, None)) as gateway:
+            self._runs_outbox()
+            self.assertEqual(len(gateway.calls), 1)
+            self.assertEqual([each.start_attempts for each in waiting], [1, 0, 0])
+            self._runs_outbox()
+            self.assertEqual([each.state for each in waiting], ["requested", "started", "started"])
+            waiting[0].next_start_at = waiting[0].requested_at
+            self._runs_outbox()
+        self.assertEqual(waiting[0].state, "started")
+        self.assertFalse(waiting[0].start_error)
+
+    @mute_logger(LOGGER)
+    def test_settings_that_are_wrong_fail_no_request(self):
+        """No key, no address, no gateway behind it: all wait until somebody mends it."""
+        made = self.asks()
+        for address in ("", "gateway.example", "ftp://x"):
+            with self.subTest(address=address):
+                self.set_up(gateway_url=address)
+                made._start()
+                self.assertEqual((made.state, made.error_code), ("requested", False))
+                self.assertIn("http", made.start_error)
+        for answer in (STRANGER, (404, None), (500, None), (301, None)):
+            with self.subTest(answer=answer), self.gateway(answer):
+                made._start()
+                self.assertEqual((made.state, made.error_code), ("requested", False))
+        self.assertEqual(made.start_attempts, 7)
+
+    @mute_logger(LOGGER)
+    def test_what_is_answered_does_not_hold_up_the_others(self):
+        """Only where nobody answers the run ends."""
+        waiting = [self.asks() for _ in range(3)]
+        with self.gateway(STRANGER, TAKEN, (202, None)):
+            self._runs_outbox()
+        self.assertEqual([each.state for each in waiting], ["requested", "failed", "started"])
+
+    def test_what_can_never_start_fails_and_costs_nothing(self):
+        """Refused for what it is, or its id is taken by another payload."""
+        self.set_up(user_errors="capture")
+        for answer in (WRONG, TAKEN):
+            with self.subTest(answer=answer), self.gateway(answer):
+                made = self.asks()
+                made._start()
+                self.assertEqual((made.state, made.error_code), ("failed", "INVALID_INPUT"))
+                self.assertIn(answer[1]["detail"], made.error_message)
+                self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2)])
+                self.assertTrue(made.user_message)
+
+    def test_one_that_breaks_does_not_hold_up_the_others(self):
+        """Whatever is wrong with it, it is the only one that waits."""
+        broken, sound = self.asks(), self.asks()
+        broken.event = False
+        with self.gateway(), mute_logger(LOGGER):
+            self._runs_outbox()
+        self.assertEqual((broken.state, sound.state), ("requested", "started"))
+
+    def test_the_hook_after_the_commit_never_raises(self):
+        """Odoo would skip the hooks behind it, though the commit stands."""
+        made, broken = self.asks(), self.asks()
+        broken.event = False
+        hooks = list(self.env.cr.postcommit._funcs)
+        self.assertGreaterEqual(len(hooks), 2)
+        with mute_logger(LOGGER), self.enter_registry_test_mode():
+            for hook in hooks:
+                hook()
+            gone = self.requests.create({"prompt": "x", "model_id": self.cheap.id})
+            gone._submit()
+            *_, hook = self.env.cr.postcommit._funcs
+            self.env.cr.execute("DELETE FROM duragen_credit_entry WHERE false")
+            gone.state = "draft"
+            self.env.flush_all()
+            hook()
+        self.assertEqual(
+            (made.state, broken.state, gone.state), ("requested", "requested", "draft")
+        )
+
+
+@tagged("post_install", "-at_install")
+class TestCancel(DuragenCase):
+    """Taking a request back, before and after its start."""
+
+    def setUp(self):
+        """See the class."""
+        super().setUp()
+        self.requests.search([("state", "in", ("requested", "started"))]).write({"state": "failed"})
+
+    def test_before_the_start(self):
+        """At once and for nothing; Duragen never hears of it."""
+        made = self.asks()
+        with self.gateway() as gateway:
+            made.with_user(self.anna).action_cancel()
+            with self.enter_registry_test_mode():
+                self.requests._cron_start()
+        self.assertEqual(gateway.calls, [])
+        self.assertEqual((made.state, made.error_code), ("canceled", "CANCELED"))
+        self.assertEqual(self.balance(), CREDITS)
+        self.assertTrue(made.ended_at)
+
+    def test_after_the_start(self):
+        """Duragen is asked, until it could be; the outcome comes as any other does."""
+        made = self.asks()
+        made._started()
+        made.with_user(self.anna).action_cancel()
+        self.assertEqual((made.state, made.cancel_requested), ("started", True))
+        self.assertEqual(self.booked(made), [("reserve", -2)])
+        with self.gateway(AWAY, (202, None)) as gateway, self.enter_registry_test_mode():
+            with mute_logger(LOGGER):
+                self.requests._cron_start()
+            self.requests._cron_start()
+        self.assertEqual(
+            gateway.calls, [("DELETE", f"/v1/generations/{made.request_id}", None)] * 2
+        )
+        self.told({**self.failed(made), "errorCode": "CANCELED"})
+        self.assertEqual((made.state, self.balance()), ("canceled", CREDITS))
+
+    @mute_logger(LOGGER)
+    def test_one_that_cannot_be_passed_on_does_not_hold_up_the_others(self):
+        """Duragen answers, though not as hoped: the next one is asked for all the same."""
+        several = [self.asks() for _ in range(2)]
+        for made in several:
+            made._started()
+            made.action_cancel()
+        with self.gateway((409, None), (202, None)) as gateway, self.enter_registry_test_mode():
+            self.requests._cron_start()
+        self.assertEqual(len(gateway.calls), 2)
+
+    def test_a_draft(self):
+        """Is simply not wanted any more; nothing was booked."""
+        draft = self.draft()
+        draft.action_cancel()
+        self.assertEqual((draft.state, draft.sudo().entry_ids.ids), ("canceled", []))
+        with self.assertRaises(UserError):
+            draft.action_submit()
+
+    def test_what_has_ended(self):
+        """Stays as it is."""
+        for end in (self.completed, self.failed):
+            made = self.asks()
+            self.told(end(made))
+            before = made.state, self.booked(made)
+            made.action_cancel()
+            self.assertEqual((made.state, self.booked(made)), before)
+            self.assertFalse(made.cancel_requested)

@@ -1,0 +1,256 @@
+"""Outcomes: applied once, however often, in whatever order and however badly they come."""
+
+import base64
+import hashlib
+import itertools
+
+from odoo.exceptions import AccessError, MissingError, ValidationError
+from odoo.tests import tagged
+
+from ..messages import english
+from .common import CLOSED, CREDITS, IMAGE, REFUSED, TAKEN_BACK, DuragenCase
+
+FAILURES = {"closed": CLOSED, "refused": REFUSED, "taken back": TAKEN_BACK}
+STATES = {
+    "completed": "completed",
+    "closed": "failed",
+    "refused": "failed",
+    "taken back": "canceled",
+}
+
+
+@tagged("post_install", "-at_install")
+class TestEveryOrder(DuragenCase):
+    """All sequences of outcomes, against what must hold after each event."""
+
+    def test_every_sequence(self):
+        """Four outcomes, three in a row where users pay for their errors, two where they do not."""
+        for policy, length in {"capture": 3, "release": 2}.items():
+            self.set_up(user_errors=policy)
+            for walk in itertools.product(STATES, repeat=length):
+                with self.subTest(policy=policy, walk=walk):
+                    self._walk(walk, policy)
+
+    def _walk(self, walk, policy):
+        self.env.flush_all()
+        self.env.cr.execute("SAVEPOINT before_the_walk")
+        made = self.asks()
+        charged, ended = True, None
+        for name in walk:
+            event = (
+                self.completed(made) if name == "completed" else self.failed(made, FAILURES[name])
+            )
+            news = ended is None or (name == "completed" and ended != "completed")
+            if news:
+                ended = STATES[name]
+                by_policy = name in ("refused", "taken back") and policy == "capture"
+                charged = name == "completed" or by_policy
+            before = self._seen(made)
+            self.assertEqual(self.told(event), "applied" if news else "repeated")
+            if not news:
+                self.assertEqual(self._seen(made), before)
+            self.assertEqual((made.state, made.charged), (ended, charged))
+            self.assertEqual(len(made.image_ids), int(ended == "completed"))
+            self.assertEqual(self.balance(), CREDITS - made.price * charged)
+            kinds = made.entry_ids.mapped("kind")
+            self.assertEqual(len(kinds), len(set(kinds)))
+        self.assert_books()
+        self.env.cr.execute("ROLLBACK TO SAVEPOINT before_the_walk")
+        self.env.invalidate_all()
+
+    def _seen(self, request):
+        request.invalidate_recordset()
+        return (request.read()[0], self.booked(request), self.balance())
+
+    def test_it_may_come_before_the_start_is_known(self):
+        """A process may die between the start and the note of it."""
+        for state in ("requested", "started"):
+            with self.subTest(state=state):
+                made = self.asks()
+                if state == "started":
+                    made._started()
+                self.assertEqual(self.told(self.completed(made)), "applied")
+                self.assertFalse(made.next_start_at or made.next_check_at)
+
+    def test_a_failure_that_ended_well_is_forgotten(self):
+        """Nobody reads an old error beside an image."""
+        made = self.asks()
+        self.told(self.failed(made, {**CLOSED, "userMessage": "Sorry.", "retrySuggestion": True}))
+        self.assertEqual((made.user_message, made.retry_suggestion), ("Sorry.", True))
+        self.told(self.completed(made))
+        names = ("error_code", "error_type", "error_message", "user_message", "retry_suggestion")
+        self.assertEqual([made[name] for name in names], [False] * 5)
+
+
+@tagged("post_install", "-at_install")
+class TestMalformed(DuragenCase):
+    """What is not believed changes nothing."""
+
+    def _refused(self, event, error=ValidationError):
+        self.env.flush_all()
+        self.env.invalidate_all()
+        before = self.requests.search([]).read(), self.balance()
+        with self.assertRaises(error) as raised:
+            self.requests.apply_event(event)
+        self.env.invalidate_all()
+        self.assertEqual((self.requests.search([]).read(), self.balance()), before)
+        return raised.exception.args[0]
+
+    def test_every_fault_is_named(self):
+        """Field by field, all at once."""
+        made = self.asks()
+        said = self._refused(
+            {
+                "requestId": "x",
+                "correlationId": None,
+                "payloadVersion": "2.0",
+                "status": "completed",
+                "imageMetadata": {"format": "../png", "size": 0, "width": True},
+                "hashValue": "abc",
+            }
+        )
+        names = "requestId correlationId payloadVersion imageMetadata.format imageMetadata.size"
+        names += " imageMetadata.width imageMetadata.height hashValue imageData"
+        for name in names.split():
+            with self.subTest(field=name):
+                self.assertRegex(said, rf"(?m)^{name}\b")
+        self.assertIn("must be a JSON object", self._refused([self.completed(made)]))
+        self.assertIn("status", self._refused(self.completed(made, status="done")))
+
+    def test_an_image_must_be_the_one_announced(self):
+        """In its size and in its hash."""
+        made = self.asks()
+        sound = self.completed(made)
+        other = base64.b64encode(IMAGE[:-1] + b"!").decode()
+        shorter = base64.b64encode(IMAGE[:-1]).decode()
+        self.assertIn("SHA-256", self._refused({**sound, "imageData": other}))
+        self.assertIn("bytes", self._refused({**sound, "imageData": shorter}))
+        self.assertIn("SHA-256", self._refused({**sound, "hashValue": "0" * 64}))
+        self._refused({**sound, "imageData": ""})
+        self.assertEqual(self.told({**sound, "hashValue": sound["hashValue"].upper()}), "applied")
+        self.assertEqual(base64.b64decode(made.image_id.data), IMAGE)
+
+    def test_nobodys_request_is_missing(self):
+        """Neither an id that was never seen, nor a draft, which nobody has asked for."""
+        made = self.asks()
+        unknown = {**self.completed(made), "requestId": "7f0c9a52-3c1e-4a77-9a54-0f5b8f1d2a10"}
+        self._refused(unknown, MissingError)
+        self._refused(self.completed(self.draft().sudo()), MissingError)
+
+    def test_another_ones_correlation_is_refused(self):
+        """Both ids must agree; their case does not matter."""
+        made, other = self.asks(), self.asks(self.bert)
+        event = self.completed(made, correlationId=other.correlation_id)
+        self.assertIn("correlationId", self._refused(event))
+        event = self.completed(made)
+        event["requestId"] = event["requestId"].upper()
+        event["correlationId"] = event["correlationId"].upper()
+        self.assertEqual(self.told(event), "applied")
+
+    def test_who_may_tell(self):
+        """The gateway's user and managers; its own user, to whom it belongs, may not."""
+        made = self.asks()
+        requests = self.env["duragen.generation.request"]
+        with self.assertRaises(AccessError):
+            requests.with_user(self.anna).apply_event(self.completed(made))
+        self.assertEqual(made.state, "requested")
+        said = requests.with_user(self.gateway_user).apply_event(self.failed(made))
+        self.assertEqual(said, {"status": "applied", "requestId": made.request_id})
+        said = requests.with_user(self.manager).apply_event(self.completed(made))
+        self.assertEqual(said["status"], "applied")
+
+    def test_what_the_texts_hold_does_not_matter(self):
+        """Odd characters and great lengths are kept as far as they can be."""
+        made = self.asks()
+        event = self.failed(made)
+        event.update(errorMessage="a\0\ud800" * 20_000, errorCode="X" * 500, errorType="y\0" * 500)
+        self.assertEqual(self.told(event), "applied")
+        self.assertEqual(len(made.error_code), 100)
+        self.assertEqual(made.user_message, english("INTERNAL"))
+        self.env.flush_all()
+
+
+@tagged("post_install", "-at_install")
+class TestImage(DuragenCase):
+    """Where the bytes come from, and where they go."""
+
+    def _by_link(self, request, url):
+        event = self.completed(request, imageUrl=url)
+        del event["imageData"]
+        return event
+
+    def _link(self, request):
+        return f"https://s3.example/bucket/generations/{request.request_id}.png?X-Amz-Signature=x"
+
+    def test_the_image_is_kept(self):
+        """With what the event says of it; the gallery finds it without looking at the bytes."""
+        made = self.asks()
+        self.told(self.completed(made))
+        image = made.image_id
+        found = {name: image[name] for name in ("format", "size", "width", "height", "sha256")}
+        self.assertEqual(
+            found,
+            {
+                "format": "png",
+                "size": len(IMAGE),
+                "width": 8,
+                "height": 9,
+                "sha256": hashlib.sha256(IMAGE).hexdigest(),
+            },
+        )
+        self.assertTrue(image.has_data)
+        self.assertEqual(base64.b64decode(image.data), IMAGE)
+        self.assertEqual((image.user_id, image.s3_key), (self.anna, False))
+
+    def test_a_failure_is_taken_while_the_store_is_away(self):
+        """Only an image needs its bytes."""
+        made = self.asks()
+        self.assertEqual(self.told(self.failed(made)), "applied")
+
+    def test_a_repeat_does_not_need_the_link(self):
+        """What is known is not fetched again, for the old link has long expired."""
+        made = self.asks()
+        self.told(self.completed(made))
+        self.assertEqual(self.told(self._by_link(made, self._link(made))), "repeated")
+
+    def test_an_image_that_is_left_in_the_store(self):
+        """Its key is kept, nobody fetches it; has_data tells the two apart."""
+        self.set_up(image_storage="s3")
+        made = self.asks()
+        self.assertEqual(self.told(self._by_link(made, self._link(made))), "applied")
+        image = made.image_id
+        self.assertEqual(image.s3_key, f"generations/{made.request_id}.png")
+        self.assertFalse(image.data or image.has_data)
+
+    def test_anothers_link_is_no_key(self):
+        """A key can only be made from a link of our own store, for this very request."""
+        made, other = self.asks(), self.asks()
+        for url in ("https://s3.example/image.png", self._link(other)):
+            with self.subTest(url=url):
+                self.assertFalse(made._key_in(url))
+
+
+@tagged("post_install", "-at_install")
+class TestTelling(DuragenCase):
+    """Who waits is told."""
+
+    def _messages(self):
+        self.env.cr.precommit.run()
+        rows = self.env["bus.bus"].sudo().search([], order="id")
+        found = [row.message for row in rows if "duragen.generation" in row.message]
+        rows.unlink()
+        return found
+
+    def test_each_change_is_told_once(self):
+        """With the state and the balance; a repeat tells nobody."""
+        self._messages()
+        made = self.asks()
+        [told] = self._messages()
+        self.assertIn('"state":"requested"', told.replace(" ", ""))
+        self.assertIn(f'"balance":{CREDITS - 2}', told.replace(" ", ""))
+        self.told(self.failed(made))
+        [told] = self._messages()
+        self.assertIn('"state":"failed"', told.replace(" ", ""))
+        self.assertIn(f'"balance":{CREDITS}', told.replace(" ", ""))
+        self.told(self.failed(made))
+        self.assertEqual(self._messages(), [])

@@ -1,0 +1,185 @@
+"""Reconciliation: what Duragen says of a request, and what the record makes of it."""
+
+from datetime import timedelta
+
+from odoo import fields
+from odoo.exceptions import UserError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..starter.client import NotFoundError, SetupError, UnavailableError
+from .common import CREDITS, DuragenCase
+
+LOGGER = "odoo.addons.duragen.models.generation_reconciliation"
+STATUS = {"state": "generating", "image": None, "error": None, "parked": None}
+
+
+def ended(code, state="failed", hint=None):
+    """A status with an error."""
+    return {**STATUS, "state": state, "error": {"code": code, "detail": "so it was", "hint": hint}}
+
+
+@tagged("post_install", "-at_install")
+class TestReconciliation(DuragenCase):
+    """_reconcile with each answer, the button and the cron."""
+
+    def setUp(self):
+        """See the class."""
+        super().setUp()
+        self.requests.search([("state", "in", ("requested", "started"))]).write({"state": "failed"})
+        self.made = self.asks()
+        self.made._started()
+
+    def _minutes_until_next(self):
+        self.env.flush_all()
+        return (self.made.next_check_at - fields.Datetime.now()).total_seconds() / 60
+
+    def test_what_goes_on_is_asked_about_again_and_later_each_time(self):
+        """After 15 minutes, 30, an hour, an hour; operators read what was said."""
+        for minutes in (15, 30, 60, 60):
+            self.assertTrue(self.made._reconcile(STATUS))
+            self.assertAlmostEqual(self._minutes_until_next(), minutes, delta=0.2)
+        self.assertEqual((self.made.state, self.made.check_attempts), ("started", 4))
+        self.assertIn("generating", self.made.progress_note)
+
+    def test_what_failed_there_fails_here(self):
+        """With the code and the message for people, and the credits as a callback would have it."""
+        self.made._reconcile(ended("POLICY_INPUT", hint="It says 'nude'."))
+        self.assertEqual((self.made.state, self.made.error_code), ("failed", "POLICY_INPUT"))
+        self.assertIn("rephrase", self.made.user_message)
+        self.assertIn("nude", self.made.user_message)
+        self.assertEqual(self.balance(), CREDITS)
+
+    def test_whose_fault_it_was_decides_here_as_well(self):
+        """The policy is asked about users' errors alone."""
+        self.set_up(user_errors="capture")
+        for code, state, charged in (
+            ("JOB_LOST", "failed", False),
+            ("POLICY_INPUT", "failed", True),
+            ("CANCELED", "canceled", True),
+            ("INTERNAL", "abandoned", False),
+        ):
+            with self.subTest(code=code):
+                made = self.asks()
+                made._started()
+                made._reconcile(ended(code, state))
+                self.assertEqual(made.state, "canceled" if code == "CANCELED" else "failed")
+                self.assertEqual((made.error_code, made.charged), (code, charged))
+        self.assert_books()
+
+    def test_an_end_without_a_reason(self):
+        """Somebody terminated it: our fault."""
+        for error in (None, {}):
+            made = self.asks()
+            made._started()
+            made._reconcile({**STATUS, "state": "failed", "error": error})
+            self.assertEqual((made.state, made.error_code), ("failed", "INTERNAL"))
+            self.assertFalse(made.charged)
+
+    def test_an_image_that_cannot_be_read_is_waited_for(self):
+        """Nothing is lost, and operators are told what to set."""
+        image = {"key": "generations/x.png", "format": "png", "size": 3, "width": 1, "height": 1}
+        completed = {**STATUS, "state": "completed", "image": {**image, "sha256": "0" * 64}}
+        self.assertTrue(self.made._reconcile(completed))
+        self.assertEqual((self.made.state, self.made.charged), ("started", True))
+        self.assertIn("set the bucket", self.made.progress_note)
+        self.assertAlmostEqual(self._minutes_until_next(), 15, delta=0.2)
+        self.set_up(image_storage="s3")
+        self.made._reconcile(completed)
+        self.assertEqual(self.made.state, "completed")
+        self.assertEqual(self.made.image_id.s3_key, "generations/x.png")
+        self.assertEqual(self.booked(self.made), [("reserve", -2), ("capture", 0)])
+
+    def test_what_nobody_knows_begins_anew(self):
+        """Under the same id and with the same event."""
+        event = self.made.event
+        self.made._reconcile(NotFoundError("there is no such generation"))
+        self.assertEqual((self.made.state, self.made.event), ("requested", event))
+        self.assertLessEqual(self.made.next_start_at, fields.Datetime.now())
+        with self.gateway() as gateway, self.enter_registry_test_mode():
+            self.requests._cron_start()
+        self.assertEqual([call[2] for call in gateway.calls], [event])
+        self.assertEqual(self.made.state, "started")
+        self.assertEqual(self.booked(self.made), [("reserve", -2)])
+
+    def test_what_nobody_knows_and_nobody_wants_ends(self):
+        """It was taken back."""
+        self.made.action_cancel()
+        self.made._reconcile(NotFoundError("there is no such generation"))
+        self.assertEqual((self.made.state, self.balance()), ("canceled", CREDITS))
+
+    def test_where_nobody_answers_nothing_changes(self):
+        """The run ends there, and the next one asks again."""
+        before = self.made.read()
+        with mute_logger(LOGGER):
+            self.assertFalse(self.made._reconcile(UnavailableError("nobody")))
+        self.assertEqual(self.made.read(), before)
+
+    def test_other_trouble_is_noted(self):
+        """For operators; the request waits."""
+        self.assertTrue(self.made._reconcile(SetupError("the namespace is missing")))
+        self.assertEqual(self.made.progress_note, "the namespace is missing")
+        self.assertEqual(self.made.state, "started")
+
+    def test_a_parked_outcome_is_asked_for(self):
+        """Odoo is there, for it asks."""
+        parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
+        with self.gateway() as gateway:
+            self.assertTrue(self.made._reconcile(parked))
+        path = f"/v1/generations/{self.made.request_id}/redeliver"
+        self.assertEqual(gateway.calls, [("POST", path, None)])
+        self.assertIn("ODOO_UNAVAILABLE", self.made.progress_note)
+
+    def test_one_that_ended_while_it_was_asked_for_does_not_begin_anew(self):
+        """It was parked, and then it was not: the next question finds out what became of it."""
+        parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
+        with self.gateway((404, None)):
+            self.assertTrue(self.made._reconcile(parked))
+        self.assertEqual(self.made.state, "started")
+
+    def test_what_ended_meanwhile_is_left_alone(self):
+        """Its outcome came while the answer was on its way."""
+        self.told(self.completed(self.made))
+        for answer in (STATUS, NotFoundError("x"), ended("JOB_LOST")):
+            self.assertTrue(self.made._reconcile(answer))
+        self.assertEqual(self.made.state, "completed")
+
+    def test_the_button_asks_now(self):
+        """And says so when nobody answers, or when nobody could be asked."""
+        with self.gateway((200, ended("JOB_LOST"))) as gateway:
+            self.made.with_user(self.anna).action_refresh()
+        self.assertEqual(gateway.calls[0][:2], ("GET", f"/v1/generations/{self.made.request_id}"))
+        self.assertEqual(self.made.state, "failed")
+        made = self.asks()
+        made._started()
+        for address in ("http://127.0.0.1:1", ""):
+            self.set_up(gateway_url=address)
+            with self.subTest(address=address), mute_logger(LOGGER), self.assertRaises(UserError):
+                made.with_user(self.anna).action_refresh()
+
+    def test_the_cron_asks_about_what_has_waited_long_enough(self):
+        """In the order of waiting; one that breaks does not hold up the others."""
+        several = [self.made, *(self.asks() for _ in range(3))]
+        past = fields.Datetime.now() - timedelta(hours=1)
+        for position, made in enumerate(several[1:]):
+            made._started()
+            made.next_check_at = past + timedelta(minutes=position)
+        answers = [(200, {**STATUS, "state": "failed", "error": 7}), (200, ended("JOB_LOST"))]
+        with (
+            self.gateway(*answers) as gateway,
+            mute_logger(LOGGER),
+            self.enter_registry_test_mode(),
+        ):
+            self.requests._cron_reconcile()
+        self.assertEqual(len(gateway.calls), 3)  # the first has only just been started
+        states = [made.state for made in several]
+        self.assertEqual(sorted(states), ["failed", "failed", "started", "started"])
+        self.assertEqual(states[0], "started")
+
+    def test_the_cron_without_an_address_waits(self):
+        """It neither raises nor changes anything."""
+        self.made.next_check_at = fields.Datetime.now() - timedelta(hours=1)
+        self.set_up(gateway_url="")
+        with mute_logger(LOGGER), self.enter_registry_test_mode():
+            self.requests._cron_reconcile()
+        self.assertEqual(self.made.state, "started")

@@ -1,0 +1,107 @@
+"""Settings › Duragen."""
+
+from odoo.exceptions import AccessError
+from odoo.tests import TransactionCase, new_test_user, tagged
+
+from ..models.connection import DEFAULTS
+
+
+@tagged("post_install", "-at_install")
+class TestSettings(TransactionCase):
+    """What is entered is kept, and what is kept is tried."""
+
+    def _settings(self, **values):
+        return self.env["res.config.settings"].create(values)
+
+    def _kept(self, name):
+        return self.env["ir.config_parameter"].get_param(f"duragen.{name}")
+
+    def test_every_setting_has_its_field(self):
+        """A parameter that nobody can enter is one that nobody sets."""
+        fields = self.env["res.config.settings"]._fields
+        for name in DEFAULTS:
+            with self.subTest(setting=name):
+                field = fields.get(f"duragen_{name}")
+                self.assertEqual(getattr(field, "config_parameter", None), f"duragen.{name}")
+
+    def test_every_setting_is_on_the_page(self):
+        """And one that is not on the page as well."""
+        arch = self.env["res.config.settings"].get_view(view_type="form")["arch"]
+        for name in DEFAULTS:
+            with self.subTest(setting=name):
+                self.assertIn(f'name="duragen_{name}"', arch)
+
+    def test_secrets_are_not_shown(self):
+        """The page shows dots where a secret stands."""
+        view = self.env.ref("duragen.res_config_settings_view_form")
+        for name in (
+            *("temporal_api_key", "gateway_key", "callback_token"),
+            *("signing_secret", "s3_secret_access_key"),
+        ):
+            with self.subTest(setting=name):
+                self.assertIn(f'name="duragen_{name}" password="True"', view.arch_db)
+
+    def test_what_is_not_set_shows_its_default(self):
+        """An empty database shows what the addon does."""
+        parameters = self.env["ir.config_parameter"]
+        for name in DEFAULTS:
+            parameters.set_param(f"duragen.{name}", False)
+        settings = self._settings()
+        self.assertEqual(settings.duragen_temporal_address, "127.0.0.1:7233")
+        self.assertEqual(settings.duragen_start_path, "temporal")
+        self.assertEqual(settings.duragen_initial_credits, 10)
+
+    def test_what_is_entered_is_kept(self):
+        """Text, choice, number and box."""
+        self._settings(
+            duragen_start_path="gateway",
+            duragen_gateway_url="https://duragen.example.com",
+            duragen_reconcile_minutes=20,
+            duragen_temporal_tls=True,
+        ).execute()
+        self.assertEqual(self._kept("start_path"), "gateway")
+        self.assertEqual(self._kept("gateway_url"), "https://duragen.example.com")
+        self.assertEqual(self._kept("reconcile_minutes"), "20")
+        self.assertEqual(self._kept("temporal_tls"), "True")
+
+    def test_nought_is_kept(self):
+        """No credits to begin with means none, not the default's ten."""
+        self._settings(duragen_initial_credits=0).execute()
+        self.assertEqual(self._kept("initial_credits"), "0")
+        self.assertEqual(self._settings().duragen_initial_credits, 0)
+
+    def test_the_callback_url_is_shown(self):
+        """Below Odoo's own address, or below the one that is entered."""
+        self.env["ir.config_parameter"].set_param("web.base.url", "https://odoo.example.com")
+        settings = self._settings(duragen_callback_base_url=False)
+        self.assertEqual(
+            settings.duragen_callback_url, "https://odoo.example.com/duragen/v1/callback"
+        )
+        settings.duragen_callback_base_url = "http://10.0.0.5:8069/"
+        settings.invalidate_recordset(["duragen_callback_url"])
+        self.assertEqual(settings.duragen_callback_url, "http://10.0.0.5:8069/duragen/v1/callback")
+
+    def test_the_test_says_what_to_do(self):
+        """Nobody answers there and no secret is set: both are said, and nothing is raised."""
+        self._settings(
+            duragen_start_path="gateway",
+            duragen_gateway_url="http://127.0.0.1:9",
+            duragen_gateway_key="dk_test",
+            duragen_callback_token=False,
+            duragen_signing_secret=False,
+        ).execute()
+        shown = self._settings().action_duragen_test()
+        self.assertEqual(shown["tag"], "display_notification")
+        self.assertEqual(shown["params"]["type"], "danger")
+        self.assertTrue(shown["params"]["sticky"])
+        self.assertIn("http://127.0.0.1:9", shown["params"]["message"])
+        self.assertIn("signing secret", shown["params"]["message"])
+
+    def test_settings_are_for_administrators(self):
+        """A manager neither reads them nor tries them."""
+        manager = new_test_user(self.env, "duragen_settings", "duragen.group_manager")
+        settings = self.env["res.config.settings"].with_user(manager)
+        with self.assertRaises(AccessError):
+            settings.create({"duragen_start_path": "gateway"}).execute()
+        with self.assertRaises(AccessError):
+            settings.action_duragen_test()

@@ -1,0 +1,57 @@
+"""Grant credits: a manager books credits to a user's account."""
+
+from odoo import _, api, fields, models
+from odoo.exceptions import UserError
+
+
+class GrantCredits(models.TransientModel):
+    """So many credits for this user in this company; below nought takes some away."""
+
+    _name = "duragen.grant.credits"
+    _description = "Grant Credits"
+
+    user_id = fields.Many2one("res.users", required=True)
+    company_id = fields.Many2one(
+        "res.company", required=True, default=lambda self: self.env.company
+    )
+    credits = fields.Integer(required=True, default=10, help="Below nought takes some away.")
+    note = fields.Char(help="Stands in the ledger, where the user reads it.")
+    balance = fields.Integer("Balance now", compute="_compute_balance")
+    balance_after = fields.Integer("Balance then", compute="_compute_balance")
+
+    @api.depends("user_id", "company_id", "credits")
+    def _compute_balance(self):
+        accounts = self.env["duragen.account"]
+        for grant in self:
+            known = grant.user_id and grant.company_id
+            grant.balance = (
+                accounts.balance_of(grant.user_id, grant.company_id) if known else 0
+            )
+            grant.balance_after = grant.balance + grant.credits
+
+    def action_grant(self):
+        """Book it, and show the account. Raises UserError for nothing, or more than is there."""
+        self.ensure_one()
+        self.check_access("write")
+        if not self.credits:
+            raise UserError(_("How many credits?"))
+        if self.balance_after < 0:
+            raise UserError(_("There are only %s credits to take away.", self.balance))
+        if self.company_id not in self.env.companies:
+            raise UserError(_("Choose a company that you work in."))
+        if self.company_id not in self.user_id.company_ids:
+            raise UserError(
+                _(
+                    "%(user)s does not work in %(company)s.",
+                    user=self.user_id.name,
+                    company=self.company_id.name,
+                )
+            )
+        account = self.env["duragen.account"].of(self.user_id, self.company_id)
+        account.book("grant", self.credits, note=self.note)
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "duragen.account",
+            "res_id": account.id,
+            "view_mode": "form",
+        }

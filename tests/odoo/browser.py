@@ -1,0 +1,111 @@
+"""Somebody at the portal's pages with a real browser: Debian's Chromium, driven by Playwright."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from deploy.local.odoo19.beside import Beside
+from deploy.local.odoo19.configure import Login, connect
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
+PATIENCE_MS = 60_000
+"""For what happens within seconds unless it never does; the first page compiles Odoo's assets."""
+
+_FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--no-proxy-server",
+]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A running browser. Not for a session: Playwright's loop is in the way of asyncio's."""
+    program = shutil.which("chromium")
+    if not program:
+        pytest.fail("Chromium is missing: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        yield running
+        running.close()
+
+
+def newcomer(beside: Beside) -> Login:
+    """A new customer with a login of their own, so that no test sees another's images."""
+    session = connect(beside.odoo)
+    name = f"customer-{uuid4().hex[:8]}"
+    groups = [session.env.ref("base.group_portal").id]
+    values = {"name": name, "login": name, "password": name, "group_ids": [(6, 0, groups)]}
+    quiet = {"context": {"no_reset_password": True}}
+    session.execute_kw("res.users", "create", [[values]], quiet)
+    return Login(name, name)
+
+
+class Visitor:
+    """One tab."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        page.set_default_timeout(PATIENCE_MS)
+
+    def logs_in(self, who: Login) -> None:
+        """By the form, as people do."""
+        self.page.goto(f"{self.url}/web/login")
+        self.page.fill("#login", who.login)
+        self.page.fill("#password", who.password)
+        self.page.press("#password", "Enter")
+        self.page.wait_for_url("**/my**")
+
+    @property
+    def cards(self) -> Locator:
+        """The gallery's, the newest first."""
+        return self.page.locator("li.o_duragen_card")
+
+    @property
+    def balance(self) -> Locator:
+        """What the page says that is left."""
+        return self.page.locator("[data-part=balance]")
+
+    def opens_images(self) -> None:
+        """The page, with its script at work, and with a mark that a reload would wipe off."""
+        self.page.goto(f"{self.url}/my/images")
+        # The script reckons as soon as it runs.
+        expect(self.page.locator("[data-part=reckoning]")).to_contain_text("credit")
+        expect(self.page.locator("body")).not_to_have_class(re.compile("o_lazy_js_waiting"))
+        self.page.evaluate("window.stillTheSamePage = true")
+
+    def assert_no_reload(self) -> None:
+        """It is still the document that was opened."""
+        assert self.page.evaluate("window.stillTheSamePage") is True
+
+    def asks_for(self, prompt: str, size: str = "256x256") -> Locator:
+        """Submits the form; the new card, which stands first at once."""
+        cards = self.cards.count()
+        self.page.get_by_label("What should it show?").fill(prompt)
+        self.page.locator(f"label:has(input[value='{size}'])").click()
+        self.page.get_by_role("button", name=re.compile("^Generate")).click()
+        expect(self.cards).to_have_count(cards + 1)
+        return self.page.locator(
+            f"#gallery [data-id='{self.cards.first.get_attribute('data-id')}']"
+        )
+
+    def shows(self, card: Locator) -> Any:
+        """Waits for the card's image; its width in pixels as it came."""
+        expect(card).to_have_attribute("data-phase", "completed")
+        image = card.locator("img")
+        expect(image).to_have_js_property("complete", value=True)
+        return image.evaluate("image => image.decode().then(() => image.naturalWidth)")
+
+    def scrolls_sideways(self) -> bool:
+        """Whether the page is wider than the window."""
+        wide: bool = self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        return wide

@@ -1,0 +1,117 @@
+"""A real Odoo 19 with our addon, and the stack beside it, once a session."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from deploy.local.layout import SandboxOptions
+from deploy.local.odoo19.addon import with_addon
+from deploy.local.odoo19.beside import Beside, stack_for
+from deploy.local.odoo19.configure import configure, connect, set_parameters
+from deploy.local.odoo19.install import installed
+from deploy.local.odoo19.server import RealOdoo, Serving
+from deploy.local.odoo19.site import OdooSite, scratch_site
+
+TEMPLATE = "with_addon"
+LATENCY_SECONDS = 0.5
+"""What the sandbox takes for an image, so that states can be seen to pass."""
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[OdooSite]:
+    """A database server with Odoo's template, and none of ours yet."""
+    with scratch_site(installed(), print) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def installation(site: OdooSite) -> str:
+    """What Odoo said while the addon was installed on the database `TEMPLATE`."""
+    return with_addon(site, TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def new_database(site: OdooSite, installation: str) -> Callable[[str], str]:
+    """Makes a database with the addon."""
+
+    def make(name: str) -> str:
+        site.clone(TEMPLATE, name)
+        return name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def running(site: OdooSite, new_database: Callable[[str], str]) -> Start:
+    """A context manager: an Odoo on a new database and a stack beside it, both its own."""
+
+    @contextmanager
+    def run(name: str, how: Serving | None = None, delivery: str = "callback") -> Iterator[Beside]:
+        options = SandboxOptions(latency_seconds=LATENCY_SECONDS)
+        with RealOdoo(site, new_database(name), print, how) as odoo:
+            home = site.home / name
+            with stack_for(odoo, home, say=print, delivery=delivery, options=options) as stack:
+                configure(odoo, stack)
+                yield Beside(odoo, stack)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def threaded(running: Start) -> Iterator[Beside]:
+    """Odoo as one process with threads; outcomes come to its callback."""
+    with running("threaded") as beside:
+        yield beside
+
+
+@pytest.fixture(scope="session")
+def prefork(running: Start) -> Iterator[Beside]:
+    """Odoo as several processes; outcomes come by odoorpc."""
+    with running("prefork", Serving(workers=2), "odoorpc") as beside:
+        yield beside
+
+
+@pytest.fixture(params=["threaded", "prefork"])
+def beside(request: pytest.FixtureRequest) -> Beside:
+    """Either of them."""
+    chosen: Beside = request.getfixturevalue(request.param)
+    return chosen
+
+
+@pytest.fixture(params=["temporal", "gateway"])
+def start_path(request: pytest.FixtureRequest, beside: Beside) -> str:
+    """How Odoo starts a generation, set in `beside`."""
+    path: str = request.param
+    set_parameters(connect(beside.odoo), {"duragen.start_path": path})
+    return path
+
+
+@pytest.fixture
+def image_storage(beside: Beside) -> Iterator[Callable[[str], None]]:
+    """Chooses where images stay, until the test ends."""
+    session = connect(beside.odoo)
+
+    def choose(where: str) -> None:
+        set_parameters(session, {"duragen.image_storage": where})
+
+    with ExitStack() as after:
+        after.callback(choose, "odoo")
+        yield choose
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A test that failed shows the end of the logs: their folder goes away with the session."""
+    report: Any = yield
+    site: OdooSite | None = getattr(item, "funcargs", {}).get("site")
+    beside: Beside | None = getattr(item, "funcargs", {}).get("beside")
+    if report.failed and (site or beside):
+        home = site.home if site else beside.odoo.site.home  # type: ignore[union-attr]
+        for log in sorted(home.glob("**/logs/*.log")):
+            text = log.read_text(errors="replace").splitlines()[-40:]
+            report.sections.append((f"the end of {log.name}", "\n".join(text)))
+    return report

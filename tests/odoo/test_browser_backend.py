@@ -1,0 +1,157 @@
+"""Odoo's backend in a real browser: what a manager and an administrator see and press."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from deploy.local.odoo19.beside import Beside
+from deploy.local.odoo19.configure import ADMIN, MANAGER, USER, Login, connect, set_parameters
+from tests.odoo.browser import PATIENCE_MS, chromium
+
+WINDOW = {"width": 1400, "height": 900}
+GENERATIONS = "action-duragen.generation_request_action"
+SETTINGS = "action-duragen.res_config_settings_action"
+
+Open = Callable[[Login, str], Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for all tests of this file."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def backend(browser: Browser, threaded: Beside) -> Iterator[Open]:
+    """Opens an action of the backend, `action-…`, for somebody who logs in; no page may complain."""
+    contexts = []
+    complaints: list[str] = []
+
+    def open_action(who: Login, path: str) -> Page:
+        context = browser.new_context(viewport=WINDOW, locale="en-US")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{threaded.odoo.url}/web/login")
+        page.fill("#login", who.login)
+        page.fill("#password", who.password)
+        page.press("#password", "Enter")
+        page.wait_for_selector(".o_web_client")
+        page.goto(f"{threaded.odoo.url}/odoo/{path}")
+        return page
+
+    yield open_action
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_a_generation_is_made_on_the_form(backend: Open, threaded: Beside) -> None:
+    """New, prompt, model, Submit; the image, the workflow's button and the gallery show it."""
+    page = backend(MANAGER, f"{GENERATIONS}/new")
+    page.locator("[name=prompt] textarea").fill("a whale above the clouds")
+    _choose_model(page, "flare, else FLUX.2")
+    page.locator("[name=resolution] input").fill("256x256")
+    page.get_by_role("button", name="Submit").click()
+    _until_completed(page)
+    assert _natural_width(page, ".o_field_widget[name=image_ids] img") == 256
+    with page.expect_popup() as workflow:
+        page.get_by_role("button", name="Open Workflow").click()
+    workflow.value.wait_for_url(re.compile(re.escape(threaded.stack.ui_url) + ".*/generation-"))
+
+    page.goto(f"{threaded.odoo.url}/odoo/{GENERATIONS}")
+    card = page.locator(".o_kanban_record", has_text="a whale above the clouds")
+    expect(card.get_by_text("Completed")).to_be_visible()
+    assert _natural_width(page, ".o_kanban_record:has-text('a whale above the clouds') img") > 0
+
+
+def test_a_refused_prompt_says_why(backend: Open) -> None:
+    """The user reads a friendly sentence, the manager the code as well; it can be tried again."""
+    page = backend(MANAGER, f"{GENERATIONS}/new")
+    page.locator("[name=prompt] textarea").fill("a forbidden garden")
+    _choose_model(page, "GPT Image 2.5 flare")
+    page.get_by_role("button", name="Submit").click()
+    _until(page, "Failed")
+    expect(page.get_by_role("alert")).to_contain_text("content rules")
+    expect(page.locator("[name=error_code]")).to_have_text("POLICY_INPUT")
+    expect(page.get_by_text("not charged")).to_be_visible()
+    expect(page.get_by_role("button", name="Try Again")).to_be_visible()
+
+
+def test_a_user_has_no_managers_things(backend: Open, threaded: Beside) -> None:
+    """His form has neither the workflow's button nor the technical page."""
+    page = backend(USER, "action-duragen.generation_request_action_mine/new")
+    page.locator("[name=prompt] textarea").fill("a red fox in the snow")
+    _choose_model(page, "GPT Image 2.5 flare")
+    page.get_by_role("button", name="Submit").click()
+    _until_completed(page)
+    expect(page.get_by_role("tab", name="Credits")).to_be_visible()
+    expect(page.get_by_role("tab", name="Technical")).to_have_count(0)
+    expect(page.get_by_role("button", name="Open Workflow")).to_have_count(0)
+
+
+def test_the_connection_test_says_what_works(backend: Open, threaded: Beside) -> None:
+    """Everything works; then, with an address where nobody is, it says what does not."""
+    page = backend(ADMIN, SETTINGS)
+    page.get_by_role("button", name="Test the Connection").click()
+    said = page.locator(".o_duragen_test")
+    expect(said).to_contain_text("Everything works")
+    expect(said).to_contain_text(threaded.stack.temporal_address)
+
+    session = connect(threaded.odoo)
+    set_parameters(session, {"duragen.temporal_address": "127.0.0.1:9"})
+    try:
+        page.reload()
+        page.get_by_role("button", name="Test the Connection").click()
+        expect(said).to_contain_text("Not everything works")
+        expect(said).to_contain_text("127.0.0.1:9")
+    finally:
+        set_parameters(session, {"duragen.temporal_address": threaded.stack.temporal_address})
+
+
+def test_credits_are_granted(backend: Open, threaded: Beside) -> None:
+    """From the menu: user, number, Grant; the account shows the entry."""
+    page = backend(MANAGER, "action-duragen.grant_credits_action")
+    page.locator("[name=user_id] input").fill(USER.login.capitalize())
+    page.locator(".o-autocomplete--dropdown-item", has_text=USER.login.capitalize()).first.click()
+    page.locator("[name=credits] input").fill("25")
+    page.locator("[name=note] input").fill("for the catalogue")
+    page.get_by_role("button", name="Grant", exact=True).click()
+    row = page.locator(".o_data_row", has_text="for the catalogue")
+    expect(row.locator("[name=delta]")).to_have_text("25")
+
+
+def _choose_model(page: Page, name: str) -> None:
+    page.locator("[name=model_id] input").fill(name)
+    page.locator(".o-autocomplete--dropdown-item", has_text=name).first.click()
+    # The sizes come with the model.
+    expect(page.locator("[name=resolution] input")).to_have_value(re.compile(r"^\d+x\d+$"))
+
+
+def _until(page: Page, label: str) -> None:
+    """Opens the form anew until the status bar says so: the form does not follow by itself."""
+    current = page.locator(".o_statusbar_status .o_arrow_button_current")
+    expect(current).not_to_have_text("Draft")
+
+    def looks() -> Any:
+        page.reload()
+        return current.inner_text()
+
+    for _ in range(PATIENCE_MS // 100):
+        if looks() == label:
+            return
+    pytest.fail(f"it never became {label}")
+
+
+def _until_completed(page: Page) -> None:
+    _until(page, "Completed")
+
+
+def _natural_width(page: Page, selector: str) -> Any:
+    image = page.locator(selector).first
+    return image.evaluate("image => image.decode().then(() => image.naturalWidth)")

@@ -1,0 +1,110 @@
+"""One image from a person's wish in a real Odoo to Odoo's record, and what can come between."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from deploy.local.odoo19.beside import Beside
+from deploy.local.odoo19.configure import PORTAL, USER
+from tests.odoo.people import PATIENCE_SECONDS, Person
+
+
+@pytest.fixture
+def person(start_path: str, beside: Beside) -> Iterator[Person]:
+    """A customer in the portal, or a colleague in the backend: one for each path."""
+    with Person(beside.odoo, PORTAL if start_path == "temporal" else USER) as somebody:
+        yield somebody
+
+
+def test_an_image_arrives(beside: Beside, start_path: str, person: Person) -> None:
+    """Odoo has the image, the ledger captured one credit, the page was told, one call was paid."""
+    with person.listens() as bus:
+        asked = person.submits("a red fox in the snow")
+        told = bus.until(asked["request_id"], "completed")
+    through_gateway = asked["correlation_id"] in beside.stack.log_path("gateway").read_text()
+    assert through_gateway == (start_path == "gateway")
+    record = person.reads(asked["id"])
+    assert (record["state"], record["charged"], record["price"]) == ("completed", True, 1)
+    assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
+    assert told[-1]["balance"] == person.balance()
+    assert told[-1]["imageUrl"] == f"/duragen/image/{record['image_ids'][0]}"
+    generation = _generation(beside, asked["request_id"])
+    assert generation["state"] == "completed"
+    data = person.http.get(told[-1]["imageUrl"]).content
+    assert hashlib.sha256(data).hexdigest() == generation["image"]["sha256"]
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.size, image.format) == ((256, 256), "PNG")
+    assert _paid(beside, asked["correlation_id"]) == 1
+
+
+def test_an_image_stays_in_the_store(beside: Beside, image_storage: Callable[[str], None]) -> None:
+    """With the images in S3, Odoo's route leads to a link that answers with the image."""
+    image_storage("s3")
+    with Person(beside.odoo, PORTAL) as person, person.listens() as bus:
+        asked = person.submits("a harbour in the fog")
+        told = bus.until(asked["request_id"], "completed")
+        answer = person.http.get(told[-1]["imageUrl"])
+    assert answer.status_code in {302, 303}
+    link = answer.headers["location"]
+    assert link.startswith(beside.stack.s3_url)
+    data = httpx.get(link, trust_env=False).raise_for_status().content
+    sha256 = _generation(beside, asked["request_id"])["image"]["sha256"]
+    assert hashlib.sha256(data).hexdigest() == sha256
+
+
+def test_a_refused_prompt_costs_nothing(beside: Beside) -> None:
+    """The credit is released, and the person is told in words of his own."""
+    with Person(beside.odoo, PORTAL) as person, person.listens() as bus:
+        asked = person.submits("something forbidden")
+        told = bus.until(asked["request_id"], "failed")
+        record = person.reads(asked["id"])
+        assert (record["state"], record["charged"]) == ("failed", False)
+        assert person.ledger(asked["id"]) == [("reserve", -1), ("release", 1)]
+        assert told[-1]["userMessage"]
+        assert told[-1]["balance"] == person.balance()
+
+
+def test_outcomes_come_as_they_were_set_to(threaded: Beside, prefork: Beside) -> None:
+    """Posted to the callback of one Odoo, called by odoorpc in the other."""
+    for odoo, called in ((threaded.odoo, True), (prefork.odoo, False)):
+        with Person(odoo, PORTAL) as person, person.listens() as bus:
+            bus.until(person.submits("a meadow in May")["request_id"], "completed")
+        assert ("POST /duragen/v1/callback" in odoo.log.read_text()) == called
+
+
+def test_odoo_dies_while_the_image_is_made(beside: Beside) -> None:
+    """The outcome is delivered when it is back, and the image is not made again."""
+    with Person(beside.odoo, PORTAL) as person:
+        asked = person.submits("a lighthouse at dawn")
+        beside.odoo.kill()
+        beside.odoo.supervisor.wait_ready(PATIENCE_SECONDS)
+        with person.listens() as bus:
+            bus.until(asked["request_id"], "completed")
+        assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
+        assert _paid(beside, asked["correlation_id"]) == 1
+
+
+def _generation(beside: Beside, request_id: str) -> dict[str, Any]:
+    """What the orchestrator says of it."""
+    known: dict[str, Any] = httpx.get(
+        f"{beside.stack.gateway_url}/v1/generations/{request_id}",
+        headers={"Authorization": f"Bearer {beside.stack.secrets.api_key}"},
+        trust_env=False,
+    ).json()
+    return known
+
+
+def _paid(beside: Beside, correlation_id: str) -> int:
+    """How many calls the image service was paid for."""
+    answer = httpx.get(
+        f"{beside.stack.images_url}/_sandbox/calls",
+        params={"correlation_id": correlation_id},
+        trust_env=False,
+    )
+    paid: int = answer.json()["paid"]
+    return paid
