@@ -39,8 +39,9 @@ test-system: setup
 	tests/system/install
 	$(BIN)/pytest tests/system
 
+# A first test's time includes the start of an Odoo and of a stack.
 test-odoo: test-addon
-	$(BIN)/pytest tests/odoo
+	$(BIN)/pytest --timeout 300 tests/odoo
 
 # The addon's own tests alone, inside Odoo; a part: `TAGS=/duragen:TestLedger make test-addon`.
 test-addon: setup

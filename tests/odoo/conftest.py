@@ -13,6 +13,7 @@ from deploy.local.odoo19.configure import configure, connect, set_parameters
 from deploy.local.odoo19.install import installed
 from deploy.local.odoo19.server import RealOdoo, Serving
 from deploy.local.odoo19.site import OdooSite, scratch_site
+from tests.odoo.lone import Lone
 
 TEMPLATE = "with_addon"
 LATENCY_SECONDS = 0.5
@@ -101,6 +102,16 @@ def image_storage(beside: Beside) -> Iterator[Callable[[str], None]]:
     with ExitStack() as after:
         after.callback(choose, "odoo")
         yield choose
+
+
+@pytest.fixture(scope="session", params=[0, 2], ids=["threads", "workers"])
+def lone(
+    request: pytest.FixtureRequest, site: OdooSite, new_database: Callable[[str], str]
+) -> Iterator[Lone]:
+    """An Odoo that nobody answers, threaded and prefork."""
+    how = Serving(workers=request.param, cron_threads=0)
+    with Lone.on(RealOdoo(site, new_database(f"lone{request.param}"), print, how)) as alone:
+        yield alone
 
 
 @pytest.hookimpl(wrapper=True)

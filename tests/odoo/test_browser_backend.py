@@ -15,6 +15,8 @@ WINDOW = {"width": 1400, "height": 900}
 GENERATIONS = "action-duragen.generation_request_action"
 SETTINGS = "action-duragen.res_config_settings_action"
 
+pytestmark = pytest.mark.timeout(300)  # the first page compiles Odoo's assets of the backend
+
 Open = Callable[[Login, str], Page]
 
 
@@ -27,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def backend(browser: Browser, threaded: Beside) -> Iterator[Open]:
-    """Opens an action of the backend, `action-…`, for somebody who logs in; no page may complain."""
+    """Opens an action of the backend for somebody who logs in; no page may complain."""
     contexts = []
     complaints: list[str] = []
 

@@ -35,7 +35,7 @@ class Callback(http.Controller):
         """200 {"status": "applied" or "repeated"}; 401, 404, 422; 503 asks for a later repeat."""
         connection = request.env["duragen.connection"].sudo()
         body = request.httprequest.get_data()
-        token, secret = connection.setting("callback_token"), connection.setting("signing_secret")
+        token, secret = connection._setting("callback_token"), connection._setting("signing_secret")
         try:
             check(request.httprequest.headers, body, token, secret)
         except UnauthorizedError as error:

@@ -39,7 +39,7 @@ class Image(http.Controller):
         """A small JPEG of it, wherever the image lies; the image itself when there can be none."""
         image = _seen(image_id, token)
         try:
-            return _or_503(lambda: _stream(image.small(), "thumbnail", "small.jpg", "image/jpeg"))
+            return _or_503(lambda: _stream(image._small(), "thumbnail", "small.jpg", "image/jpeg"))
         except UserError:
             return self.image(image_id, token=token)
 
@@ -47,7 +47,7 @@ class Image(http.Controller):
 def _seen(image_id, token):
     """The record, in sudo. Raises NotFound for those who may not see it."""
     image = request.env["duragen.generated.image"].browse(image_id)
-    if not (token and image.sudo().is_signed_by(token)):
+    if not (token and image.sudo()._is_signed_by(token)):
         try:
             image.check_access("read")
         except (AccessError, MissingError):
@@ -59,7 +59,7 @@ def _seen(image_id, token):
 
 
 def _store():
-    return request.env["duragen.connection"].store()
+    return request.env["duragen.connection"]._store()
 
 
 def _or_503(answer):

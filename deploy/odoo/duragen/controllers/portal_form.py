@@ -209,7 +209,7 @@ def examples():
 
 def balance():
     """The user's credits in the company that he is in."""
-    return request.env["duragen.account"].balance_of(request.env.user, request.env.company)
+    return request.env["duragen.account"]._balance_of(request.env.user, request.env.company)
 
 
 def credits_label(price):
@@ -218,7 +218,7 @@ def credits_label(price):
 
 
 def _models():
-    return request.env["duragen.ai.model"].sudo().available(request.env.company)
+    return request.env["duragen.ai.model"].sudo()._available(request.env.company)
 
 
 def _model(model):
@@ -229,7 +229,7 @@ def _model(model):
         "description": model.description or "",
         "price": model.price,
         "price_label": credits_label(model.price),
-        "sizes": model.sizes(),
+        "sizes": model._sizes(),
         "options": " ".join(name for name in options if model[f"allow_{name}"]),
         "max_steps": model.max_steps,
     }

@@ -26,7 +26,7 @@ class Account(models.Model):
         )
 
     @api.model
-    def of(self, user, company):
+    def _of(self, user, company):
         """The account (sudo), made with what new users are granted when there is none yet."""
         accounts = self.sudo()
         domain = [("user_id", "=", user.id), ("company_id", "=", company.id)]
@@ -43,18 +43,18 @@ class Account(models.Model):
         )
         made = self.env.cr.fetchone()
         found = accounts.search(domain, limit=1)
-        initial = self.env["duragen.connection"].number("initial_credits")
+        initial = self.env["duragen.connection"]._number("initial_credits")
         if made and initial > 0:
-            found.book("grant", initial, note=_("Welcome"))
+            found._book("grant", initial, note=_("Welcome"))
         return found
 
     @api.model
-    def balance_of(self, user, company):
+    def _balance_of(self, user, company):
         """Credits that may be spent, without making an account."""
         found = self.sudo().search(
             [("user_id", "=", user.id), ("company_id", "=", company.id)], limit=1
         )
-        return found.balance if found else self.env["duragen.connection"].number("initial_credits")
+        return found.balance if found else self.env["duragen.connection"]._number("initial_credits")
 
     def _lock(self):
         """Hold the row until the transaction ends: bookings of this account take turns with it.
@@ -65,7 +65,7 @@ class Account(models.Model):
         self.ensure_one()
         self.env.cr.execute("SELECT 1 FROM duragen_account WHERE id = %s FOR UPDATE", [self.id])
 
-    def book(self, kind, delta, request=None, note=None):
+    def _book(self, kind, delta, request=None, note=None):
         """Move the balance by `delta` and write the entry for it.
 
         A reservation is refused when less would be left than nothing. Concurrent bookings of one

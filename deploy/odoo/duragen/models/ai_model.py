@@ -62,9 +62,9 @@ class AiModel(models.Model):
                 raise ValidationError(_("The price must not be negative."))
             if not 1 <= model.max_steps <= 200:
                 raise ValidationError(_("The most steps must be 1 to 200."))
-            model.sizes()
+            model._sizes()
 
-    def sizes(self):
+    def _sizes(self):
         """The resolutions as a list of texts, the default first. Raises ValidationError."""
         self.ensure_one()
         found = [line.strip() for line in (self.resolutions or "").splitlines() if line.strip()]
@@ -85,6 +85,6 @@ class AiModel(models.Model):
         return found
 
     @api.model
-    def available(self, company):
+    def _available(self, company):
         """The models that people of this company may choose."""
         return self.search(["|", ("company_ids", "=", False), ("company_ids", "in", company.ids)])

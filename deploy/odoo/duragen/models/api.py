@@ -55,13 +55,13 @@ class Api(models.AbstractModel):
             return _refused("INVALID_API_KEY", 401, _("The API key is not valid."))
         try:
             self._check_rate(user)
-            self.env["duragen.quota"].check(user, user.company_id)
+            self.env["duragen.quota"]._check(user, user.company_id)
         except QuotaError as error:
             return _limited(error)
         return {
             "ok": True,
-            "balance": self.env["duragen.account"].balance_of(user, user.company_id),
-            "quotas": self.env["duragen.quota"].standing(user, user.company_id),
+            "balance": self.env["duragen.account"]._balance_of(user, user.company_id),
+            "quotas": self.env["duragen.quota"]._standing(user, user.company_id),
         }
 
     @api.model
@@ -93,7 +93,7 @@ class Api(models.AbstractModel):
             return _limited(error)
         except ValidationError as error:
             return _refused("INVALID_INPUT", 422, error.args[0])
-        balance = self.env["duragen.account"].balance_of(user, user.company_id)
+        balance = self.env["duragen.account"]._balance_of(user, user.company_id)
         return {**self._view(made), "balance": balance}
 
     @api.model
@@ -136,7 +136,7 @@ class Api(models.AbstractModel):
         return users.browse(found or []).filtered("active")
 
     def _check_rate(self, user):
-        limit = self.env["duragen.connection"].number("api_rate_per_minute")
+        limit = self.env["duragen.connection"]._number("api_rate_per_minute")
         since = fields.Datetime.now() - timedelta(seconds=RATE_SECONDS)
         domain = [("user_id", "=", user.id), ("requested_at", ">", since), ("origin", "=", "api")]
         requests = self.env["duragen.generation.request"].sudo()
@@ -203,7 +203,7 @@ class Api(models.AbstractModel):
 
     def _link(self, request):
         image = request.sudo().image_id
-        return image.signed_url() if image else None
+        return image._signed_url() if image else None
 
 
 def _refused(code, status, message, retry_after=None):

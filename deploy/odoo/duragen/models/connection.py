@@ -49,36 +49,36 @@ class Connection(models.AbstractModel):
     _description = "Connection to Duragen"
 
     @api.model
-    def setting(self, name):
+    def _setting(self, name):
         """The text of a setting, its default when it is not set."""
         parameters = self.env["ir.config_parameter"].sudo()
         return (parameters.get_param(f"duragen.{name}") or DEFAULTS[name]).strip()
 
     @api.model
-    def number(self, name):
+    def _number(self, name):
         """A setting that is a whole number; its default when it is none."""
         try:
-            return int(self.setting(name))
+            return int(self._setting(name))
         except ValueError:
             return int(DEFAULTS[name])
 
     @api.model
-    def callback_url(self):
+    def _callback_url(self):
         """Where Duragen tells the outcome."""
-        base = self.setting("callback_base_url")
+        base = self._setting("callback_base_url")
         if not base:
             base = self.env["ir.config_parameter"].sudo().get_param("web.base.url")
         return base.rstrip("/") + CALLBACK_PATH
 
     @api.model
-    def workflow_url(self, workflow_id):
+    def _workflow_url(self, workflow_id):
         """A workflow in Temporal's Web UI; empty when its address is not set."""
-        base = self.setting("temporal_ui_url").rstrip("/")
-        namespace = self.setting("temporal_namespace")
+        base = self._setting("temporal_ui_url").rstrip("/")
+        namespace = self._setting("temporal_namespace")
         return f"{base}/namespaces/{namespace}/workflows/{workflow_id}" if base else ""
 
     @api.model
-    def client(self):
+    def _client(self):
         """Duragen's client, by the start path that is set. Raises a DuragenError of starter.client.
 
         Made at the first use and never at import: a Temporal client from before a fork fails.
@@ -87,36 +87,36 @@ class Connection(models.AbstractModel):
         from ..starter.client import DuragenClient, SetupError, ValidationError
         from ..starter.gateway_client import GatewayClient
 
-        if self.setting("start_path") == "gateway":
-            key = ("gateway", self.setting("gateway_url"), self.setting("gateway_key"))
+        if self._setting("start_path") == "gateway":
+            key = ("gateway", self._setting("gateway_url"), self._setting("gateway_key"))
             try:
                 return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
             except ValidationError as error:
                 # Of the settings, not of a request: that one waits until they are mended.
                 raise SetupError(f"the gateway's address in the settings: {error}") from None
         names = ("temporal_address", "temporal_namespace", "temporal_api_key", "temporal_tls")
-        address, namespace, api_key, tls = given = [self.setting(name) for name in names]
+        address, namespace, api_key, tls = given = [self._setting(name) for name in names]
         more = {"api_key": api_key or None, "tls": tls == "True" or None}
         return _kept(
             ("temporal", *given), lambda: DuragenClient(address, namespace, **more, **_once())
         )
 
     @api.model
-    def store(self):
+    def _store(self):
         """The S3 store of the settings. Raises S3Error when they are not complete."""
         return Store(
-            bucket=self.setting("s3_bucket"),
-            endpoint_url=self.setting("s3_endpoint_url") or None,
-            region=self.setting("s3_region"),
-            access_key_id=self.setting("s3_access_key_id"),
-            secret_access_key=self.setting("s3_secret_access_key"),
+            bucket=self._setting("s3_bucket"),
+            endpoint_url=self._setting("s3_endpoint_url") or None,
+            region=self._setting("s3_region"),
+            access_key_id=self._setting("s3_access_key_id"),
+            secret_access_key=self._setting("s3_secret_access_key"),
         )
 
     @api.model
-    def test(self):
+    def _test(self):
         """What works and what to do otherwise: a list of {"name", "ok", "text"}."""
         checks = [(_("Start"), self._test_start), (_("Outcome"), self._test_outcome)]
-        if self.setting("image_storage") == "s3" or self.setting("s3_bucket"):
+        if self._setting("image_storage") == "s3" or self._setting("s3_bucket"):
             checks.append((_("Images"), self._test_store))
         found = []
         for name, check in checks:
@@ -128,18 +128,18 @@ class Connection(models.AbstractModel):
         from ..starter.client import DuragenError
 
         try:
-            self.client().ping()
+            self._client().ping()
         except DuragenError as error:
             return False, str(error)
-        if self.setting("start_path") == "gateway":
+        if self._setting("start_path") == "gateway":
             return True, _(
-                "The gateway at %s answers and takes our key.", self.setting("gateway_url")
+                "The gateway at %s answers and takes our key.", self._setting("gateway_url")
             )
-        return True, _("Temporal at %s answers.", self.setting("temporal_address"))
+        return True, _("Temporal at %s answers.", self._setting("temporal_address"))
 
     def _test_outcome(self):
-        url, secret = self.callback_url(), self.setting("signing_secret")
-        if not secret and not self.setting("callback_token"):
+        url, secret = self._callback_url(), self._setting("signing_secret")
+        if not secret and not self._setting("callback_token"):
             return False, _(
                 "Set a token or a signing secret: without one every callback is refused."
             )
@@ -151,10 +151,10 @@ class Connection(models.AbstractModel):
 
     def _test_store(self):
         try:
-            self.store().check()
+            self._store().check()
         except S3Error as error:
             return False, str(error)
-        return True, _("The bucket %s can be read.", self.setting("s3_bucket"))
+        return True, _("The bucket %s can be read.", self._setting("s3_bucket"))
 
 
 def _once():

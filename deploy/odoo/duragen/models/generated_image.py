@@ -75,7 +75,7 @@ class GeneratedImage(models.Model):
         """The name that a download gets."""
         return f"{self.request_id.request_id}.{self.format}"
 
-    def small(self):
+    def _small(self):
         """A JPEG of at most 512 pixels a side, for lists; made at the first look, then kept.
 
         Raises S3Error (the bytes cannot be had), UserError (they are no picture).
@@ -91,16 +91,16 @@ class GeneratedImage(models.Model):
         return self
 
     def _from_s3(self):
-        return self.env["duragen.connection"].store().read(self.s3_key, self.size)
+        return self.env["duragen.connection"]._store().read(self.s3_key, self.size)
 
-    def signed_url(self):
+    def _signed_url(self):
         """An absolute link for those who have no login here, good for an hour."""
         self.ensure_one()
         base = self.env["ir.config_parameter"].sudo().get_param("web.base.url").rstrip("/")
         token = hash_sign(self.env, _SCOPE, self.id, expiration_hours=SIGNED_LINK_HOURS)
         return f"{base}{self.image_url}?token={token}"
 
-    def is_signed_by(self, token):
+    def _is_signed_by(self, token):
         """Whether `token` is one that `signed_url` gave for this image, and still good."""
         try:
             return verify_hash_signed(self.env, _SCOPE, token) == self.id

@@ -81,7 +81,7 @@ class GenerationOutcome(models.Model):
         return "applied"
 
     def _user_errors_are_captured(self):
-        return self.env["duragen.connection"].setting("user_errors") == "capture"
+        return self.env["duragen.connection"]._setting("user_errors") == "capture"
 
     def _image_values(self, image):
         values = {name: getattr(image, name) for name in ("format", "size", "width", "height")}
@@ -102,13 +102,13 @@ class GenerationOutcome(models.Model):
         return values
 
     def _left_in_s3(self, key):
-        return bool(key) and self.env["duragen.connection"].setting("image_storage") == "s3"
+        return bool(key) and self.env["duragen.connection"]._setting("image_storage") == "s3"
 
     def _fetched(self, image):
         if image.url:
             return fetching.fetch(image)
         try:
-            data = self.env["duragen.connection"].store().read(image.key, image.size)
+            data = self.env["duragen.connection"]._store().read(image.key, image.size)
         except S3Error as error:
             raise fetching.FetchError(str(error)) from error
         return fetching.verified(image, data)
@@ -124,20 +124,20 @@ class GenerationOutcome(models.Model):
         return "reserve" in kinds and not kinds & {"capture", "release"}
 
     def _account(self):
-        return self.env["duragen.account"].of(self.user_id, self.company_id)
+        return self.env["duragen.account"]._of(self.user_id, self.company_id)
 
     def _capture(self):
         """Make the reservation final; take the price anew when it had been given back."""
         if "capture" in self.entry_ids.mapped("kind"):
             return
         delta = 0 if self._reservation_stands() else -self.price
-        self._account().book("capture", delta, request=self)
+        self._account()._book("capture", delta, request=self)
         self.charged = True
 
     def _release(self):
         """Give the reservation back, unless it is final or given back already."""
         if self._reservation_stands():
-            self._account().book("release", self.price, request=self)
+            self._account()._book("release", self.price, request=self)
             self.charged = False
 
 

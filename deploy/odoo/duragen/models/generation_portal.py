@@ -57,7 +57,7 @@ class GenerationPortal(models.Model):
             user = request.user_id
             # Not as the user: that he has lost a right must not keep his outcome from being booked.
             seen = request.sudo().with_context(lang=user.lang)
-            balance = self.env["duragen.account"].balance_of(user, request.company_id)
+            balance = self.env["duragen.account"]._balance_of(user, request.company_id)
             user.partner_id._bus_send(BUS_TYPE, {**seen.portal_values(), "balance": balance})
 
 

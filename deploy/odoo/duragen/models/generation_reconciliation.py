@@ -35,7 +35,7 @@ class GenerationReconciliation(models.Model):
         due = [("state", "=", "started"), ("next_check_at", "<=", fields.Datetime.now())]
         requests = self.search(due, order="next_check_at", limit=BATCH)
         try:
-            client = self.env["duragen.connection"].client()
+            client = self.env["duragen.connection"]._client()
         except DuragenError as error:
             _logger.warning("reconciliation waits: %s", error)
             return
@@ -62,7 +62,7 @@ class GenerationReconciliation(models.Model):
 
         open_ones = self._owned().filtered(lambda each: each.state == "started")
         try:
-            client = self.env["duragen.connection"].client()
+            client = self.env["duragen.connection"]._client()
         except DuragenError as error:
             raise UserError(str(error)) from None
         for request in open_ones:
@@ -71,7 +71,9 @@ class GenerationReconciliation(models.Model):
         return True
 
     def _patience(self):
-        return timedelta(minutes=max(1, self.env["duragen.connection"].number("reconcile_minutes")))
+        return timedelta(
+            minutes=max(1, self.env["duragen.connection"]._number("reconcile_minutes"))
+        )
 
     def _reconcile(self, answer):
         """Heal one request (sudo) by what Duragen answered; False when nobody was reached."""
@@ -109,7 +111,7 @@ class GenerationReconciliation(models.Model):
         parked = status.get("parked")
         if parked:
             # Odoo is there, for it asks: the outcome need not wait for its next try.
-            self.env["duragen.connection"].client().redeliver(self.request_id)
+            self.env["duragen.connection"]._client().redeliver(self.request_id)
             return _("The outcome was parked (%s); it was asked for again.", parked.get("code"))
         if state not in ("completed", "failed", "canceled", "abandoned"):
             return _("Duragen says: %s.", state)

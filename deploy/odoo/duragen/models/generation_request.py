@@ -26,6 +26,10 @@ EDITABLE = frozenset(
 )
 
 
+_FOR_OPERATORS = {"readonly": True, "copy": False, "groups": "duragen.group_manager"}
+"""Of fields that say more than a user should read: peers' own words, addresses, ids."""
+
+
 def workflow_id_of(request_id):
     """The id of the Temporal workflow of a request."""
     return f"generation-{request_id}"
@@ -100,9 +104,7 @@ class GenerationRequest(models.Model):
     inference_steps = fields.Integer(help="0: the service's own choice.")
     cfg_scale = fields.Float(help="0: the service's own choice.")
     campaign_id = fields.Char("Campaign ID", help="A UUID, when the image is for a campaign.")
-    event = fields.Json(
-        "Event", readonly=True, copy=False, help="EVT-AIG-001 as it is sent, never changed."
-    )
+    event = fields.Json("Event", help="EVT-AIG-001 as it is sent, never changed.", **_FOR_OPERATORS)
 
     price = fields.Integer("Price (credits)", readonly=True, copy=False)
     charged = fields.Boolean(
@@ -115,7 +117,7 @@ class GenerationRequest(models.Model):
     )
     error_code = fields.Char(readonly=True, copy=False)
     error_type = fields.Char(readonly=True, copy=False)
-    error_message = fields.Text(readonly=True, copy=False, help="For operators.")
+    error_message = fields.Text(**_FOR_OPERATORS)
     user_message = fields.Text("Message", readonly=True, copy=False)
     retry_suggestion = fields.Boolean(readonly=True, copy=False)
     cancel_requested = fields.Boolean(readonly=True, copy=False)
@@ -126,12 +128,10 @@ class GenerationRequest(models.Model):
     ended_at = fields.Datetime(readonly=True, copy=False)
     start_attempts = fields.Integer(readonly=True, copy=False)
     next_start_at = fields.Datetime(readonly=True, copy=False)
-    start_error = fields.Char(readonly=True, copy=False)
+    start_error = fields.Char(**_FOR_OPERATORS)
     check_attempts = fields.Integer(readonly=True, copy=False)
     next_check_at = fields.Datetime(readonly=True, copy=False)
-    progress_note = fields.Char(
-        readonly=True, copy=False, help="What Duragen said when it was last asked."
-    )
+    progress_note = fields.Char(help="What Duragen said when it was last asked.", **_FOR_OPERATORS)
 
     image_ids = fields.One2many("duragen.generated.image", "request_id", "Images", readonly=True)
     image_id = fields.Many2one("duragen.generated.image", compute="_compute_image_id")
@@ -161,7 +161,7 @@ class GenerationRequest(models.Model):
     @api.depends("model_id")
     def _compute_resolution(self):
         for request in self:
-            sizes = request.model_id.sudo().sizes() if request.model_id else []
+            sizes = request.model_id.sudo()._sizes() if request.model_id else []
             if request.resolution not in sizes:
                 request.resolution = sizes[0] if sizes else False
 
@@ -180,7 +180,7 @@ class GenerationRequest(models.Model):
         connection = self.env["duragen.connection"]
         for request in self:
             request.workflow_id = workflow_id_of(request.request_id)
-            request.workflow_url = connection.workflow_url(request.workflow_id)
+            request.workflow_url = connection._workflow_url(request.workflow_id)
 
     @api.model_create_multi
     def create(self, vals_list):

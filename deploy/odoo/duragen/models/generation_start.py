@@ -97,7 +97,7 @@ class GenerationStart(models.Model):
             return True
         self.invalidate_recordset()
         try:
-            self.env["duragen.connection"].client().start(self.event)
+            self.env["duragen.connection"]._client().start(self.event)
         except (ValidationError, ConflictError) as error:
             # No later try could go better.
             self._end_unstarted(str(error))
@@ -165,7 +165,7 @@ class GenerationStart(models.Model):
         from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
         try:
-            self.env["duragen.connection"].client().cancel(self.request_id)
+            self.env["duragen.connection"]._client().cancel(self.request_id)
         except NotFoundError:
             pass  # reconciliation finds that out too, and heals it
         except DuragenError as error:

@@ -48,7 +48,7 @@ class GenerationSubmission(models.Model):
         reference = vals.get("client_reference")
         if reference:
             # Of two at once the later one waits here, and then Odoo runs it on what the first left.
-            self.env["duragen.account"].of(user, company)._lock()
+            self.env["duragen.account"]._of(user, company)._lock()
             found = self.sudo().search(
                 [("user_id", "=", user.id), ("client_reference", "=", reference)], limit=1
             )
@@ -59,7 +59,7 @@ class GenerationSubmission(models.Model):
         if not model:
             raise ValidationError(_("Choose a model."))
         vals["model_id"] = model.id
-        vals["resolution"] = vals.get("resolution") or model.sizes()[0]
+        vals["resolution"] = vals.get("resolution") or model._sizes()[0]
         if not vals.get("prompt"):
             raise ValidationError(_("Write a prompt."))
         # A caller who turns the refusal into an answer must not commit half of it.
@@ -124,10 +124,10 @@ class GenerationSubmission(models.Model):
         """Reserve and commit to it; started after the commit. `self` is one draft, in sudo."""
         self.ensure_one()
         self._check_values()
-        self.env["duragen.quota"].check(self.user_id, self.company_id)
+        self.env["duragen.quota"]._check(self.user_id, self.company_id)
         price, now = self.model_id.price, fields.Datetime.now()
-        account = self.env["duragen.account"].of(self.user_id, self.company_id)
-        account.book("reserve", -price, request=self)
+        account = self.env["duragen.account"]._of(self.user_id, self.company_id)
+        account._book("reserve", -price, request=self)
         self.write(
             {
                 "state": "requested",
@@ -158,7 +158,7 @@ class GenerationSubmission(models.Model):
             "modelId": self.model_id.model_uuid.lower(),
             "resolution": self.resolution,
             "aspectRatio": self.aspect_ratio,
-            "callbackUrl": self.env["duragen.connection"].callback_url(),
+            "callbackUrl": self.env["duragen.connection"]._callback_url(),
             "negativePrompt": self.negative_prompt or None,
             "seed": int(self.seed) if self.seed else None,
             "inferenceSteps": self.inference_steps or None,
@@ -182,9 +182,9 @@ class GenerationSubmission(models.Model):
 
     def _size_faults(self):
         model = self.model_id
-        if model not in self.env["duragen.ai.model"].sudo().available(self.company_id):
+        if model not in self.env["duragen.ai.model"].sudo()._available(self.company_id):
             yield _("This model is not available.")
-        if self.resolution not in model.sizes():
+        if self.resolution not in model._sizes():
             yield _(
                 "%(model)s makes no images of %(size)s.", model=model.name, size=self.resolution
             )

@@ -52,7 +52,7 @@ class Quota(models.Model):
             raise ValidationError(_("The limit must not be negative."))
 
     @api.model
-    def standing(self, user, company):
+    def _standing(self, user, company):
         """For each period with a limit: {"period", "limit", "used", "resets_in"} (seconds)."""
         now = fields.Datetime.now()
         found = []
@@ -92,9 +92,9 @@ class Quota(models.Model):
         )
 
     @api.model
-    def check(self, user, company):
+    def _check(self, user, company):
         """Raise QuotaError when the user has no generation left in some period."""
-        for each in self.standing(user, company):
+        for each in self._standing(user, company):
             if each["used"] >= each["limit"]:
                 text = _("You have used all %(limit)s images of today.", limit=each["limit"])
                 if each["period"] == "month":

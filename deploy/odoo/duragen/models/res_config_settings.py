@@ -1,4 +1,4 @@
-"""Settings › Duragen: each field is the system parameter of its name, `duragen.…`."""
+"""The addon's page of Odoo's settings: each field is the system parameter `duragen.…`."""
 
 from odoo import _, fields, models
 from odoo.exceptions import AccessError
@@ -9,7 +9,7 @@ NUMBERS = ("initial_credits", "api_rate_per_minute", "reconcile_minutes")
 
 
 def _parameter(name):
-    """What ties a settings field to its parameter; a parameter that is not set shows its default."""
+    """What ties a field to its parameter; one that is not set shows its default."""
     default = DEFAULTS[name]
     more = {"default": int(default) if name in NUMBERS else default} if default else {}
     return {"config_parameter": f"duragen.{name}", **more}
@@ -65,7 +65,7 @@ class ResConfigSettings(models.TransientModel):
     )
 
     def set_values(self):
-        """Also keep a nought: Odoo deletes the parameter then, which would bring the default back."""
+        """Also keep a nought: Odoo would delete the parameter, and the default be back."""
         super().set_values()
         parameters = self.env["ir.config_parameter"].sudo()
         for name in NUMBERS:
@@ -81,7 +81,7 @@ class ResConfigSettings(models.TransientModel):
         """Try what is saved, and say in plain words what works and what to do otherwise."""
         if not self.env.user.has_group("base.group_system"):
             raise AccessError(_("Only administrators can change the settings."))
-        found = self.env["duragen.connection"].sudo().test()
+        found = self.env["duragen.connection"].sudo()._test()
         good = all(check["ok"] for check in found)
         lines = [
             f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['text']}" for check in found

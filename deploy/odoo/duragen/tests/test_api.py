@@ -284,7 +284,7 @@ class TestApi(DuragenCase):
         self.assertEqual((answer["status"], answer["error"]), ("completed", None))
         image, token = answer["imageUrl"].split("?token=")
         self.assertTrue(image.endswith(f"/duragen/image/{made.image_id.id}"))
-        self.assertTrue(made.image_id.is_signed_by(token))
+        self.assertTrue(made.image_id._is_signed_by(token))
 
     def test_a_draft_is_nobodys_job(self):
         """It has not been asked for."""

@@ -4,11 +4,11 @@ import base64
 import hashlib
 import itertools
 
-from odoo.exceptions import AccessError, MissingError, ValidationError
+from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 from odoo.tests import tagged
 
 from ..messages import english
-from .common import CLOSED, CREDITS, IMAGE, REFUSED, TAKEN_BACK, DuragenCase
+from .common import CLOSED, CREDITS, IMAGE, NOBODY, REFUSED, TAKEN_BACK, DuragenCase
 
 FAILURES = {"closed": CLOSED, "refused": REFUSED, "taken back": TAKEN_BACK}
 STATES = {
@@ -180,7 +180,7 @@ class TestImage(DuragenCase):
         return event
 
     def _link(self, request):
-        return f"https://s3.example/bucket/generations/{request.request_id}.png?X-Amz-Signature=x"
+        return f"{NOBODY}/bucket/generations/{request.request_id}.png?X-Amz-Signature=x"
 
     def test_the_image_is_kept(self):
         """With what the event says of it; the gallery finds it without looking at the bytes."""
@@ -202,6 +202,16 @@ class TestImage(DuragenCase):
         self.assertEqual(base64.b64decode(image.data), IMAGE)
         self.assertEqual((image.user_id, image.s3_key), (self.anna, False))
 
+    def test_a_link_that_fails_is_asked_for_again(self):
+        """Nothing is booked and nothing is said; the same event later is applied."""
+        made = self.asks()
+        with self.assertRaises(UserError) as raised:
+            self.told(self._by_link(made, self._link(made)))
+        self.assertNotIsInstance(raised.exception, ValidationError)
+        self.assertNotIn("X-Amz", raised.exception.args[0])
+        self.assertEqual((made.state, self.booked(made)), ("requested", [("reserve", -2)]))
+        self.assertEqual(self.told(self.completed(made)), "applied")
+
     def test_a_failure_is_taken_while_the_store_is_away(self):
         """Only an image needs its bytes."""
         made = self.asks()
@@ -222,12 +232,14 @@ class TestImage(DuragenCase):
         self.assertEqual(image.s3_key, f"generations/{made.request_id}.png")
         self.assertFalse(image.data or image.has_data)
 
-    def test_anothers_link_is_no_key(self):
+    def test_anothers_link_is_fetched_all_the_same(self):
         """A key can only be made from a link of our own store, for this very request."""
+        self.set_up(image_storage="s3")
         made, other = self.asks(), self.asks()
-        for url in ("https://s3.example/image.png", self._link(other)):
-            with self.subTest(url=url):
-                self.assertFalse(made._key_in(url))
+        for url in (f"{NOBODY}/image.png", self._link(other)):
+            with self.subTest(url=url), self.assertRaises(UserError):
+                self.told(self._by_link(made, url))
+        self.assertEqual(made.state, "requested")
 
 
 @tagged("post_install", "-at_install")

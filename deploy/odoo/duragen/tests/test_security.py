@@ -31,6 +31,7 @@ class SecurityCase(TransactionCase):
 
     @classmethod
     def setUpClass(cls):
+        """Users of each kind, a model, and a generation of four of them."""
         super().setUpClass()
         cls.here = cls.env.company
         cls.there = cls.env["res.company"].create({"name": "Elsewhere"})
@@ -78,7 +79,9 @@ class SecurityCase(TransactionCase):
         return made.sudo()
 
     def _as(self, model, user):
-        return self.env[model].with_user(user).with_context(allowed_company_ids=user.company_ids.ids)
+        return (
+            self.env[model].with_user(user).with_context(allowed_company_ids=user.company_ids.ids)
+        )
 
     def _seen(self, model, user):
         return self._as(model, user).search([]).mapped("user_id")
@@ -163,7 +166,11 @@ class TestReading(SecurityCase):
     def test_a_user_sees_the_quotas_that_hold_for_him(self):
         """Everybody's and his own, not another's."""
         quotas = self.env[QUOTA].create(
-            [{"limit": 5}, {"limit": 6, "user_id": self.anna.id}, {"limit": 7, "user_id": self.bert.id}]
+            [
+                {"limit": 5},
+                {"limit": 6, "user_id": self.anna.id},
+                {"limit": 7, "user_id": self.bert.id},
+            ]
         )
         self.assertEqual(self._as(QUOTA, self.anna).search([]) & quotas, quotas[:2])
         self.assertEqual(self._as(QUOTA, self.manager).search([]) & quotas, quotas)

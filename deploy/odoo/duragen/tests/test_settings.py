@@ -1,4 +1,4 @@
-"""Settings › Duragen."""
+"""The addon's page of Odoo's settings."""
 
 from odoo.exceptions import AccessError
 from odoo.tests import TransactionCase, new_test_user, tagged

@@ -153,7 +153,7 @@ class TestPrice(DuragenCase):
         self.assert_books()
 
     def test_the_last_credit_can_be_spent_and_no_further(self):
-        """Five times two of ten; the sixth is refused with the figures, and leaves nothing behind."""
+        """Five times two of ten; the sixth is refused with the figures, leaving nothing behind."""
         for _ in range(5):
             self.asks()
         self.assertEqual(self.balance(), 0)

@@ -1,7 +1,6 @@
 """A German user gets German texts, and none is left out."""
 
 import polib
-
 from odoo.exceptions import ValidationError
 from odoo.tests import TransactionCase, new_test_user, tagged
 from odoo.tools import file_path
@@ -16,13 +15,18 @@ class TestTranslation(TransactionCase):
 
     @classmethod
     def setUpClass(cls):
+        """German, and somebody who has chosen it."""
         super().setUpClass()
         cls.env["res.lang"]._activate_lang(LANGUAGE)
         cls.env["ir.module.module"]._load_module_terms(["duragen"], [LANGUAGE])
         cls.german = new_test_user(cls.env, "duragen_german", "duragen.group_user", lang=LANGUAGE)
 
     def _requests(self):
-        return self.env["duragen.generation.request"].with_user(self.german).with_context(lang=LANGUAGE)
+        return (
+            self.env["duragen.generation.request"]
+            .with_user(self.german)
+            .with_context(lang=LANGUAGE)
+        )
 
     def test_every_text_has_a_translation(self):
         """What the addon says now stands in the template, and in German.

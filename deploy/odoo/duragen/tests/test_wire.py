@@ -75,7 +75,7 @@ class TestWire(BaseCase):
                 7,
                 "x",
                 IDS["requestId"] + "0",
-                "{%s}" % IDS["requestId"],
+                "{" + IDS["requestId"] + "}",
             ),
             "correlationId": (nothing, [], IDS["correlationId"].replace("-", "")),
             "imageMetadata": (nothing, None, "png", []),

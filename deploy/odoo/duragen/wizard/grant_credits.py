@@ -24,9 +24,7 @@ class GrantCredits(models.TransientModel):
         accounts = self.env["duragen.account"]
         for grant in self:
             known = grant.user_id and grant.company_id
-            grant.balance = (
-                accounts.balance_of(grant.user_id, grant.company_id) if known else 0
-            )
+            grant.balance = accounts._balance_of(grant.user_id, grant.company_id) if known else 0
             grant.balance_after = grant.balance + grant.credits
 
     def action_grant(self):
@@ -47,8 +45,8 @@ class GrantCredits(models.TransientModel):
                     company=self.company_id.name,
                 )
             )
-        account = self.env["duragen.account"].of(self.user_id, self.company_id)
-        account.book("grant", self.credits, note=self.note)
+        account = self.env["duragen.account"]._of(self.user_id, self.company_id)
+        account._book("grant", self.credits, note=self.note)
         return {
             "type": "ir.actions.act_window",
             "res_model": "duragen.account",

@@ -1,0 +1,106 @@
+"""Many submissions at once, over real HTTP: what one user has is spent once."""
+
+from typing import Any
+
+from tests.odoo.lone import REQUEST, Lone, Rpc, RpcError, at_once, completed, failed
+
+CREDITS_ERROR = "odoo.addons.duragen.exceptions.CreditsError"
+QUOTA_ERROR = "odoo.addons.duragen.exceptions.QuotaError"
+GIVEN_UP = "psycopg2.errors.SerializationFailure"
+"""What is left after Odoo has run a request five times: a person may be told to try again."""
+
+
+def _submits(lone: Lone, user: Rpc, **vals: Any) -> int:
+    wanted = {"prompt": "a fox", "model_id": lone.model, "resolution": "256x256", **vals}
+    [made] = user(REQUEST, "submit_generation", wanted)
+    number: int = made
+    return number
+
+
+def _made(lone: Lone, user: Rpc) -> int:
+    return int(
+        lone.sql(f"SELECT count(*) FROM duragen_generation_request WHERE user_id = {user.uid}")[0][
+            0
+        ]
+    )
+
+
+def test_nobody_spends_what_he_has_not(lone: Lone) -> None:
+    """Three credits and eight wishes at once: three are made, the others refused."""
+    user = lone.someone(3)
+    answers = at_once(8, lambda _: _submits(lone, user))
+    made = [each for each in answers if isinstance(each, int)]
+    refused = [each.kind for each in answers if isinstance(each, RpcError)]
+    assert len(made) + len(refused) == 8
+    assert set(refused) <= {CREDITS_ERROR, GIVEN_UP}
+    assert len(made) <= 3
+    assert lone.balance(user) == 3 - len(made)
+    assert _made(lone, user) == len(made)
+    if GIVEN_UP not in refused:
+        assert len(made) == 3
+
+
+def test_nobody_exceeds_his_quota(lone: Lone) -> None:
+    """Two a day and eight at once."""
+    user = lone.someone(100)
+    vals = {"user_id": user.uid, "period": "day", "limit": 2}
+    lone.admin("duragen.quota", "create", vals)
+    answers = at_once(8, lambda _: _submits(lone, user))
+    made = [each for each in answers if isinstance(each, int)]
+    refused = [each.kind for each in answers if isinstance(each, RpcError)]
+    assert set(refused) <= {QUOTA_ERROR, GIVEN_UP}
+    assert len(made) <= 2
+    assert (_made(lone, user), lone.balance(user)) == (len(made), 100 - len(made))
+
+
+def test_the_same_reference_at_once_is_one_request(lone: Lone) -> None:
+    """Ten threads, one reference: all get the same, and it is paid for once."""
+    user = lone.someone(100)
+    answers = at_once(10, lambda _: _submits(lone, user, client_reference="order 7"))
+    assert {type(each) for each in answers} == {int}
+    assert len(set(answers)) == 1
+    assert (_made(lone, user), lone.balance(user)) == (1, 99)
+
+
+def test_the_first_requests_of_a_user_open_one_account(lone: Lone) -> None:
+    """What one begins with is granted once, whichever comes first."""
+    user = Rpc(lone.odoo, lone.someone(100).who)
+    newcomer = lone.someone(100)
+    for table in ("duragen_credit_entry", "duragen_account"):
+        # As if he had never been here.
+        lone.sql(
+            f"ALTER TABLE {table} DISABLE TRIGGER USER;"
+            f"DELETE FROM {table} WHERE user_id = {newcomer.uid};"
+            f"ALTER TABLE {table} ENABLE TRIGGER USER"
+        )
+    answers = at_once(6, lambda _: _submits(lone, newcomer))
+    made = [each for each in answers if isinstance(each, int)]
+    assert {each.kind for each in answers if isinstance(each, RpcError)} <= {GIVEN_UP}
+    assert lone.balance(newcomer) == 1_000 - len(made)
+    accounts = lone.sql(f"SELECT id FROM duragen_account WHERE user_id = {newcomer.uid}")
+    assert len(accounts) == 1
+    assert lone.balance(user) == 100
+
+
+def test_outcomes_and_wishes_at_once_keep_the_books(lone: Lone) -> None:
+    """While he asks, others of his end well or badly, and one is taken back."""
+    user = lone.someone(20)
+    records = [lone.reads(_submits(lone, user)) for _ in range(6)]
+
+    def one(position: int) -> Any:
+        if position < 2:
+            return lone.tells(completed(records[position], b"an image")).status_code
+        if position < 4:
+            return lone.tells(failed(records[position])).status_code
+        if position < 6:
+            return user(REQUEST, "action_cancel", [records[position]["id"]])
+        return _submits(lone, user)
+
+    answers = at_once(9, one)
+    wrong = {each.kind for each in answers if isinstance(each, RpcError)}
+    assert wrong <= {GIVEN_UP}
+    assert answers[:4] == [200] * 4
+    charged = lone.admin(
+        REQUEST, "search_count", [("user_id", "=", user.uid), ("charged", "=", True)]
+    )
+    assert lone.balance(user) == 20 - charged
