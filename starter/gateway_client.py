@@ -39,6 +39,9 @@ FINAL_STATES = frozenset({"completed", "failed", "canceled", "abandoned"})
 POLL_SECONDS = 1.0
 AWAY = frozenset({429, 502, 503, 504})
 MAX_ANSWER_BYTES = 1_000_000
+PROBLEM = "urn:duragen:problem:"
+BELIEVED = frozenset({400, 404, 409, 413, 415, 422})
+"""Answers that decide over a request, and so are only taken from the gateway itself."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -148,8 +151,13 @@ def _raise_for(error: urllib.error.HTTPError) -> NoReturn:
     try:
         problem = json.loads(error.read(MAX_ANSWER_BYTES))
         text = str(problem.get("detail") or problem.get("title") or error)
+        kind_of_problem = str(problem.get("type"))
     except (OSError, ValueError, AttributeError):  # a proxy's page, not a problem document
-        problem, text = {}, str(error)
+        problem, text, kind_of_problem = {}, str(error), ""
+    ours = kind_of_problem.startswith(PROBLEM) and kind_of_problem != PROBLEM + "no_such_path"
+    if error.code in BELIEVED and not ours:
+        # A proxy without its gateway says 404 to everything: no generation is lost for that.
+        raise SetupError(f"{error.url} answered {error.code}, and that is not the gateway's word")
     if error.code in {400, 413, 415, 422}:
         kind = TooLargeError if error.code == 413 else ValidationError
         fault = {"field": "event", "rule": str(error.code), "message": text}

@@ -3,7 +3,8 @@
     400  malformed_json      408  body_too_slow          422  invalid_event
     401  unauthorized        409  conflict               500  internal
     404  not_found           413  too_large              503  unavailable
-    405  method_not_allowed  415  wrong_content_type
+    404  no_such_path        415  wrong_content_type
+    405  method_not_allowed
 
 Texts say what is wrong and never repeat what was sent: a prompt is nobody else's business.
 """
@@ -88,9 +89,11 @@ class ProblemError(Exception):
         *,
         errors: list[FieldError] | None = None,
         headers: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
+        self.name = name or NAMES.get(status, "internal")
         self.detail = detail
         self.errors = errors or []
         self.headers = headers
@@ -117,7 +120,7 @@ def field_errors(error: ModelError | RequestValidationError) -> list[FieldError]
 def response(problem: ProblemError) -> JSONResponse:
     """The document, with its media type and headers."""
     body: dict[str, Any] = {
-        "type": f"urn:duragen:problem:{NAMES.get(problem.status, 'internal')}",
+        "type": f"urn:duragen:problem:{problem.name}",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": problem.detail,
@@ -169,7 +172,10 @@ def install(app: FastAPI) -> None:
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
         text = {404: "there is no such path", 405: "this path does not take this method"}
         detail = text.get(error.status_code, str(error.detail))
-        return response(ProblemError(error.status_code, detail, headers=error.headers))
+        # Not `not_found`: a client with a wrong address must not believe its generations lost.
+        name = "no_such_path" if error.status_code == 404 else None
+        headers = error.headers
+        return response(ProblemError(error.status_code, detail, headers=headers, name=name))
 
     @app.exception_handler(Exception)
     async def _unforeseen(_: Request, __: Exception) -> JSONResponse:

@@ -17,7 +17,6 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.local.odoo19.configure import PORTAL, USER, browse
 from tests.odoo.lone import PATH, Lone, at_once, completed, failed
 
 PATHS = [PATH, "/influencegen/n8ncallback/aiimage", "/api/v1/influencegen/ai-image-callback"]
@@ -170,7 +169,7 @@ def test_the_order_does_not_matter(lone: Lone) -> None:
 
 
 def test_a_slow_link_does_not_hold_the_request(lone: Lone) -> None:
-    """While one delivery fetches, another with the image inside is applied; the first is a repeat."""
+    """While one delivery fetches, another is applied; the first one then is a repeat."""
     made, gate = lone.asks(), threading.Event()
     with serving(PICTURE, gate) as url:
         slow: list[httpx.Response] = []
@@ -192,9 +191,9 @@ def test_a_slow_link_does_not_hold_the_request(lone: Lone) -> None:
 
 
 def test_an_image_is_its_users_own(lone: Lone) -> None:
-    """Its bytes for him, 404 for everybody else: who may not see it is not told that it is there."""
+    """Its bytes for him, 404 for everybody else: they are not even told that it is there."""
     image = _image_of(lone, completed(made := lone.asks(), PICTURE), made)
-    with browse(lone.odoo, USER) as owner, browse(lone.odoo, PORTAL) as stranger:
+    with lone.user.browser() as owner, lone.someone(0).browser() as stranger:
         answer = owner.get(f"/duragen/image/{image}")
         assert hashlib.sha256(answer.content).digest() == hashlib.sha256(PICTURE).digest()
         assert answer.headers["content-type"] == "image/png"
@@ -216,7 +215,7 @@ def test_a_thumbnail_is_small(lone: Lone) -> None:
     """A JPEG of at most 512 pixels; what is no picture is handed out as it is, as a file."""
     image = _image_of(lone, completed(made := lone.asks(), PICTURE), made)
     odd = _image_of(lone, completed(made := lone.asks(), b"<svg onload='x()'/>"), made, "svg")
-    with browse(lone.odoo, USER) as owner:
+    with lone.user.browser() as owner:
         answer = owner.get(f"/duragen/image/{image}/thumbnail")
         assert answer.headers["content-type"] == "image/jpeg"
         assert answer.headers["x-content-type-options"] == "nosniff"

@@ -11,6 +11,7 @@ from temporalio.converter import PayloadConverter
 from tests.starter.doors import KEY, free_port, make_event, serving, temporal_server
 
 PATHS = ["/v1/generations", "/webhook/generate-image"]
+NOBODYS = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -141,7 +142,7 @@ async def test_delete_cancels(http: httpx.AsyncClient, temporal: Client) -> None
         ("GET", "/nowhere", 404),
         ("PUT", "/v1/generations", 405),
         ("GET", "/v1/generations/7", 422),
-        ("GET", f"/v1/generations/{uuid4()}", 404),
+        ("GET", f"/v1/generations/{NOBODYS}", 404),
     ],
 )
 async def test_every_error_is_a_problem_document(

@@ -23,6 +23,7 @@
         "views/menus.xml",
         "views/portal_templates.xml",
     ],
+    "demo": ["demo/ai_models.xml"],
     "assets": {
         "web.assets_frontend": [
             "duragen/static/src/portal/**/*",

@@ -3,6 +3,7 @@
 UserError
     CreditsError    the balance does not suffice
     QuotaError      the quota of the period, or the rate, is used up; `retry_after` in seconds
+    ConflictError   the caller's reference belongs to a request for another image
 """
 
 from odoo.exceptions import UserError
@@ -18,3 +19,7 @@ class QuotaError(UserError):
     def __init__(self, message, retry_after):
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class ConflictError(UserError):
+    """The same reference for two different requests."""

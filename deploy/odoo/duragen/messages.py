@@ -34,6 +34,23 @@ def texts(_):
     }
 
 
+_SYSTEM, _OURS, _THEIRS = ("system", True), ("configuration", True), ("user", False)
+_RULES = {
+    "INVALID_INPUT": _THEIRS,
+    "POLICY_INPUT": _THEIRS,
+    "POLICY_OUTPUT": _THEIRS,
+    "AUTH_CONFIG": _OURS,
+    "QUOTA_EXHAUSTED": _OURS,
+    "MODEL_CONFIG": _OURS,
+    "CANCELED": ("canceled", False),
+}
+
+
+def rule(code):
+    """(type, whether to try again) of a code, for events that do not say."""
+    return _RULES.get(code, _SYSTEM)
+
+
 def english(code):
     """The text of a code as events carry it; of an unknown one, that something is wrong with us."""
     known = texts(str)

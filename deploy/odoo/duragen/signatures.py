@@ -13,6 +13,9 @@ import time
 TOLERANCE_SECONDS = 300
 """How far a message's timestamp may lie off: the replay window of Standard Webhooks."""
 
+LEAST_KEY_BYTES = 16
+"""Standard Webhooks makes keys of 24 to 64 bytes; a shorter one could be guessed."""
+
 
 class UnauthorizedError(Exception):
     """Why the caller is not believed; safe to tell him."""
@@ -54,6 +57,9 @@ def _check_signature(headers, body, secret, now):
 def key_of(secret):
     """The bytes of a `whsec_…` secret. Raises UnauthorizedError when it is none."""
     try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
         raise UnauthorizedError("the signing secret in the settings is not base64") from None
+    if len(key) < LEAST_KEY_BYTES:
+        raise UnauthorizedError(f"the signing secret has fewer than {LEAST_KEY_BYTES} bytes")
+    return key

@@ -51,7 +51,7 @@ class Failure(NamedTuple):
     message: str
     type: "str | None" = None
     user_message: "str | None" = None
-    retry_suggestion: bool = False
+    retry_suggestion: "bool | None" = None
     by_policy: bool = False
 
 
@@ -133,7 +133,7 @@ def _failure(reader):
         message=reader.text("errorMessage", empty=True) or "",
         type=kind,
         user_message=reader.text("userMessage", required=False),
-        retry_suggestion=reader.flag("retrySuggestion"),
+        retry_suggestion=reader.flag("retrySuggestion", absent=None),
         by_policy=bool(theirs) and not flags["isSystemError"],
     )
 
@@ -185,8 +185,8 @@ class _Reader:
             return 0
         return value
 
-    def flag(self, name):
-        value = self.event.get(name)
+    def flag(self, name, absent=False):
+        value = self.event.get(name, absent)
         if value is not None and not isinstance(value, bool):
             self._fault(name, "must be true or false")
-        return value is True
+        return absent if value is None else value is True

@@ -12,4 +12,5 @@ from . import generation_reconciliation
 from . import generation_portal
 from . import generated_image
 from . import api
+from . import ir_http
 from . import res_config_settings

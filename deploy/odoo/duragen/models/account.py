@@ -41,12 +41,17 @@ class Account(models.Model):
             " ON CONFLICT (user_id, company_id) DO NOTHING RETURNING id",
             [user.id, company.id, self.env.uid, self.env.uid],
         )
-        made = self.env.cr.fetchone()
+        initial = self._initial(user) if self.env.cr.fetchone() else 0
         found = accounts.search(domain, limit=1)
-        initial = self.env["duragen.connection"]._number("initial_credits")
-        if made and initial > 0:
+        if initial > 0:
             found._book("grant", initial, note=_("Welcome"))
         return found
+
+    def _initial(self, user):
+        """What a user begins with: once, in the first company that he asks in."""
+        if self.sudo().search_count([("user_id", "=", user.id), ("entry_ids", "!=", False)]):
+            return 0
+        return self.env["duragen.connection"]._number("initial_credits")
 
     @api.model
     def _balance_of(self, user, company):
@@ -54,7 +59,7 @@ class Account(models.Model):
         found = self.sudo().search(
             [("user_id", "=", user.id), ("company_id", "=", company.id)], limit=1
         )
-        return found.balance if found else self.env["duragen.connection"]._number("initial_credits")
+        return found.balance if found else max(0, self._initial(user))
 
     def _lock(self):
         """Hold the row until the transaction ends: bookings of this account take turns with it.
@@ -74,15 +79,7 @@ class Account(models.Model):
         """
         self.ensure_one()
         account = self.sudo()
-        account.flush_recordset(["balance"])
-        floor = 0 if kind == "reserve" else None
-        self.env.cr.execute(
-            "UPDATE duragen_account SET balance = balance + %s, write_uid = %s,"
-            " write_date = now() AT TIME ZONE 'UTC'"
-            " WHERE id = %s AND (%s::int IS NULL OR balance + %s >= %s) RETURNING balance",
-            [delta, self.env.uid, account.id, floor, delta, floor],
-        )
-        if not self.env.cr.fetchone():
+        if (kind == "reserve" or delta) and not account._moved(kind, delta):
             raise CreditsError(
                 _(
                     "This costs %(price)s credits, and %(balance)s are left.",
@@ -90,7 +87,6 @@ class Account(models.Model):
                     balance=account.balance,
                 )
             )
-        account.invalidate_recordset(["balance"])
         return account.entry_ids.create(
             {
                 "account_id": account.id,
@@ -100,3 +96,20 @@ class Account(models.Model):
                 "note": note,
             }
         )
+
+    def _moved(self, kind, delta):
+        """Whether the balance could be moved; a reservation leaves no less than nothing.
+
+        Not done for a capture of what is reserved: deliveries of one user would meet on this row.
+        """
+        self.flush_recordset(["balance"])
+        floor = 0 if kind == "reserve" else None
+        self.env.cr.execute(
+            "UPDATE duragen_account SET balance = balance + %s, write_uid = %s,"
+            " write_date = now() AT TIME ZONE 'UTC'"
+            " WHERE id = %s AND (%s::int IS NULL OR balance + %s >= %s) RETURNING balance",
+            [delta, self.env.uid, self.id, floor, delta, floor],
+        )
+        moved = bool(self.env.cr.fetchone())
+        self.invalidate_recordset(["balance"])
+        return moved

@@ -51,7 +51,7 @@ class AiModel(models.Model):
     def _compute_request_count(self):
         requests = self.env["duragen.generation.request"]
         for model in self:
-            model.request_count = requests.search_count([("model_id", "=", model.id)])
+            model.request_count = requests.search_count([("model_id", "in", model.ids)])
 
     @api.constrains("model_uuid", "price", "max_steps", "resolutions")
     def _check_values(self):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, ValidationError
 
-from ..exceptions import CreditsError, QuotaError
+from ..exceptions import ConflictError, CreditsError, QuotaError
 from ..wire import UUID
 
 SCOPE = "duragen"
@@ -91,6 +91,8 @@ class Api(models.AbstractModel):
             return _refused("INSUFFICIENT_CREDITS", 402, error.args[0])
         except QuotaError as error:
             return _limited(error)
+        except ConflictError as error:
+            return _refused("CONFLICT", 409, error.args[0])
         except ValidationError as error:
             return _refused("INVALID_INPUT", 422, error.args[0])
         balance = self.env["duragen.account"]._balance_of(user, user.company_id)
@@ -189,6 +191,7 @@ class Api(models.AbstractModel):
             "status": _STATUS.get(seen["state"], seen["state"]),
             "price": seen["price"],
             "charged": seen["charged"],
+            "cancelRequested": seen["cancelRequested"],
             "imageUrl": self._link(request),
             "error": {
                 "code": seen["errorCode"],

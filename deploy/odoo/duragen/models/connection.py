@@ -87,6 +87,14 @@ class Connection(models.AbstractModel):
         from ..starter.client import DuragenClient, SetupError, ValidationError
         from ..starter.gateway_client import GatewayClient
 
+        parameters = self.env["ir.config_parameter"].sudo()
+        made_for = parameters.get_param("duragen.database_uuid")
+        if made_for and made_for != parameters.get_param("database.uuid"):
+            # It would start, cancel and ask about the original's generations.
+            raise SetupError(
+                "this database is a copy of another one; give it settings of its own, then delete"
+                " the system parameter duragen.database_uuid"
+            )
         if self._setting("start_path") == "gateway":
             key = ("gateway", self._setting("gateway_url"), self._setting("gateway_key"))
             try:
@@ -100,6 +108,20 @@ class Connection(models.AbstractModel):
         return _kept(
             ("temporal", *given), lambda: DuragenClient(address, namespace, **more, **_once())
         )
+
+    @api.model
+    def _claim(self):
+        """Remember which database starts generations, so that a copy of it does not."""
+        parameters = self.env["ir.config_parameter"].sudo()
+        if not parameters.get_param("duragen.database_uuid"):
+            parameters.set_param("duragen.database_uuid", parameters.get_param("database.uuid"))
+
+    @api.model
+    def _target(self):
+        """Where generations are started now; elsewhere nobody could know of them."""
+        if self._setting("start_path") == "gateway":
+            return self._setting("gateway_url")
+        return f"{self._setting('temporal_address')}/{self._setting('temporal_namespace')}"
 
     @api.model
     def _store(self):

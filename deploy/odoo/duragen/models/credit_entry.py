@@ -13,15 +13,20 @@ KINDS = [
 _STAYS = """
 CREATE OR REPLACE FUNCTION duragen_credit_entry_stays() RETURNS trigger AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND (NEW.account_id, NEW.request_id, NEW.kind, NEW.delta)
-        IS NOT DISTINCT FROM (OLD.account_id, OLD.request_id, OLD.kind, OLD.delta) THEN
+    IF TG_OP = 'UPDATE' AND (NEW.account_id, NEW.request_id, NEW.kind, NEW.delta, NEW.note)
+        IS NOT DISTINCT FROM (OLD.account_id, OLD.request_id, OLD.kind, OLD.delta, OLD.note) THEN
         RETURN NEW;  -- who made it may be forgotten, what was booked may not
     END IF;
     RAISE EXCEPTION 'the credit ledger is append-only';
 END $$ LANGUAGE plpgsql;
-CREATE OR REPLACE TRIGGER duragen_credit_entry_stays
+DROP TRIGGER IF EXISTS duragen_credit_entry_stays ON duragen_credit_entry;
+CREATE TRIGGER duragen_credit_entry_stays
     BEFORE UPDATE OR DELETE ON duragen_credit_entry
     FOR EACH ROW EXECUTE FUNCTION duragen_credit_entry_stays();
+DROP TRIGGER IF EXISTS duragen_credit_entry_all_stay ON duragen_credit_entry;
+CREATE TRIGGER duragen_credit_entry_all_stay
+    BEFORE TRUNCATE ON duragen_credit_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION duragen_credit_entry_stays();
 """
 
 

@@ -1,10 +1,15 @@
 """Generated images: what they are, and where their bytes lie."""
 
 import base64
+import io
 
-from odoo import api, fields, models
-from odoo.tools.image import image_process
+from odoo import _, api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools.misc import hash_sign, verify_hash_signed
+from PIL import (
+    Image,
+    WebPImagePlugin,  # Odoo lets PIL load no kind of picture beyond its own
+)
 
 MEDIA_TYPES = {
     "png": "image/png",
@@ -17,6 +22,10 @@ MEDIA_TYPES = {
 
 
 THUMBNAIL_PIXELS = 512
+MAX_PIXELS = 50_000_000
+"""Of a picture that is made small here; Odoo's own bound for images."""
+
+JPEG = b"\xff\xd8"
 SIGNED_LINK_HOURS = 1
 _SCOPE = "duragen.image"
 
@@ -83,10 +92,7 @@ class GeneratedImage(models.Model):
         self.ensure_one()
         if not self.thumbnail:
             raw = base64.b64decode(self.data) if self.has_data else self._from_s3()
-            side = (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS)
-            small = image_process(
-                raw, size=side, verify_resolution=True, quality=80, output_format="JPEG"
-            )
+            small = _shrunk(raw)
             self.thumbnail = base64.b64encode(small)
         return self
 
@@ -111,3 +117,21 @@ class GeneratedImage(models.Model):
     def create(self, vals_list):
         """`has_data` follows `data`, so that lists need not look into the attachments."""
         return super().create([{**vals, "has_data": bool(vals.get("data"))} for vals in vals_list])
+
+
+def _shrunk(raw):
+    """A small JPEG of a picture. Raises UserError when it is none that can be opened."""
+    try:
+        with Image.open(io.BytesIO(raw)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UserError(_("The picture is too large."))
+            picture.draft("RGB", (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+            picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+            whole = picture.convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(_("The picture cannot be opened.")) from error
+    flat = Image.new("RGB", whole.size, "white")
+    flat.paste(whole, mask=whole.getchannel("A"))
+    small = io.BytesIO()
+    flat.save(small, "JPEG", quality=80, optimize=True)
+    return small.getvalue()

@@ -8,7 +8,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 
 from .. import fetching, wire
-from ..messages import english
+from ..messages import english, rule
 from ..s3 import S3Error
 
 _logger = logging.getLogger(__name__)
@@ -35,10 +35,7 @@ class GenerationOutcome(models.Model):
         request's), MissingError (no such request), AccessError, UserError (the image cannot be had
         now: send the event again).
         """
-        if not self.env.su and not (
-            self.env.user.has_group("duragen.group_gateway")
-            or self.env.user.has_group("duragen.group_manager")
-        ):
+        if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
             raise AccessError(_("Only Duragen's own user may tell outcomes."))
         try:
             outcome = wire.parse_outcome(event)
@@ -143,12 +140,14 @@ class GenerationOutcome(models.Model):
 
 def _failure(failure):
     code = failure.code or "INTERNAL"
+    kind, again = rule(code)
+    told = failure.retry_suggestion
     return {
         "error_code": code[:100],
-        "error_type": (failure.type or "")[:100] or False,
+        "error_type": (failure.type or kind)[:100],
         "error_message": failure.message,
         "user_message": failure.user_message or english(code),
-        "retry_suggestion": failure.retry_suggestion,
+        "retry_suggestion": again if told is None else told,
     }
 
 

@@ -2,8 +2,6 @@
 
 from odoo import _, models
 
-from ..messages import in_language
-
 BUS_TYPE = "duragen.generation"
 
 
@@ -30,12 +28,14 @@ class GenerationPortal(models.Model):
             "imageUrl": image.image_url or False,
             "thumbnailUrl": image.thumbnail_url or False,
             "downloadUrl": image.download_url or False,
-            "userMessage": in_language(self.user_message or "", self.error_code or "", self.env._),
+            "userMessage": self.friendly_message or "",
             "errorCode": self.error_code or False,
             "retrySuggestion": self.retry_suggestion,
             "charged": self.charged,
+            "cancelRequested": self.cancel_requested,
             "price": self.price,
             "createdAt": _iso(self.requested_at),
+            "startedAt": _iso(self.started_at),
             "endedAt": _iso(self.ended_at),
         }
 

@@ -1,6 +1,7 @@
 """Reconciliation: asking Duragen about requests that have been open for too long, and healing."""
 
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -19,6 +20,9 @@ BATCH, CHUNK, ASKERS = 1_000, 50, 8
 """Requests that one run asks about; of them, how many before the first is healed; questions at
 once. What is left waits for the next run."""
 
+RUN_SECONDS = 60.0
+"""Odoo ends a cron that takes two minutes; without workers each answer takes a second."""
+
 LONGEST_PAUSE = timedelta(hours=1)
 
 
@@ -30,7 +34,7 @@ class GenerationReconciliation(models.Model):
     @api.model
     def _cron_reconcile(self):
         """Ask about what has been generating for longer than `reconcile_minutes`."""
-        from ..starter.client import DuragenError
+        from ..starter.client import DuragenError, UnavailableError
 
         due = [("state", "=", "started"), ("next_check_at", "<=", fields.Datetime.now())]
         requests = self.search(due, order="next_check_at", limit=BATCH)
@@ -39,35 +43,38 @@ class GenerationReconciliation(models.Model):
         except DuragenError as error:
             _logger.warning("reconciliation waits: %s", error)
             return
+        until = time.monotonic() + RUN_SECONDS
         with ThreadPoolExecutor(ASKERS) as askers:
             for start in range(0, len(requests), CHUNK):
+                if time.monotonic() > until:
+                    return
                 chunk = requests[start : start + CHUNK]
-                answers = askers.map(partial(_ask, client), chunk.mapped("request_id"))
-                for request_id, answer in zip(chunk.ids, list(answers), strict=True):
+                answers = list(askers.map(partial(_ask, client), chunk.mapped("request_id")))
+                if all(isinstance(answer, UnavailableError) for answer in answers):
+                    _logger.warning("reconciliation waits: %s", answers[0])
+                    return
+                for request_id, answer in zip(chunk.ids, answers, strict=True):
                     try:
-                        reached = in_own_transaction(
-                            self.env.registry, request_id, "_reconcile", answer
-                        )
+                        in_own_transaction(self.env.registry, request_id, "_reconcile", answer)
                     except psycopg2.OperationalError:
                         continue  # its outcome came in this moment; the next run looks again
                     except Exception:
                         _logger.exception("request %s was not reconciled", request_id)
-                        continue
-                    if not reached:
-                        return
 
     def action_refresh(self):
         """Ask Duragen about these requests now. Raises UserError when it cannot be reached."""
-        from ..starter.client import DuragenError
+        from ..starter.client import DuragenError, UnavailableError
 
         open_ones = self._owned().filtered(lambda each: each.state == "started")
         try:
             client = self.env["duragen.connection"]._client()
         except DuragenError as error:
             raise UserError(str(error)) from None
-        for request in open_ones:
-            if not request._reconcile(_ask(client, request.request_id)):
-                raise UserError(_("Duragen cannot be reached at the moment."))
+        answers = {request: _ask(client, request.request_id) for request in open_ones}
+        if answers and all(isinstance(each, UnavailableError) for each in answers.values()):
+            raise UserError(_("Duragen cannot be reached at the moment."))
+        for request, answer in answers.items():
+            request._reconcile(answer)
         return True
 
     def _patience(self):
@@ -76,20 +83,17 @@ class GenerationReconciliation(models.Model):
         )
 
     def _reconcile(self, answer):
-        """Heal one request (sudo) by what Duragen answered; False when nobody was reached."""
-        from ..starter.client import DuragenError, NotFoundError, UnavailableError
+        """Heal one request (sudo) by what Duragen answered, an error among its answers."""
+        from ..starter.client import DuragenError, NotFoundError
 
         self.ensure_one()
-        if isinstance(answer, UnavailableError):
-            _logger.warning("reconciliation waits: %s", answer)
-            return False
         if self.state != "started":
-            return True
+            return
         try:
             if isinstance(answer, NotFoundError):
                 note = self._unknown_to_duragen()
-            elif isinstance(answer, DuragenError):
-                note = str(answer)
+            elif isinstance(answer, Exception):
+                note = f"{type(answer).__name__}: {answer}"
             else:
                 note = self._healed(answer)
         except (DuragenError, UserError) as error:
@@ -103,7 +107,6 @@ class GenerationReconciliation(models.Model):
                     "next_check_at": fields.Datetime.now() + pause,
                 }
             )
-        return True
 
     def _healed(self, status):
         """What became of it, in words for operators; the record is what the words say."""
@@ -129,6 +132,10 @@ class GenerationReconciliation(models.Model):
 
         An image that was made before is found in the store by that id, so none is paid twice.
         """
+        target = self.env["duragen.connection"]._target()
+        if self.started_where and self.started_where != target:
+            # It may run where it was started, so a second start could be paid as well.
+            return _("It was started at %s, and nobody else knows it.", self.started_where)
         self._lock()
         if self.state != "started":
             return ""
@@ -149,11 +156,9 @@ class GenerationReconciliation(models.Model):
 
 def _ask(client, request_id):
     """The status of a request, or the error that came in its place: it is asked in a thread."""
-    from ..starter.client import DuragenError
-
     try:
         return client.status(request_id)
-    except DuragenError as error:
+    except Exception as error:  # whatever it is, it concerns this request alone
         return error
 
 
@@ -164,7 +169,6 @@ def _failure(error):
     return Failure(
         code=code,
         message=(error or {}).get("detail") or "ended without an outcome",
-        type="canceled" if code == "CANCELED" else None,
         user_message=told,
         by_policy=code in POLICY_CODES,
     )

@@ -6,6 +6,8 @@ from math import gcd
 from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, UserError
 
+from ..messages import in_language
+
 STATES = [
     ("draft", "Draft"),
     ("requested", "Waiting"),
@@ -110,6 +112,9 @@ class GenerationRequest(models.Model):
     charged = fields.Boolean(
         readonly=True, copy=False, help="A reservation or a capture stands in the ledger."
     )
+    cost = fields.Integer(
+        "Credits spent", compute="_compute_cost", store=True, help="The price while it is charged."
+    )
     entry_ids = fields.One2many("duragen.credit.entry", "request_id", readonly=True)
 
     state = fields.Selection(
@@ -118,7 +123,8 @@ class GenerationRequest(models.Model):
     error_code = fields.Char(readonly=True, copy=False)
     error_type = fields.Char(readonly=True, copy=False)
     error_message = fields.Text(**_FOR_OPERATORS)
-    user_message = fields.Text("Message", readonly=True, copy=False)
+    user_message = fields.Text(readonly=True, copy=False, help="As it came, in English.")
+    friendly_message = fields.Text("Message", compute="_compute_friendly_message")
     retry_suggestion = fields.Boolean(readonly=True, copy=False)
     cancel_requested = fields.Boolean(readonly=True, copy=False)
     retry_of_id = fields.Many2one("duragen.generation.request", readonly=True, copy=False)
@@ -126,6 +132,7 @@ class GenerationRequest(models.Model):
     requested_at = fields.Datetime(readonly=True, copy=False)
     started_at = fields.Datetime(readonly=True, copy=False)
     ended_at = fields.Datetime(readonly=True, copy=False)
+    started_where = fields.Char(help="The address that it was started at.", **_FOR_OPERATORS)
     start_attempts = fields.Integer(readonly=True, copy=False)
     next_start_at = fields.Datetime(readonly=True, copy=False)
     start_error = fields.Char(**_FOR_OPERATORS)
@@ -170,6 +177,20 @@ class GenerationRequest(models.Model):
         for request in self:
             request.aspect_ratio = ratio_of(request.resolution)
 
+    @api.depends("price", "charged")
+    def _compute_cost(self):
+        for request in self:
+            request.cost = request.price if request.charged else 0
+
+    @api.depends("user_message", "error_code")
+    @api.depends_context("lang")
+    def _compute_friendly_message(self):
+        for request in self:
+            told = request.user_message
+            request.friendly_message = told and in_language(
+                told, request.error_code or "", self.env._
+            )
+
     @api.depends("image_ids")
     def _compute_image_id(self):
         for request in self:
@@ -186,9 +207,13 @@ class GenerationRequest(models.Model):
     def create(self, vals_list):
         """People write a draft's content; who asks, what it costs and how it ends is not theirs."""
         if not self.env.su:
+            self.check_access("create")
             for vals in vals_list:
                 self._refuse_foreign(vals)
-        return super().create([{**self._untouched(), **vals} for vals in vals_list])
+        # In sudo: what a draft begins with is nothing that its user could write.
+        whole = [{**self._untouched(), **vals} for vals in vals_list]
+        made = super(GenerationRequest, self.sudo()).create(whole)
+        return made.with_env(self.env)
 
     def _untouched(self):
         """What a new request begins with, said outright.

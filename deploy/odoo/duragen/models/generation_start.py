@@ -9,6 +9,7 @@ import psycopg2
 from odoo import api, fields, models
 
 from ..wire import Failure, Outcome
+from .generation_request import OPEN_STATES
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def try_after_commit(registry, request_id, method, *, quiet=False):
         reached = in_own_transaction(registry, request_id, method)
     except Exception:
         _logger.exception("%s of request %s is left to the outbox", method, request_id)
-        reached = False
+        return
     if not reached:
         _quiet_until[registry.db_name] = time.monotonic() + QUIET_SECONDS
 
@@ -57,10 +58,11 @@ class GenerationStart(models.Model):
     @api.model
     def _cron_start(self):
         """The outbox: start what a crash or an outage left behind, pass on what was canceled."""
-        due = [("state", "=", "requested"), ("next_start_at", "<=", fields.Datetime.now())]
-        waiting = self.search(due, order="next_start_at", limit=BATCH)
+        now = [("next_start_at", "<=", fields.Datetime.now())]
+        first = {"order": "next_start_at", "limit": BATCH}
+        waiting = self.search([("state", "=", "requested"), *now], **first)
         asked = [("state", "=", "started"), ("cancel_requested", "=", True)]
-        taken_back = self.search(asked, order="id", limit=BATCH)
+        taken_back = self.search([*asked, *now], **first)
         for requests, method in ((waiting, "_start"), (taken_back, "_pass_cancel")):
             for request_id in requests.ids:
                 try:
@@ -96,11 +98,18 @@ class GenerationStart(models.Model):
         if self.env.cr.fetchone() != ("requested",):
             return True
         self.invalidate_recordset()
+        if self.cancel_requested:
+            return self._take_back()
         try:
             self.env["duragen.connection"]._client().start(self.event)
-        except (ValidationError, ConflictError) as error:
-            # No later try could go better.
-            self._end_unstarted(str(error))
+        except ValidationError as error:
+            if any(fault.get("field") == "callbackUrl" for fault in error.errors):
+                # Duragen's settings lack this Odoo: it waits until they are mended.
+                self._postpone(str(error))
+            else:
+                self._end_unstarted("INVALID_INPUT", str(error))
+        except ConflictError as error:
+            self._end_unstarted("INTERNAL", str(error))
         except DuragenError as error:
             self._postpone(str(error))
             return not isinstance(error, UnavailableError)
@@ -109,6 +118,7 @@ class GenerationStart(models.Model):
         return True
 
     def _started(self):
+        self.env["duragen.connection"]._claim()
         now = fields.Datetime.now()
         self.write(
             {
@@ -116,6 +126,7 @@ class GenerationStart(models.Model):
                 "started_at": now,
                 "next_start_at": False,
                 "start_error": False,
+                "started_where": self.env["duragen.connection"]._target(),
                 "check_attempts": 0,
                 "next_check_at": now + self._patience(),
             }
@@ -132,35 +143,54 @@ class GenerationStart(models.Model):
         )
         _logger.warning("generation %s was not started: %s", self.request_id, why)
 
-    def _end_unstarted(self, why):
-        failure = Failure("INVALID_INPUT", why[:2000], "user")
+    def _end_unstarted(self, code, why):
+        # No later try could go better; and nothing was spent, whatever the policy says.
+        failure = Failure(code, why[:2000])
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
 
     def action_cancel(self):
-        """Take requests back: what waits at once, the others as soon as Duragen has done so."""
+        """Take requests back: drafts at once, the others as soon as Duragen has been asked."""
         for request in self._owned():
             request._lock()
             if request.state == "draft":
                 request.write({"state": "canceled", "ended_at": fields.Datetime.now()})
-            elif request.state == "requested":
-                request._cancel_unstarted()
-            elif request.state == "started" and not request.cancel_requested:
+            elif request.state in OPEN_STATES and not request.cancel_requested:
                 request.cancel_requested = True
+                request.next_start_at = fields.Datetime.now()
                 request._tell_people()
-                hook = partial(try_after_commit, self.env.registry, request.id, "_pass_cancel")
+                method = "_start" if request.state == "requested" else "_pass_cancel"
+                hook = partial(try_after_commit, self.env.registry, request.id, method)
                 self.env.cr.postcommit.add(hook)
+        return True
+
+    def _take_back(self):
+        """Cancel one that waits; False when nobody could be reached, and the outbox tries again.
+
+        It may run all the same: a start may have arrived whose answer did not, or whose commit was
+        killed. So it only ends here when Duragen says that it has none.
+        """
+        from ..starter.client import DuragenError, NotFoundError, UnavailableError
+
+        try:
+            self.env["duragen.connection"]._client().cancel(self.request_id)
+        except NotFoundError:
+            self._cancel_unstarted()
+        except DuragenError as error:
+            self._postpone(str(error))
+            return not isinstance(error, UnavailableError)
+        else:
+            self._started()
         return True
 
     def _cancel_unstarted(self):
         # Nothing was spent for it yet, whatever the policy says of later cancellations.
         failure = Failure("CANCELED", "canceled before it was started", "canceled")
-        self.cancel_requested = True
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
 
     def _pass_cancel(self):
-        """Ask Duragen to cancel; False when nobody could be reached. The outbox asks again.
+        """Ask Duragen to cancel; False when nobody could be reached, and the outbox asks again.
 
-        The outcome comes as any other does. One that had ended before is reconciled.
+        The outcome comes as any other does; what had ended before is reconciled.
         """
         from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
@@ -170,5 +200,7 @@ class GenerationStart(models.Model):
             pass  # reconciliation finds that out too, and heals it
         except DuragenError as error:
             _logger.warning("the cancellation of %s waits: %s", self.request_id, error)
+            self.next_start_at = fields.Datetime.now() + PAUSE
             return not isinstance(error, UnavailableError)
+        self.next_start_at = False
         return True

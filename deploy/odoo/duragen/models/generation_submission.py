@@ -6,8 +6,9 @@ from functools import partial
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
+from ..exceptions import ConflictError
 from ..wire import UUID
-from .generation_request import ORIGINS, ratio_of
+from .generation_request import EDITABLE, OPEN_STATES, ORIGINS, ratio_of
 from .generation_start import try_after_commit
 
 MAX_PROMPT_CHARACTERS = 32_000
@@ -38,23 +39,13 @@ class GenerationSubmission(models.Model):
 
         `vals` holds what a person writes (`prompt`, `model_id`, `resolution`, …), `origin` and
         `client_reference`: with the same reference again, the request that exists is returned.
-        Raises ValidationError, CreditsError, QuotaError; then nothing was written.
+        Raises ValidationError, CreditsError, QuotaError, ConflictError; then nothing was written.
         """
         unknown = vals.keys() - _VALUES
         if unknown:
             raise ValidationError(_("Unknown: %s", ", ".join(sorted(unknown))))
         vals = self._clean(vals)
         user, company = self.env.user, self.env.company
-        reference = vals.get("client_reference")
-        if reference:
-            # Of two at once the later one waits here, and then Odoo runs it on what the first left.
-            self.env["duragen.account"]._of(user, company)._lock()
-            found = self.sudo().search(
-                [("user_id", "=", user.id), ("client_reference", "=", reference)], limit=1
-            )
-            if found:
-                return found.with_env(self.env)
-        vals = {**vals, "user_id": user.id, "company_id": company.id}
         model = self.env["duragen.ai.model"].sudo().browse(_whole(vals.get("model_id"))).exists()
         if not model:
             raise ValidationError(_("Choose a model."))
@@ -62,11 +53,29 @@ class GenerationSubmission(models.Model):
         vals["resolution"] = vals.get("resolution") or model._sizes()[0]
         if not vals.get("prompt"):
             raise ValidationError(_("Write a prompt."))
+        reference = vals.get("client_reference")
+        if reference:
+            known = [("user_id", "=", user.id), ("client_reference", "=", reference)]
+            if found := self.sudo().search(known, limit=1):
+                return found._unless_other(vals).with_env(self.env)
+            # Of two at once the later one waits here, and then Odoo runs it on what the first left.
+            self.env["duragen.account"]._of(user, company)._lock()
+        vals = {**vals, "user_id": user.id, "company_id": company.id}
         # A caller who turns the refusal into an answer must not commit half of it.
         with self.env.cr.savepoint():
             made = self.sudo().create(vals)
             made._submit()
         return made.with_env(self.env)
+
+    def _unless_other(self, vals):
+        """This request. Raises ConflictError when `vals` asks for another image than it does."""
+        for name in EDITABLE & vals.keys() - {"aspect_ratio"}:
+            made = self[name].id if name == "model_id" else self[name]
+            if _plain(vals[name]) != _plain(made):
+                raise ConflictError(
+                    _("This reference belongs to another request: %s differs.", name)
+                )
+        return self
 
     def _clean(self, vals):
         """The values as the database takes them. Raises ValidationError for another type."""
@@ -102,8 +111,13 @@ class GenerationSubmission(models.Model):
         """The same once more, as a new generation with ids of its own; opens it."""
         self.ensure_one()
         old = self._owned()
+        # A second click, or one whose answer was lost, finds what the first has made.
+        old._lock()
         if old.state not in ("failed", "canceled"):
             raise UserError(_("Only what failed or was canceled can be tried again."))
+        open_ones = [("retry_of_id", "=", old.id), ("state", "in", OPEN_STATES)]
+        if again := self.sudo().search(open_ones, limit=1):
+            return again._opened()
         again = old.copy(
             {
                 "user_id": old.user_id.id,
@@ -113,11 +127,15 @@ class GenerationSubmission(models.Model):
             }
         )
         again._submit()
+        return again._opened()
+
+    def _opened(self):
         return {
             "type": "ir.actions.act_window",
             "res_model": self._name,
-            "res_id": again.id,
+            "res_id": self.id,
             "view_mode": "form",
+            "views": [(False, "form")],
         }
 
     def _submit(self):
@@ -213,6 +231,12 @@ class GenerationSubmission(models.Model):
             yield _("The guidance scale must be 0 to %s.", MAX_CFG_SCALE)
         if self.campaign_id and not UUID.fullmatch(self.campaign_id):
             yield _("The campaign must be a UUID.")
+
+
+def _plain(value):
+    """One spelling of a value: no blanks around it, no noughts before it, one kind of nothing."""
+    text = str(value or "").strip()
+    return str(int(text)) if text.isascii() and text.isdigit() and len(text) < 20 else text
 
 
 def _whole(value):

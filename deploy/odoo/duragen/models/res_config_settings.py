@@ -1,6 +1,6 @@
 """The addon's page of Odoo's settings: each field is the system parameter `duragen.…`."""
 
-from odoo import _, fields, models
+from odoo import _, api, fields, models
 from odoo.exceptions import AccessError
 
 from .connection import CALLBACK_PATH, DEFAULTS
@@ -63,6 +63,13 @@ class ResConfigSettings(models.TransientModel):
     duragen_api_rate_per_minute = fields.Integer(
         "API requests a minute", **_parameter("api_rate_per_minute")
     )
+
+    @api.model
+    def default_get(self, fields):
+        """The settings, for those who may change them: Odoo itself gives them to whoever calls."""
+        if not self.env.su and not self.env.user.has_group("base.group_system"):
+            fields = [name for name in fields if not name.startswith("duragen_")]
+        return super().default_get(fields)
 
     def set_values(self):
         """Also keep a nought: Odoo would delete the parameter, and the default be back."""

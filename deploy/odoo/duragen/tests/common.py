@@ -136,6 +136,13 @@ class DuragenCase(TransactionCase):
         """What `apply_event` says: applied or repeated."""
         return self.requests.apply_event(event)["status"]
 
+    def taken_back(self, made, user=None):
+        """Cancel one that waits, with a Duragen that has never heard of it."""
+        made.with_user(user or self.env.user).action_cancel()
+        with self.gateway(UNKNOWN):
+            made._start()
+        self.assertEqual(made.state, "canceled")
+
     @contextmanager
     def gateway(self, *answers):
         """A gateway of Duragen's that gives these answers, (status, body), the last for ever."""
@@ -146,6 +153,14 @@ class DuragenCase(TransactionCase):
             yield server
         self.set_up(gateway_url=NOBODY)
         generation_start._quiet_until.clear()
+
+
+def problem(status, name, detail):
+    """An answer of the gateway's that refuses."""
+    return status, {"type": f"urn:duragen:problem:{name}", "detail": detail}
+
+
+UNKNOWN = problem(404, "not_found", "there is no such generation")
 
 
 class Gateway(ThreadingHTTPServer):

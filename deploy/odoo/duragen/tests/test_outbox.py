@@ -5,11 +5,12 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..models.generation_start import PAUSE
-from .common import CREDITS, DuragenCase
+from .common import CREDITS, UNKNOWN, DuragenCase, problem
 
 LOGGER = "odoo.addons.duragen.models.generation_start"
 AWAY, STRANGER = (503, None), (401, {"detail": "no such key"})
-WRONG, TAKEN = (422, {"detail": "prompt: is too odd"}), (409, {"detail": "taken by another"})
+WRONG = problem(422, "invalid_event", "prompt: is too odd")
+TAKEN = problem(409, "conflict", "taken by another")
 
 
 @tagged("post_install", "-at_install")
@@ -48,7 +49,7 @@ class TestStart(DuragenCase):
     def test_what_has_ended_is_not_started(self):
         """Neither what was taken back nor what Duragen has told of already."""
         canceled, completed = self.asks(), self.asks()
-        canceled.action_cancel()
+        self.taken_back(canceled)
         self.told(self.completed(completed))
         with self.gateway() as gateway:
             for made in (canceled, completed, self.draft().sudo()):
@@ -97,11 +98,14 @@ class TestStart(DuragenCase):
                 made._start()
                 self.assertEqual((made.state, made.error_code), ("requested", False))
                 self.assertIn("http", made.start_error)
-        for answer in (STRANGER, (404, None), (500, None), (301, None)):
+        origin = problem(422, "invalid_event", "callbackUrl: not one of ours")
+        origin[1]["errors"] = [{"field": "callbackUrl", "rule": "x", "message": "not one of ours"}]
+        proxys = (404, None), (400, None), (422, {"detail": "x"}), (409, None), (301, None)
+        for answer in (STRANGER, origin, *proxys, (500, None)):
             with self.subTest(answer=answer), self.gateway(answer):
                 made._start()
                 self.assertEqual((made.state, made.error_code), ("requested", False))
-        self.assertEqual(made.start_attempts, 7)
+        self.assertEqual(made.start_attempts, 11)
 
     @mute_logger(LOGGER)
     def test_what_is_answered_does_not_hold_up_the_others(self):
@@ -114,11 +118,11 @@ class TestStart(DuragenCase):
     def test_what_can_never_start_fails_and_costs_nothing(self):
         """Refused for what it is, or its id is taken by another payload."""
         self.set_up(user_errors="capture")
-        for answer in (WRONG, TAKEN):
+        for answer, code in ((WRONG, "INVALID_INPUT"), (TAKEN, "INTERNAL")):
             with self.subTest(answer=answer), self.gateway(answer):
                 made = self.asks()
                 made._start()
-                self.assertEqual((made.state, made.error_code), ("failed", "INVALID_INPUT"))
+                self.assertEqual((made.state, made.error_code), ("failed", code))
                 self.assertIn(answer[1]["detail"], made.error_message)
                 self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2)])
                 self.assertTrue(made.user_message)
@@ -162,16 +166,38 @@ class TestCancel(DuragenCase):
         self.requests.search([("state", "in", ("requested", "started"))]).write({"state": "failed"})
 
     def test_before_the_start(self):
-        """At once and for nothing; Duragen never hears of it."""
+        """For nothing, as soon as Duragen says that it has none; it is not started any more."""
         made = self.asks()
-        with self.gateway() as gateway:
+        with self.gateway(UNKNOWN) as gateway:
             made.with_user(self.anna).action_cancel()
+            self.assertEqual((made.state, made.cancel_requested), ("requested", True))
             with self.enter_registry_test_mode():
                 self.requests._cron_start()
-        self.assertEqual(gateway.calls, [])
+        self.assertEqual(gateway.calls, [("DELETE", f"/v1/generations/{made.request_id}", None)])
         self.assertEqual((made.state, made.error_code), ("canceled", "CANCELED"))
         self.assertEqual(self.balance(), CREDITS)
         self.assertTrue(made.ended_at)
+
+    def test_a_start_whose_answer_was_lost(self):
+        """It runs, though it waits here: it is canceled there, and nobody pays anew later."""
+        made = self.asks()
+        made.with_user(self.anna).action_cancel()
+        with self.gateway() as gateway:
+            made._start()
+        self.assertEqual([call[0] for call in gateway.calls], ["DELETE"])
+        self.assertEqual((made.state, self.booked(made)), ("started", [("reserve", -2)]))
+        self.told({**self.failed(made), "errorCode": "CANCELED"})
+        self.assertEqual((made.state, self.balance()), ("canceled", CREDITS))
+
+    @mute_logger(LOGGER)
+    def test_nobody_can_be_asked(self):
+        """It stays until Duragen can say whether it has it."""
+        made = self.asks()
+        made.action_cancel()
+        with self.gateway(AWAY):
+            self.assertFalse(made._start())
+        self.assertEqual((made.state, self.booked(made)), ("requested", [("reserve", -2)]))
+        self.taken_back(made)
 
     def test_after_the_start(self):
         """Duragen is asked, until it could be; the outcome comes as any other does."""
@@ -183,6 +209,10 @@ class TestCancel(DuragenCase):
         with self.gateway(AWAY, (202, None)) as gateway, self.enter_registry_test_mode():
             with mute_logger(LOGGER):
                 self.requests._cron_start()
+            self.env.invalidate_all()
+            made.next_start_at = made.requested_at  # its minute has passed
+            self.env.flush_all()
+            self.requests._cron_start()
             self.requests._cron_start()
         self.assertEqual(
             gateway.calls, [("DELETE", f"/v1/generations/{made.request_id}", None)] * 2

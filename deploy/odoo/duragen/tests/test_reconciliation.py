@@ -37,7 +37,7 @@ class TestReconciliation(DuragenCase):
     def test_what_goes_on_is_asked_about_again_and_later_each_time(self):
         """After 15 minutes, 30, an hour, an hour; operators read what was said."""
         for minutes in (15, 30, 60, 60):
-            self.assertTrue(self.made._reconcile(STATUS))
+            self.made._reconcile(STATUS)
             self.assertAlmostEqual(self._minutes_until_next(), minutes, delta=0.2)
         self.assertEqual((self.made.state, self.made.check_attempts), ("started", 4))
         self.assertIn("generating", self.made.progress_note)
@@ -46,6 +46,7 @@ class TestReconciliation(DuragenCase):
         """With the code and the message for people, and the credits as a callback would have it."""
         self.made._reconcile(ended("POLICY_INPUT", hint="It says 'nude'."))
         self.assertEqual((self.made.state, self.made.error_code), ("failed", "POLICY_INPUT"))
+        self.assertEqual((self.made.error_type, self.made.retry_suggestion), ("user", False))
         self.assertIn("rephrase", self.made.user_message)
         self.assertIn("nude", self.made.user_message)
         self.assertEqual(self.balance(), CREDITS)
@@ -74,13 +75,14 @@ class TestReconciliation(DuragenCase):
             made._started()
             made._reconcile({**STATUS, "state": "failed", "error": error})
             self.assertEqual((made.state, made.error_code), ("failed", "INTERNAL"))
+            self.assertEqual((made.error_type, made.retry_suggestion), ("system", True))
             self.assertFalse(made.charged)
 
     def test_an_image_that_cannot_be_read_is_waited_for(self):
         """Nothing is lost, and operators are told what to set."""
         image = {"key": "generations/x.png", "format": "png", "size": 3, "width": 1, "height": 1}
         completed = {**STATUS, "state": "completed", "image": {**image, "sha256": "0" * 64}}
-        self.assertTrue(self.made._reconcile(completed))
+        self.made._reconcile(completed)
         self.assertEqual((self.made.state, self.made.charged), ("started", True))
         self.assertIn("set the bucket", self.made.progress_note)
         self.assertAlmostEqual(self._minutes_until_next(), 15, delta=0.2)
@@ -110,22 +112,39 @@ class TestReconciliation(DuragenCase):
 
     def test_where_nobody_answers_nothing_changes(self):
         """The run ends there, and the next one asks again."""
-        before = self.made.read()
-        with mute_logger(LOGGER):
-            self.assertFalse(self.made._reconcile(UnavailableError("nobody")))
-        self.assertEqual(self.made.read(), before)
+        self.made.next_check_at = fields.Datetime.now() - timedelta(hours=1)
+        fields_ = ["state", "check_attempts", "next_check_at", "progress_note"]
+        self.env.flush_all()
+        before = self.made.read(fields_)
+        with self.gateway((503, None)), mute_logger(LOGGER), self.enter_registry_test_mode():
+            self.requests._cron_reconcile()
+        self.env.invalidate_all()
+        self.assertEqual(self.made.read(fields_), before)
+
+    def test_one_that_nobody_can_answer_for_does_not_hold_up_the_others(self):
+        """It is asked about later, and the run goes on."""
+        self.made._reconcile(UnavailableError("it is too long"))
+        self.assertIn("it is too long", self.made.progress_note)
+        self.assertGreater(self._minutes_until_next(), 14)
+
+    def test_what_was_started_elsewhere_is_not_started_here(self):
+        """After a change of the settings nobody knows it, and it may run all the same."""
+        self.set_up(gateway_url="http://127.0.0.1:2")
+        self.made._reconcile(NotFoundError("there is no such generation"))
+        self.assertEqual(self.made.state, "started")
+        self.assertIn("http://127.0.0.1:1", self.made.progress_note)
 
     def test_other_trouble_is_noted(self):
         """For operators; the request waits."""
-        self.assertTrue(self.made._reconcile(SetupError("the namespace is missing")))
-        self.assertEqual(self.made.progress_note, "the namespace is missing")
+        self.made._reconcile(SetupError("the namespace is missing"))
+        self.assertEqual(self.made.progress_note, "SetupError: the namespace is missing")
         self.assertEqual(self.made.state, "started")
 
     def test_a_parked_outcome_is_asked_for(self):
         """Odoo is there, for it asks."""
         parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
         with self.gateway() as gateway:
-            self.assertTrue(self.made._reconcile(parked))
+            self.made._reconcile(parked)
         path = f"/v1/generations/{self.made.request_id}/redeliver"
         self.assertEqual(gateway.calls, [("POST", path, None)])
         self.assertIn("ODOO_UNAVAILABLE", self.made.progress_note)
@@ -134,14 +153,14 @@ class TestReconciliation(DuragenCase):
         """It was parked, and then it was not: the next question finds out what became of it."""
         parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
         with self.gateway((404, None)):
-            self.assertTrue(self.made._reconcile(parked))
+            self.made._reconcile(parked)
         self.assertEqual(self.made.state, "started")
 
     def test_what_ended_meanwhile_is_left_alone(self):
         """Its outcome came while the answer was on its way."""
         self.told(self.completed(self.made))
         for answer in (STATUS, NotFoundError("x"), ended("JOB_LOST")):
-            self.assertTrue(self.made._reconcile(answer))
+            self.made._reconcile(answer)
         self.assertEqual(self.made.state, "completed")
 
     def test_the_button_asks_now(self):

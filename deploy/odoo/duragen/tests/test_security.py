@@ -263,14 +263,25 @@ class TestWriting(SecurityCase):
             with self.subTest(user=user.login), self.assertRaises(AccessError):
                 self.of_anna.with_user(user).action_cancel()
         self.of_anna.with_user(self.anna).action_cancel()
-        self.assertEqual(self.of_anna.state, "canceled")
+        self.assertTrue(self.of_anna.cancel_requested)
         self.of_bert.with_user(self.manager).action_cancel()
-        self.assertEqual(self.of_bert.state, "canceled")
+        self.assertTrue(self.of_bert.cancel_requested)
 
     def test_a_portal_user_acts_on_his_own(self):
         """The portal's buttons call these very methods."""
         self.of_portal.with_user(self.portal).action_cancel()
-        self.assertEqual(self.of_portal.state, "canceled")
+        self.assertTrue(self.of_portal.cancel_requested)
+
+    def test_settings_are_read_by_administrators_alone(self):
+        """Odoo's own method would give every secret to whoever calls it."""
+        self.env["ir.config_parameter"].set_param("duragen.signing_secret", "whsec_secret")
+        wanted = ["duragen_signing_secret", "duragen_gateway_key", "duragen_start_path"]
+        for user in (self.portal, self.internal, self.anna, self.manager, self.gateway):
+            settings = self.env["res.config.settings"].with_user(user)
+            with self.subTest(user=user.login):
+                self.assertEqual(settings.default_get(wanted), {})
+        found = self.env["res.config.settings"].default_get(wanted)
+        self.assertEqual(found["duragen_signing_secret"], "whsec_secret")
 
 
 @tagged("post_install", "-at_install")

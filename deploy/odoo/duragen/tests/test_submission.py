@@ -10,7 +10,7 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from ..exceptions import CreditsError, QuotaError
+from ..exceptions import ConflictError, CreditsError, QuotaError
 from .common import CHEAP, CREDITS, FULL, DuragenCase
 
 REQUEST = "duragen.generation.request"
@@ -192,13 +192,19 @@ class TestPrice(DuragenCase):
         elsewhere = self.env["res.company"].create({"name": "Elsewhere"})
         self.anna.company_ids |= elsewhere
         self.asks(self.bert)
-        there = self.requests.with_user(self.anna).sudo(False).with_company(elsewhere)
-        made = there.submit_generation({"prompt": "a fox", "model_id": self.cheap.id}).sudo()
-        self.assertEqual(made.company_id, elsewhere)
-        self.assertEqual(made.entry_ids.account_id.balance, CREDITS - 2)
         self.asks()
-        accounts = self.env["duragen.account"].search([("user_id", "=", self.anna.id)])
-        self.assertEqual(accounts.mapped("balance"), [CREDITS - 2] * 2)
+        there = self.requests.with_user(self.anna).sudo(False).with_company(elsewhere)
+        vals = {"prompt": "a fox", "model_id": self.cheap.id}
+        with self.assertRaises(CreditsError):  # what one begins with is granted once
+            there.submit_generation(vals)
+        here = [self.env.company.id, elsewhere.id]
+        wizard = self.env["duragen.grant.credits"].with_context(allowed_company_ids=here)
+        granted = {"user_id": self.anna.id, "company_id": elsewhere.id, "credits": 5}
+        wizard.create(granted).action_grant()
+        made = there.submit_generation(vals).sudo()
+        self.assertEqual(made.company_id, elsewhere)
+        self.assertEqual(made.entry_ids.account_id.balance, 3)
+        self.assertEqual(self.asks().entry_ids.account_id.balance, CREDITS - 4)
         self.assert_books()
 
 
@@ -281,8 +287,7 @@ class TestQuota(DuragenCase):
         made = self.asks()
         self._refused()
         self.told(self.failed(made))
-        made = self.asks()
-        made.action_cancel()
+        self.taken_back(self.asks())
         self.set_up(user_errors="capture")
         made = self.asks()
         self.told(
@@ -366,11 +371,15 @@ class TestAgain(DuragenCase):
     """The same once more, on purpose or not."""
 
     def test_the_same_reference_is_the_same_request(self):
-        """Paid for once; what the second call asked for does not matter."""
-        first = self.asks(client_reference="order 7")
-        self.assertEqual(self.asks(client_reference="order 7", prompt="another"), first)
-        self.assertEqual(self.booked(first), [("reserve", -2)])
-        self.assertEqual(self.balance(), CREDITS - 2)
+        """Paid for once, however it is spelled; for another image it is refused."""
+        asked = {"client_reference": "order 7", "negative_prompt": "people", "seed": "7"}
+        first = self.asks(model_id=self.full.id, **asked)
+        spelled = {**asked, "negative_prompt": " people ", "seed": "007"}
+        self.assertEqual(self.asks(model_id=self.full.id, **spelled), first)
+        with self.assertRaises(ConflictError):
+            self.asks(model_id=self.full.id, **asked, prompt="another")
+        self.assertEqual(self.booked(first), [("reserve", -first.price)])
+        self.assertEqual(self.balance(), CREDITS - first.price)
 
     def test_a_reference_is_its_users_own(self):
         """Two may have the same."""
@@ -385,7 +394,8 @@ class TestAgain(DuragenCase):
                 first = self.asks(self.bert, client_reference=nothing)
                 again = self.asks(self.bert, client_reference=nothing)
                 self.assertNotEqual(again, first)
-                first.action_cancel()
+                self.taken_back(first)
+                self.taken_back(again)
 
     def test_a_known_reference_is_answered_without_credits_left(self):
         """It was paid for."""
@@ -506,7 +516,7 @@ class TestWhoseItIs(DuragenCase):
                     self.assertLessEqual(self.booked(made), [("reserve", -2)])
                     self.assertLessEqual(made.entry_ids.user_id, self.anna)
                     if made.state == "requested":
-                        made.action_cancel()
+                        self.taken_back(made)
         self.assertEqual(theirs.image_ids.user_id, self.bert)
         self.assert_books()
 

@@ -1,0 +1,371 @@
+"""The way from the commit to the image, whatever dies on it: started once, told once, paid once."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.config import OPENAI_MODEL_ID
+from deploy.local.odoo19.beside import Beside
+from deploy.local.odoo19.configure import ADMIN
+from deploy.local.odoo19.server import RealOdoo
+from deploy.local.odoo19.site import OdooFailedError
+from tests.odoo.lone import REQUEST, Rpc, RpcError
+from tests.odoo.people import PATIENCE_SECONDS
+
+CAPTURED = [["reserve", "-1"], ["capture", "0"]]
+RELEASED = [["reserve", "-1"], ["release", "1"]]
+NOBODY = {"temporal": "127.0.0.1:1", "gateway": "http://127.0.0.1:1"}
+SETTING = {"temporal": "temporal_address", "gateway": "gateway_url"}
+PATHS = pytest.mark.parametrize("path", ["temporal", "gateway"])
+
+
+class Desk:
+    """An administrator of the Odoo under test, and a view into its database."""
+
+    def __init__(self, beside: Beside) -> None:
+        self.odoo, self.stack = beside
+        self.admin = _admin(beside.odoo)
+
+    def sql(self, text: str) -> list[list[str]]:
+        """Rows of a query."""
+        said = self.odoo.site.postgres.sql(self.odoo.database, text)
+        return [line.split("|") for line in said.splitlines()]
+
+    @contextmanager
+    def set_up(self, **values: str) -> Iterator[None]:
+        """Settings of the addon, as they were when the block has ended."""
+        table = "ir.config_parameter"
+        keys = {f"duragen.{name}": value for name, value in values.items()}
+        before = {key: self.admin(table, "get_param", key) for key in keys}
+        for key, value in keys.items():
+            self.admin(table, "set_param", key, value)
+        try:
+            yield
+        finally:
+            for key, old in before.items():
+                self.admin(table, "set_param", key, old)
+
+    def asks(self) -> dict[str, Any]:
+        """A submitted request's record."""
+        found = self.admin(
+            "duragen.ai.model", "search", [("model_uuid", "=", str(OPENAI_MODEL_ID))]
+        )
+        vals = {"prompt": "a red fox", "model_id": found[0], "resolution": "256x256"}
+        made = self.admin(REQUEST, "submit_generation", vals)
+        names = ["request_id", "correlation_id", "state"]
+        [row] = self.admin(REQUEST, "read", made, names)
+        record: dict[str, Any] = row
+        return record
+
+    def runs(self, cron: str) -> None:
+        """One run of a cron, also when it is running just now."""
+        [[number]] = self.sql(f"SELECT res_id FROM ir_model_data WHERE name = '{cron}'")
+
+        def ran() -> bool:
+            with suppress(RpcError):
+                self.admin("ir.cron", "method_direct_trigger", [int(number)])
+                return True
+            return False
+
+        until(ran)
+
+    def starts(self, made: dict[str, Any]) -> None:
+        """A run of the outbox that finds it due, whatever was tried before."""
+        self.sql(
+            "UPDATE duragen_generation_request SET next_start_at = now() AT TIME ZONE 'UTC'"
+            f" WHERE id = {made['id']} AND state = 'requested'"
+        )
+        self.runs("cron_start")
+        assert self.state(made) != "requested"
+
+    def state(self, made: dict[str, Any]) -> str:
+        """Read in the database, where no server of Odoo need be there."""
+        [[state]] = self.sql(
+            f"SELECT state FROM duragen_generation_request WHERE id = {made['id']}"
+        )
+        return state
+
+    def ended(
+        self, made: dict[str, Any], state: str, help_on: Callable[[], None] | None = None
+    ) -> None:
+        """Wait for a state. `help_on` is called from time to time."""
+
+        def there() -> bool:
+            if self.state(made) == state:
+                return True
+            if help_on:
+                help_on()
+            return False
+
+        until(there)
+
+    def assert_made_once(self, made: dict[str, Any]) -> None:
+        """One image that is the right one, one capture, one call that was paid for."""
+        assert self.ledger(made) == CAPTURED
+        rows = self.sql(
+            f"SELECT sha256, has_data FROM duragen_generated_image WHERE request_id = {made['id']}"
+        )
+        assert rows == [[self.known(made)["image"]["sha256"], "t"]]
+        assert self.paid(made) == 1
+
+    def ledger(self, made: dict[str, Any]) -> list[list[str]]:
+        """Kind and effect of each entry."""
+        return self.sql(
+            "SELECT kind, delta FROM duragen_credit_entry"
+            f" WHERE request_id = {made['id']} ORDER BY id"
+        )
+
+    def known(self, made: dict[str, Any]) -> dict[str, Any]:
+        """What the orchestrator says of it."""
+        key = {"Authorization": f"Bearer {self.stack.secrets.api_key}"}
+        url = f"{self.stack.gateway_url}/v1/generations/{made['request_id']}"
+        found: dict[str, Any] = httpx.get(url, headers=key, trust_env=False).json()
+        return found
+
+    def paid(self, made: dict[str, Any]) -> int:
+        """How many calls the image service was paid for."""
+        params = {"correlation_id": made["correlation_id"]}
+        url = f"{self.stack.images_url}/_sandbox/calls"
+        found: int = httpx.get(url, params=params, trust_env=False).json()["paid"]
+        return found
+
+    @contextmanager
+    def images_taking(self, seconds: float) -> Iterator[None]:
+        """The image service is slow until the block ends."""
+        url = f"{self.stack.images_url}/_sandbox/faults"
+        before = httpx.get(url, trust_env=False).json()
+        httpx.put(url, json={"latency_seconds": seconds}, trust_env=False).raise_for_status()
+        try:
+            yield
+        finally:
+            same = {"latency_seconds": before["latency_seconds"]}
+            httpx.put(url, json=same, trust_env=False).raise_for_status()
+
+    @contextmanager
+    def held(self, made: dict[str, Any]) -> Iterator[None]:
+        """Nobody else writes the request's row until the block ends."""
+        mark = f"held {made['id']}"
+        text = (
+            f"BEGIN; SELECT 1 FROM duragen_generation_request WHERE id = {made['id']} FOR UPDATE;"
+            f" SELECT pg_sleep(120) /* {mark} */; COMMIT"
+        )
+
+        def hold() -> None:
+            with suppress(OdooFailedError):  # it is ended below
+                self.odoo.site.postgres.sql(self.odoo.database, text)
+
+        holding = threading.Thread(target=hold)
+        holding.start()
+        mine = f"query LIKE '%pg_sleep%{mark} %' AND pid <> pg_backend_pid()"
+        until(lambda: self.sql(f"SELECT 1 FROM pg_stat_activity WHERE {mine} AND state = 'active'"))
+        try:
+            yield
+        finally:
+            self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
+            holding.join()
+
+    def someone_waits_for_a_row(self) -> bool:
+        """Whether a server of this Odoo stands at a lock."""
+        where = f"datname = '{self.odoo.database}' AND wait_event_type = 'Lock'"
+        return bool(self.sql(f"SELECT 1 FROM pg_stat_activity WHERE {where}"))
+
+
+@cache
+def _admin(odoo: RealOdoo) -> Rpc:
+    return Rpc(odoo, ADMIN)
+
+
+def until(so: Callable[[], Any]) -> None:
+    """Ask until it is so."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not so():
+        assert time.monotonic() < give_up, "it never was so"
+        time.sleep(0.1)
+
+
+@contextmanager
+def hole() -> Iterator[tuple[str, threading.Event]]:
+    """A port that takes connections and never says a word; the event is set at the first."""
+    called, kept = threading.Event(), []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    kept.append(listening.accept()[0])
+                    called.set()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}", called
+        listening.shutdown(socket.SHUT_RDWR)
+    for each in kept:
+        each.close()
+
+
+@pytest.fixture
+def desk(threaded: Beside) -> Desk:
+    """The threaded Odoo, which outcomes come to by callback."""
+    return Desk(threaded)
+
+
+@pytest.fixture(params=["threaded", "prefork"])
+def either(request: pytest.FixtureRequest) -> Desk:
+    """Either Odoo: by callback, or by odoorpc to one of several workers."""
+    return Desk(request.getfixturevalue(request.param))
+
+
+@PATHS
+def test_what_could_not_be_started_is_started_later(desk: Desk, path: str) -> None:
+    """Nobody is there at the commit: the request stands, and the outbox starts it, once."""
+    with desk.set_up(start_path=path):
+        with desk.set_up(**{SETTING[path]: NOBODY[path]}):
+            made = desk.asks()
+            assert (made["state"], desk.ledger(made)) == ("requested", CAPTURED[:1])
+            desk.runs("cron_start")
+            assert desk.state(made) == "requested"
+        assert desk.known(made).get("status") == 404
+        desk.starts(made)
+        desk.ended(made, "completed")
+    desk.assert_made_once(made)
+
+
+@pytest.mark.parametrize(
+    ("where", "path"), [("threaded", "temporal"), ("threaded", "gateway"), ("prefork", "temporal")]
+)
+def test_odoo_dies_between_the_commit_and_the_start(
+    where: str, path: str, request: pytest.FixtureRequest
+) -> None:
+    """Killed while it waits for an answer: what was committed is started when it is back, once."""
+    desk = Desk(request.getfixturevalue(where))
+    before = {row[0] for row in desk.sql("SELECT id FROM duragen_generation_request")}
+    with desk.set_up(start_path=path), hole() as (address, called):
+        scheme = "http://" if path == "gateway" else ""
+        with desk.set_up(**{SETTING[path]: scheme + address}):
+            asking = threading.Thread(target=_and_nothing_comes_back, args=(desk,))
+            asking.start()
+            assert called.wait(PATIENCE_SECONDS)
+            # Another session sees the request: it is committed, and not started.
+            rows = desk.sql("SELECT id, state, request_id FROM duragen_generation_request")
+            [[number, state, request_id]] = [row for row in rows if row[0] not in before]
+            assert state == "requested"
+            desk.odoo.kill()
+            asking.join()
+            desk.odoo.supervisor.wait_ready(PATIENCE_SECONDS)
+        [[correlation_id]] = desk.sql(
+            f"SELECT correlation_id FROM duragen_generation_request WHERE id = {number}"
+        )
+        made = {"id": int(number), "request_id": request_id, "correlation_id": correlation_id}
+        assert desk.ledger(made) == CAPTURED[:1]
+        desk.starts(made)
+        desk.ended(made, "completed")
+    desk.assert_made_once(made)
+
+
+def _and_nothing_comes_back(desk: Desk) -> None:
+    with suppress(httpx.HTTPError):
+        desk.asks()
+
+
+def test_odoo_dies_while_it_takes_the_outcome(either: Desk) -> None:
+    """In the middle of the transaction: nothing of it is left, and the next delivery is taken."""
+    with either.images_taking(2):
+        made = either.asks()
+        either.ended(made, "started")
+        with either.held(made):
+            until(either.someone_waits_for_a_row)
+            assert either.ledger(made) == CAPTURED[:1]
+            either.odoo.kill()
+        either.odoo.supervisor.wait_ready(PATIENCE_SECONDS)
+
+    def refresh() -> None:
+        # When Odoo took too long to come back the outcome is parked; asking for it brings it.
+        with suppress(RpcError):
+            either.admin(REQUEST, "action_refresh", [made["id"]])
+
+    either.ended(made, "completed", refresh)
+    either.assert_made_once(made)
+
+
+def test_what_is_being_made_is_taken_back(desk: Desk) -> None:
+    """Duragen is told, and tells the outcome: canceled, and the credit is back."""
+    with desk.set_up(start_path="gateway"), desk.images_taking(60):
+        made = desk.asks()
+        desk.ended(made, "started")
+        desk.admin(REQUEST, "action_cancel", [made["id"]])
+        desk.ended(made, "canceled")
+    assert desk.ledger(made) == RELEASED
+
+
+def test_a_cancellation_that_nobody_heard_is_passed_on_later(desk: Desk) -> None:
+    """The outbox repeats it until Duragen has it."""
+    with desk.images_taking(60):
+        made = desk.asks()
+        desk.ended(made, "started")
+        with desk.set_up(temporal_address=NOBODY["temporal"]):
+            desk.admin(REQUEST, "action_cancel", [made["id"]])
+        assert desk.state(made) == "started"
+        desk.runs("cron_start")
+        desk.ended(made, "canceled")
+    assert desk.ledger(made) == RELEASED
+
+
+# Reconciliation -----------------------------------------------------------------------------------
+
+
+def _is_due(desk: Desk, made: dict[str, Any], more: str = "") -> None:
+    desk.sql(
+        "UPDATE duragen_generation_request SET state = 'started', next_start_at = NULL,"
+        f" next_check_at = now() AT TIME ZONE 'UTC' {more} WHERE id = {made['id']}"
+    )
+
+
+def test_what_temporal_does_not_know_begins_anew(desk: Desk) -> None:
+    """Odoo has it as started, nobody else does."""
+    with desk.set_up(temporal_address=NOBODY["temporal"]):
+        made = desk.asks()
+        _is_due(desk, made)
+    desk.runs("cron_reconcile")
+    desk.runs("cron_start")
+    desk.ended(made, "completed")
+    desk.assert_made_once(made)
+
+
+def test_what_ended_while_odoo_was_told_nothing_is_found(either: Desk) -> None:
+    """Odoo's database is an older one: the image is read from the store, and paid for once."""
+    made = either.asks()
+    either.ended(made, "completed")
+    number = made["id"]
+    either.sql(
+        "ALTER TABLE duragen_credit_entry DISABLE TRIGGER USER;"
+        f"DELETE FROM duragen_credit_entry WHERE request_id = {number} AND kind = 'capture';"
+        "ALTER TABLE duragen_credit_entry ENABLE TRIGGER USER;"
+        f"DELETE FROM duragen_generated_image WHERE request_id = {number}"
+    )
+    _is_due(either, made, ", ended_at = NULL, charged = true")
+    either.runs("cron_reconcile")
+    assert either.state(made) == "completed"
+    either.assert_made_once(made)
+
+
+def test_a_parked_outcome_is_asked_for(desk: Desk) -> None:
+    """Odoo refused it; as soon as that is mended, asking brings it, long before its next try."""
+    with desk.set_up(callback_token="another"):
+        made = desk.asks()
+        until(lambda: desk.known(made).get("parked"))
+        assert desk.state(made) == "started"
+    _is_due(desk, made)
+    desk.runs("cron_reconcile")
+    [[note]] = desk.sql(
+        "SELECT coalesce(progress_note, '') FROM duragen_generation_request"
+        f" WHERE id = {made['id']}"
+    )
+    assert "parked" in note or desk.state(made) == "completed"
+    desk.ended(made, "completed")
+    desk.assert_made_once(made)
