@@ -36,13 +36,31 @@ PICTURE = picture()
 
 
 @contextmanager
-def serving(data: bytes, gate: threading.Event | None = None) -> Iterator[str]:
-    """A link to an image, which is answered when the gate opens."""
+def serving(
+    data: bytes,
+    gate: threading.Event | None = None,
+    *,
+    seconds: float = 0,
+    together: int = 0,
+    told: list[str] | None = None,
+) -> Iterator[str]:
+    """A link to an image.
+
+    It is answered when the gate opens, after so many seconds, when so many wait for it together;
+    `told` hears of each call.
+    """
+    calls = [] if told is None else told
+    enough = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            calls.append(self.path)
             if gate:
                 gate.wait(30)
+            if len(calls) >= together:
+                enough.set()
+            enough.wait(30)
+            threading.Event().wait(seconds)
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -134,13 +152,28 @@ def test_callbacks_are_posted(lone: Lone) -> None:
 def test_twenty_deliveries_at_once_are_one(lone: Lone) -> None:
     """One image, one capture; every one of them is answered well, and one with `applied`."""
     made = lone.asks()
-    with serving(PICTURE) as url:
+    with serving(PICTURE, together=2) as url:
         event = completed(made, PICTURE, imageUrl=url)
         answers = at_once(20, lambda _: lone.tells(event))
     said = Counter((each.status_code, each.json()["status"]) for each in _responses(answers))
     assert said == {(200, "applied"): 1, (200, "repeated"): 19}
     assert len(lone.reads(made["id"])["image_ids"]) == 1
     assert lone.ledger(made["id"]) == CAPTURED
+
+
+def test_images_of_one_user_do_not_hold_each_other_up(lone: Lone) -> None:
+    """Ten at once, each fetched from a link that takes its time: each is fetched once."""
+    user = lone.someone(20)
+    records = [lone.asks(user) for _ in range(10)]
+    fetched: list[str] = []
+    with serving(PICTURE, told=fetched, seconds=0.3) as url:
+        answers = at_once(
+            10, lambda number: lone.tells(completed(records[number], PICTURE, imageUrl=url))
+        )
+    said = Counter((each.status_code, each.json()["status"]) for each in _responses(answers))
+    assert said == {(200, "applied"): 10}
+    assert len(fetched) == 10
+    assert lone.balance(user) == 10
 
 
 def test_contradictions_at_once_end_well(lone: Lone) -> None:

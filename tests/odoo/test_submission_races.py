@@ -62,6 +62,17 @@ def test_the_same_reference_at_once_is_one_request(lone: Lone) -> None:
     assert (_made(lone, user), lone.balance(user)) == (1, 99)
 
 
+def test_trying_again_twice_at_once_is_one_request(lone: Lone) -> None:
+    """Two clicks, or one whose answer was lost: one new request, paid for once."""
+    user = lone.someone(10)
+    made = lone.reads(_submits(lone, user))
+    assert lone.tells(failed(made)).status_code == 200
+    opened = at_once(3, lambda _: user(REQUEST, "action_retry", [made["id"]])["res_id"])
+    assert {type(each) for each in opened} == {int}
+    assert len(set(opened)) == 1
+    assert (_made(lone, user), lone.balance(user)) == (2, 9)
+
+
 def test_the_first_requests_of_a_user_open_one_account(lone: Lone) -> None:
     """What one begins with is granted once, whichever comes first."""
     newcomer = lone.someone(100)

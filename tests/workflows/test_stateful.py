@@ -265,7 +265,7 @@ def test_whatever_happens_the_books_are_right(machine: type[GenerationMachine]) 
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or 40,
+            max_examples=EXAMPLES or 25,
             stateful_step_count=STEPS,
             deadline=None,
             derandomize=not EXAMPLES,
