@@ -1,6 +1,7 @@
 """What the addon believes of a callback, held against our contracts and against the library."""
 
 import base64
+import hmac
 import json
 import string
 from contextlib import suppress
@@ -121,7 +122,7 @@ def test_a_failure_arrives_as_it_was_sent(event: GenerationFailed) -> None:
     assert failure.type == cleaned(event.error_type)
     assert failure.message == cleaned(event.error_message)
     assert failure.user_message == cleaned(event.user_message)
-    assert failure.retry_suggestion is bool(event.retry_suggestion)
+    assert failure.retry_suggestion is event.retry_suggestion
     if event.is_system_error:
         assert not failure.by_policy
 
@@ -167,9 +168,12 @@ def test_a_damaged_event_is_read_or_refused(
 
 # Signatures ---------------------------------------------------------------------------------------
 
-SECRETS = st.binary(min_size=1, max_size=64).map(lambda key: base64.b64encode(key).decode())
+SECRETS = st.binary(min_size=signatures.LEAST_KEY_BYTES, max_size=64).map(
+    lambda key: base64.b64encode(key).decode()
+)
 IDS = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=40)
 BODIES = st.text(max_size=200)
+SOUND = base64.b64encode(b"k" * 24).decode()
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -224,7 +228,7 @@ def test_what_is_believed_the_library_believes(
 
 
 @given(SECRETS, SECRETS, IDS, BODIES, BODIES)
-@example("a2V5", "a2V5", "id", "{}", "{} ")
+@example(SOUND, SOUND, "id", "{}", "{} ")
 def test_another_secret_or_body_is_not_believed(
     secret: str, other: str, identity: str, body: str, changed: str
 ) -> None:
@@ -236,6 +240,21 @@ def test_another_secret_or_body_is_not_believed(
     assert believed(headers, body, other) == (other == secret)
 
 
+@given(st.binary(max_size=signatures.LEAST_KEY_BYTES - 1))
+def test_a_key_that_could_be_guessed_opens_nothing(key: bytes) -> None:
+    """Not even to who knows it; an empty one everybody knows."""
+    secret = "whsec_" + base64.b64encode(key).decode()
+    headers = {
+        "webhook-id": "id",
+        "webhook-timestamp": str(int(NOW.timestamp())),
+        "webhook-signature": "v1,"
+        + base64.b64encode(
+            hmac.digest(key, f"id.{int(NOW.timestamp())}.{{}}".encode(), "sha256")
+        ).decode(),
+    }
+    assert not believed(headers, "{}", secret)
+
+
 @given(st.integers(-1_000, 1_000))
 @example(-301)
 @example(-300)
@@ -243,5 +262,5 @@ def test_another_secret_or_body_is_not_believed(
 @example(301)
 def test_the_window_is_five_minutes_to_both_sides(seconds: int) -> None:
     """As the library's."""
-    headers = signed("a2V5", "id", "{}", NOW - timedelta(seconds=seconds))
-    assert believed(headers, "{}", "a2V5") == (abs(seconds) <= 300)
+    headers = signed(SOUND, "id", "{}", NOW - timedelta(seconds=seconds))
+    assert believed(headers, "{}", SOUND) == (abs(seconds) <= 300)

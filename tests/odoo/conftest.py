@@ -104,14 +104,26 @@ def image_storage(beside: Beside) -> Iterator[Callable[[str], None]]:
         yield choose
 
 
-@pytest.fixture(scope="session", params=[0, 2], ids=["threads", "workers"])
-def lone(
-    request: pytest.FixtureRequest, site: OdooSite, new_database: Callable[[str], str]
-) -> Iterator[Lone]:
-    """An Odoo that nobody answers, threaded and prefork."""
-    how = Serving(workers=request.param, cron_threads=0)
-    with Lone.on(RealOdoo(site, new_database(f"lone{request.param}"), print, how)) as alone:
+@pytest.fixture(scope="session")
+def lone(site: OdooSite, new_database: Callable[[str], str]) -> Iterator[Lone]:
+    """A threaded Odoo that nobody answers."""
+    with Lone.on(RealOdoo(site, new_database("lone"), print, Serving(cron_threads=0))) as alone:
         yield alone
+
+
+@pytest.fixture(scope="session")
+def lone_prefork(site: OdooSite, new_database: Callable[[str], str]) -> Iterator[Lone]:
+    """The same as several processes."""
+    how = Serving(workers=2, cron_threads=0)
+    with Lone.on(RealOdoo(site, new_database("lone_prefork"), print, how)) as alone:
+        yield alone
+
+
+@pytest.fixture(params=["lone", "lone_prefork"], ids=["threads", "workers"])
+def either(request: pytest.FixtureRequest) -> Lone:
+    """Either of them."""
+    chosen: Lone = request.getfixturevalue(request.param)
+    return chosen
 
 
 @pytest.hookimpl(wrapper=True)

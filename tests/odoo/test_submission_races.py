@@ -25,17 +25,17 @@ def _made(lone: Lone, user: Rpc) -> int:
     )
 
 
-def test_nobody_spends_what_he_has_not(lone: Lone) -> None:
+def test_nobody_spends_what_he_has_not(either: Lone) -> None:
     """Two credits and four wishes at once: two are made, the others refused."""
-    user = lone.someone(2)
-    answers = at_once(4, lambda _: _submits(lone, user))
+    user = either.someone(2)
+    answers = at_once(4, lambda _: _submits(either, user))
     made = [each for each in answers if isinstance(each, int)]
     refused = [each.kind for each in answers if isinstance(each, RpcError)]
     assert len(made) + len(refused) == 4
     assert set(refused) <= {CREDITS_ERROR, GIVEN_UP}
     assert len(made) <= 2
-    assert lone.balance(user) == 2 - len(made)
-    assert _made(lone, user) == len(made)
+    assert either.balance(user) == 2 - len(made)
+    assert _made(either, user) == len(made)
     if GIVEN_UP not in refused:
         assert len(made) == 2
 
@@ -53,13 +53,13 @@ def test_nobody_exceeds_his_quota(lone: Lone) -> None:
     assert (_made(lone, user), lone.balance(user)) == (len(made), 100 - len(made))
 
 
-def test_the_same_reference_at_once_is_one_request(lone: Lone) -> None:
+def test_the_same_reference_at_once_is_one_request(either: Lone) -> None:
     """Ten threads, one reference: all get the same, and it is paid for once."""
-    user = lone.someone(100)
-    answers = at_once(10, lambda _: _submits(lone, user, client_reference="order 7"))
+    user = either.someone(100)
+    answers = at_once(10, lambda _: _submits(either, user, client_reference="order 7"))
     assert {type(each) for each in answers} == {int}
     assert len(set(answers)) == 1
-    assert (_made(lone, user), lone.balance(user)) == (1, 99)
+    assert (_made(either, user), either.balance(user)) == (1, 99)
 
 
 def test_trying_again_twice_at_once_is_one_request(lone: Lone) -> None:
