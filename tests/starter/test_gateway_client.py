@@ -138,3 +138,20 @@ def test_a_redirect_is_not_followed() -> None:
         with answering(redirect) as (url, _), pytest.raises(SetupError):
             GatewayClient(url, KEY, retry_seconds=()).start(make_event())
     assert asked == []
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 415, 422])
+def test_a_proxy_is_not_taken_for_the_gateway(status: int) -> None:
+    """Its page decides over no request: that needs the gateway's own problem document."""
+    page = f"HTTP/1.0 {status} No\r\nContent-Type: text/html\r\n\r\n<h1>No</h1>".encode()
+    with answering(page) as (url, _), pytest.raises(SetupError):
+        GatewayClient(url, KEY, retry_seconds=()).start(make_event())
+
+
+async def test_a_wrong_address_loses_no_generation(gateway: str) -> None:
+    """The gateway's 404 for a path that it does not have is not "no such generation"."""
+    caller = GatewayClient(gateway + "/prefix", KEY, retry_seconds=())
+    with pytest.raises(SetupError):
+        await asyncio.to_thread(caller.status, str(uuid4()))
+    with pytest.raises(SetupError):
+        await asyncio.to_thread(caller.ping)
