@@ -29,5 +29,6 @@
             "duragen/static/src/portal/**/*",
         ],
     },
+    "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
 }

@@ -1,6 +1,35 @@
-"""What installing made that Odoo itself does not take away again."""
+"""What installing does that no data file can say for both versions of Odoo, and its undoing."""
+
+_GROUPS = {
+    "Duragen": ("duragen.group_user", "duragen.group_manager"),
+    "Duragen (technical)": ("duragen.group_gateway",),
+}
+
+
+def post_init_hook(env):
+    """Show the groups on a user's form; without a place there only the developer mode does.
+
+    Odoo 18 shows them by the category of a group, Odoo 19 by its privilege, which has a category.
+    """
+    in_category = "category_id" in env["res.groups"]._fields
+    for number, (name, groups) in enumerate(_GROUPS.items()):
+        place = _made(env, "ir.module.category", number, {"name": name})
+        if not in_category:
+            values = {"name": name, "category_id": place.id}
+            place = _made(env, "res.groups.privilege", number, values)
+        for xml_id in groups:
+            env.ref(xml_id)["category_id" if in_category else "privilege_id"] = place
 
 
 def uninstall_hook(env):
-    """Drop the function behind the ledger's trigger; the tables go by themselves."""
+    """Take away what Odoo leaves: the images' files, and the function behind the trigger."""
+    images = [("res_model", "=", "duragen.generated.image"), ("res_field", "!=", False)]
+    env["ir.attachment"].sudo().search(images).unlink()
     env.cr.execute("DROP FUNCTION IF EXISTS duragen_credit_entry_stays() CASCADE")
+
+
+def _made(env, model, number, values):
+    # With an id of ours, so that uninstalling takes it away; upgrades leave it as it is.
+    xml_id = f"duragen.{model.replace('.', '_')}_{number}"
+    record = {"xml_id": xml_id, "values": values, "noupdate": True}
+    return env[model]._load_records([record])

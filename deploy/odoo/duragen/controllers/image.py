@@ -14,7 +14,9 @@ CACHE_SECONDS = 86_400
 class Image(http.Controller):
     """Every image; the record rules say who sees which."""
 
-    @http.route("/duragen/image/<int:image_id>", type="http", auth="public", methods=["GET"])
+    @http.route(
+        "/duragen/image/<int(max=2147483647):image_id>", type="http", auth="public", methods=["GET"]
+    )
     def image(self, image_id, download=None, token=None):
         """The image; `download` asks for a file.
 
@@ -29,7 +31,7 @@ class Image(http.Controller):
         return _stream(image, "data", image.file_name, image.media_type, as_file)
 
     @http.route(
-        "/duragen/image/<int:image_id>/thumbnail",
+        "/duragen/image/<int(max=2147483647):image_id>/thumbnail",
         type="http",
         auth="public",
         methods=["GET"],

@@ -120,7 +120,7 @@ class Connection(models.AbstractModel):
     def _target(self):
         """Where generations are started now; elsewhere nobody could know of them."""
         if self._setting("start_path") == "gateway":
-            return self._setting("gateway_url")
+            return self._setting("gateway_url").rstrip("/")
         return f"{self._setting('temporal_address')}/{self._setting('temporal_namespace')}"
 
     @api.model
@@ -166,7 +166,8 @@ class Connection(models.AbstractModel):
                 "Set a token or a signing secret: without one every callback is refused."
             )
         try:
-            signatures.key_of(secret)
+            if secret:
+                signatures.key_of(secret)
         except signatures.UnauthorizedError as error:
             return False, str(error)
         return True, _("Duragen is asked to tell the outcome to %s.", url)

@@ -66,12 +66,16 @@ class GenerationOutcome(models.Model):
             "progress_note": False,
         }
         if image:
-            self.image_ids.create({"request_id": self.id, **image})
+            # Odoo would shrink a picture of more than 1920 pixels, and encode it anew.
+            images = self.image_ids.with_context(image_no_postprocess=True)
+            images.create({"request_id": self.id, **image})
             self._capture()
             self.write({**values, **_no_failure()})
         else:
             failure = outcome.failure
-            capture = failure.by_policy and self._user_errors_are_captured()
+            # What an operator canceled is no error of the user.
+            by_user = failure.code != "CANCELED" or self.cancel_requested
+            capture = failure.by_policy and by_user and self._user_errors_are_captured()
             self._capture() if capture else self._release()
             self.write({**values, **_failure(failure)})
         self._tell_people()
@@ -124,12 +128,17 @@ class GenerationOutcome(models.Model):
         return self.env["duragen.account"]._of(self.user_id, self.company_id)
 
     def _capture(self):
-        """Make the reservation final; take the price anew when it had been given back."""
+        """Make the reservation final; take the price anew when it had been given back.
+
+        Unless the user asked again meanwhile and pays for that one: one wish is paid for once.
+        """
         if "capture" in self.entry_ids.mapped("kind"):
             return
-        delta = 0 if self._reservation_stands() else -self.price
+        again = self.search([("retry_of_id", "=", self.id), ("charged", "=", True)], limit=1)
+        free = not self._reservation_stands() and bool(again)
+        delta = 0 if self._reservation_stands() or free else -self.price
         self._account()._book("capture", delta, request=self)
-        self.charged = True
+        self.charged = not free
 
     def _release(self):
         """Give the reservation back, unless it is final or given back already."""

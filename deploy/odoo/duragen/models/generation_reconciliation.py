@@ -123,7 +123,12 @@ class GenerationReconciliation(models.Model):
             found = Image(*(image[name] for name in names), key=image["key"])
             outcome = Outcome(self.request_id, self.correlation_id, image=found)
         else:
-            outcome = Outcome(self.request_id, self.correlation_id, failure=_failure(error))
+            failure = _failure(error)
+            if state == "failed" and failure.code == "INVALID_INPUT":
+                # The request was sound; what Duragen refused is the address of this Odoo, and it
+                # told nobody (a callback that is not on its allow list). That is no user's error.
+                failure = failure._replace(code="INTERNAL", by_policy=False, user_message=None)
+            outcome = Outcome(self.request_id, self.correlation_id, failure=failure)
         self._apply(outcome)
         return ""
 

@@ -106,7 +106,7 @@ class GenerationRequest(models.Model):
     inference_steps = fields.Integer(help="0: the service's own choice.")
     cfg_scale = fields.Float(help="0: the service's own choice.")
     campaign_id = fields.Char("Campaign ID", help="A UUID, when the image is for a campaign.")
-    event = fields.Json("Event", help="EVT-AIG-001 as it is sent, never changed.", **_FOR_OPERATORS)
+    event = fields.Json("Event", help="EVT-AIG-001 as it is sent.", **_FOR_OPERATORS)
 
     price = fields.Integer("Price (credits)", readonly=True, copy=False)
     charged = fields.Boolean(
@@ -143,7 +143,9 @@ class GenerationRequest(models.Model):
     image_ids = fields.One2many("duragen.generated.image", "request_id", "Images", readonly=True)
     image_id = fields.Many2one("duragen.generated.image", compute="_compute_image_id")
     workflow_id = fields.Char("Workflow ID", compute="_compute_workflow")
-    workflow_url = fields.Char("Workflow", compute="_compute_workflow")
+    workflow_url = fields.Char(
+        "Workflow", compute="_compute_workflow", groups="duragen.group_manager"
+    )
 
     def init(self):
         """Unique by index, for both versions of Odoo; the other two are what the crons look for."""

@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import partial
 
 import psycopg2
-from odoo import api, fields, models
+from odoo import _, api, fields, models
+from odoo.exceptions import AccessError
 
 from ..wire import Failure, Outcome
 from .generation_request import OPEN_STATES
@@ -104,7 +105,10 @@ class GenerationStart(models.Model):
             self.env["duragen.connection"]._client().start(self.event)
         except ValidationError as error:
             if any(fault.get("field") == "callbackUrl" for fault in error.errors):
-                # Duragen's settings lack this Odoo: it waits until they are mended.
+                # Duragen's settings lack this Odoo, or ours have a wrong address: it waits until
+                # either is mended. Nothing runs yet under the address that was refused.
+                url = self.env["duragen.connection"]._callback_url()
+                self.event = {**self.event, "callbackUrl": url}
                 self._postpone(str(error))
             else:
                 self._end_unstarted("INVALID_INPUT", str(error))
@@ -147,6 +151,21 @@ class GenerationStart(models.Model):
         # No later try could go better; and nothing was spent, whatever the policy says.
         failure = Failure(code, why[:2000])
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
+
+    def action_give_up(self):
+        """End open requests here and return their credits, for managers: Duragen has lost them.
+
+        If an image comes after all, it is booked as any other.
+        """
+        if not (self.env.su or self.env.user.has_group("duragen.group_manager")):
+            raise AccessError(_("Only managers may give a generation up."))
+        failure = Failure("INTERNAL", f"given up by {self.env.user.login}")
+        for request in self._owned():
+            request._lock()
+            if request.state in OPEN_STATES:
+                outcome = Outcome(request.request_id, request.correlation_id, failure=failure)
+                request._apply(outcome)
+        return True
 
     def action_cancel(self):
         """Take requests back: drafts at once, the others as soon as Duragen has been asked."""

@@ -1,5 +1,7 @@
 from . import (
     test_api,
+    test_cost,
+    test_hooks,
     test_ledger,
     test_outbox,
     test_outcome,

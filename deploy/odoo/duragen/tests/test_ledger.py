@@ -100,6 +100,7 @@ class TestLedger(DuragenCase):
                 with self.subTest(policy=policy, outcome=outcome["errorCode"]):
                     self.set_up(user_errors=policy)
                     made = self.asks()
+                    made.cancel_requested = outcome == TAKEN_BACK
                     self.told(self.failed(made, outcome))
                     self.assertEqual(self.booked(made), [("reserve", -2), booked])
                     self.assertEqual(made.charged, policy == "capture")
@@ -114,6 +115,19 @@ class TestLedger(DuragenCase):
         self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2), ("capture", -2)])
         self.assertEqual(self.balance(), -2)
         self.assertTrue(made.charged)
+        self.assert_books()
+
+    def test_one_wish_is_paid_for_once(self):
+        """Failed, asked for again and paid; then operators run the first one again: it is free."""
+        made = self.asks()
+        self.told(self.failed(made))
+        made.with_user(self.anna).sudo(False).action_retry()
+        again = self.requests.search([("retry_of_id", "=", made.id)])
+        self.told(self.completed(made))
+        self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2), ("capture", 0)])
+        self.assertEqual((made.state, made.charged), ("completed", False))
+        self.told(self.completed(again))
+        self.assertEqual(self.balance(), CREDITS - 2)
         self.assert_books()
 
     def test_completed_after_a_kept_failure_takes_nothing_more(self):

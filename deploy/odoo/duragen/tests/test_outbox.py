@@ -108,6 +108,23 @@ class TestStart(DuragenCase):
         self.assertEqual(made.start_attempts, 11)
 
     @mute_logger(LOGGER)
+    def test_a_wrong_address_of_odoo_is_mended_for_what_waits(self):
+        """The next try names the address that the settings name by then."""
+        made = self.asks()
+        refusal = problem(422, "invalid_event", "callbackUrl: not one of ours")
+        refusal[1]["errors"] = [{"field": "callbackUrl", "rule": "x", "message": "unknown"}]
+        with self.gateway(refusal, refusal, (202, None)) as gateway:
+            made._start()
+            self.set_up(callback_base_url="https://right.example")
+            made._start()
+            made._start()
+        self.assertEqual(made.state, "started")
+        self.assertEqual(
+            [call[2]["callbackUrl"].split("/duragen")[0] for call in gateway.calls],
+            ["https://odoo.example", "https://odoo.example", "https://right.example"],
+        )
+
+    @mute_logger(LOGGER)
     def test_what_is_answered_does_not_hold_up_the_others(self):
         """Only where nobody answers the run ends."""
         waiting = [self.asks() for _ in range(3)]

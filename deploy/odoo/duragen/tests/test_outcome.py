@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import io
 import itertools
 
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 from odoo.tests import tagged
+from PIL import Image
 
 from ..messages import english
 from .common import CLOSED, CREDITS, IMAGE, NOBODY, REFUSED, TAKEN_BACK, DuragenCase
@@ -43,7 +45,8 @@ class TestEveryOrder(DuragenCase):
             news = ended is None or (name == "completed" and ended != "completed")
             if news:
                 ended = STATES[name]
-                by_policy = name in ("refused", "taken back") and policy == "capture"
+                # Nobody took it back here: an operator canceled, and that is not the user's fault.
+                by_policy = name == "refused" and policy == "capture"
                 charged = name == "completed" or by_policy
             before = self._seen(made)
             self.assertEqual(self.told(event), "applied" if news else "repeated")
@@ -71,6 +74,16 @@ class TestEveryOrder(DuragenCase):
                     made._started()
                 self.assertEqual(self.told(self.completed(made)), "applied")
                 self.assertFalse(made.next_start_at or made.next_check_at)
+
+    def test_a_large_picture_is_kept_as_it_came(self):
+        """Odoo makes attached pictures of more than 1920 pixels smaller, unless told not to."""
+        raw = io.BytesIO()
+        Image.new("RGB", (2048, 2048), "orange").save(raw, "JPEG", quality=95)
+        made = self.asks()
+        metadata = {"format": "jpeg", "size": raw.tell(), "width": 2048, "height": 2048}
+        self.told(self.completed(made, raw.getvalue(), imageMetadata=metadata))
+        made.invalidate_recordset()
+        self.assertEqual(base64.b64decode(made.image_id.data), raw.getvalue())
 
     def test_a_failure_that_ended_well_is_forgotten(self):
         """Nobody reads an old error beside an image."""

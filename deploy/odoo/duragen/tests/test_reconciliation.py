@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from odoo import fields
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -57,7 +57,7 @@ class TestReconciliation(DuragenCase):
         for code, state, charged in (
             ("JOB_LOST", "failed", False),
             ("POLICY_INPUT", "failed", True),
-            ("CANCELED", "canceled", True),
+            ("CANCELED", "canceled", False),  # an operator did
             ("INTERNAL", "abandoned", False),
         ):
             with self.subTest(code=code):
@@ -67,6 +67,13 @@ class TestReconciliation(DuragenCase):
                 self.assertEqual(made.state, "canceled" if code == "CANCELED" else "failed")
                 self.assertEqual((made.error_code, made.charged), (code, charged))
         self.assert_books()
+
+    def test_a_callback_that_is_not_allowed_is_our_fault(self):
+        """Duragen's settings lack this Odoo: never charged, and no word of the user's prompt."""
+        self.set_up(user_errors="capture")
+        self.made._reconcile(ended("INVALID_INPUT", "failed"))
+        self.assertEqual((self.made.error_code, self.made.charged), ("INTERNAL", False))
+        self.assertNotIn("prompt", self.made.user_message)
 
     def test_an_end_without_a_reason(self):
         """Somebody terminated it: our fault."""
@@ -126,6 +133,18 @@ class TestReconciliation(DuragenCase):
         self.made._reconcile(UnavailableError("it is too long"))
         self.assertIn("it is too long", self.made.progress_note)
         self.assertGreater(self._minutes_until_next(), 14)
+
+    def test_what_is_lost_can_be_given_up_by_a_manager(self):
+        """The credits come back; an image that comes after all is charged as any other."""
+        with self.assertRaises(AccessError):
+            self.made.with_user(self.anna).action_give_up()
+        self.made.with_user(self.manager).action_give_up()
+        self.assertEqual((self.made.state, self.made.error_code), ("failed", "INTERNAL"))
+        self.assertIn("core_manager", self.made.error_message)
+        self.assertEqual(self.balance(), CREDITS)
+        self.told(self.completed(self.made))
+        self.assertEqual((self.made.state, self.balance()), ("completed", CREDITS - 2))
+        self.assert_books()
 
     def test_what_was_started_elsewhere_is_not_started_here(self):
         """After a change of the settings nobody knows it, and it may run all the same."""

@@ -97,6 +97,14 @@ class TestSettings(TransactionCase):
         self.assertIn("http://127.0.0.1:9", shown["params"]["message"])
         self.assertIn("signing secret", shown["params"]["message"])
 
+    def test_one_of_token_and_secret_suffices(self):
+        """A token alone is well; a secret that is too short is not."""
+        parameters = self.env["ir.config_parameter"]
+        parameters.set_param("duragen.callback_token", "a token of some length")
+        for secret, well in ((False, True), ("short", False)):
+            parameters.set_param("duragen.signing_secret", secret)
+            self.assertEqual(self.env["duragen.connection"]._test_outcome()[0], well)
+
     def test_settings_are_for_administrators(self):
         """A manager neither reads them nor tries them."""
         manager = new_test_user(self.env, "duragen_settings", "duragen.group_manager")

@@ -1,16 +1,12 @@
-"""Submission: what is refused and why, what it costs, what is sent, and who may write what."""
+"""Submission: what is refused and why, what is sent, and who may write what."""
 
 import json
 import uuid
-from datetime import timedelta
 
-import psycopg2
-from odoo import fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
-from odoo.tools import mute_logger
 
-from ..exceptions import ConflictError, CreditsError, QuotaError
+from ..exceptions import ConflictError
 from .common import CHEAP, CREDITS, FULL, DuragenCase
 
 REQUEST = "duragen.generation.request"
@@ -137,169 +133,6 @@ class TestValidation(DuragenCase):
         for size in ("63x64", "64x4097", "", "\n"):
             with self.subTest(size=size), self.assertRaises(ValidationError):
                 self.full.resolutions = size
-
-
-@tagged("post_install", "-at_install")
-class TestPrice(DuragenCase):
-    """Credits are reserved in the transaction that creates the request."""
-
-    def test_the_price_is_reserved(self):
-        """And frozen: what the model costs later is another matter."""
-        made = self.asks()
-        self.cheap.price = 9
-        self.assertEqual((made.state, made.price, made.charged), ("requested", 2, True))
-        self.assertEqual(self.booked(made), [("reserve", -2)])
-        self.assertEqual(self.balance(), CREDITS - 2)
-        self.assert_books()
-
-    def test_the_last_credit_can_be_spent_and_no_further(self):
-        """Five times two of ten; the sixth is refused with the figures, leaving nothing behind."""
-        for _ in range(5):
-            self.asks()
-        self.assertEqual(self.balance(), 0)
-        before = self.requests.search_count([]), self.env["duragen.credit.entry"].search_count([])
-        with self.assertRaisesRegex(CreditsError, r"costs 2 credits, and 0 are left"):
-            self.asks()
-        after = self.requests.search_count([]), self.env["duragen.credit.entry"].search_count([])
-        self.assertEqual(before, after)
-        self.assertEqual(self.balance(), 0)
-        self.assert_books()
-
-    def test_a_refusal_that_was_caught_leaves_nothing_behind(self):
-        """Whoever turns it into an answer commits: there must be nothing to commit."""
-        self.asks()
-        self.cheap.price = CREDITS + 1
-        before = self.requests.search_count([])
-        try:
-            self.asks(client_reference="again")
-        except CreditsError:
-            self.env.flush_all()
-        self.assertEqual(self.requests.search_count([]), before)
-        self.cheap.price = 1
-        self.assertEqual(self.asks(client_reference="again").state, "requested")
-        self.assert_books()
-
-    def test_what_costs_nothing_is_booked_as_well(self):
-        """Also with an empty account."""
-        self.cheap.price = 0
-        self.grant(self.anna, -CREDITS)
-        made = self.asks()
-        self.assertEqual(self.booked(made), [("reserve", 0)])
-        self.assertEqual(self.balance(), 0)
-
-    def test_each_pays_from_his_own_account(self):
-        """One in each company that he works in."""
-        elsewhere = self.env["res.company"].create({"name": "Elsewhere"})
-        self.anna.company_ids |= elsewhere
-        self.asks(self.bert)
-        self.asks()
-        there = self.requests.with_user(self.anna).sudo(False).with_company(elsewhere)
-        vals = {"prompt": "a fox", "model_id": self.cheap.id}
-        with self.assertRaises(CreditsError):  # what one begins with is granted once
-            there.submit_generation(vals)
-        here = [self.env.company.id, elsewhere.id]
-        wizard = self.env["duragen.grant.credits"].with_context(allowed_company_ids=here)
-        granted = {"user_id": self.anna.id, "company_id": elsewhere.id, "credits": 5}
-        wizard.create(granted).action_grant()
-        made = there.submit_generation(vals).sudo()
-        self.assertEqual(made.company_id, elsewhere)
-        self.assertEqual(made.entry_ids.account_id.balance, 3)
-        self.assertEqual(self.asks().entry_ids.account_id.balance, CREDITS - 4)
-        self.assert_books()
-
-
-@tagged("post_install", "-at_install")
-class TestQuota(DuragenCase):
-    """So many generations a day or a month."""
-
-    def _quota(self, limit, period="day", **more):
-        return self.env["duragen.quota"].create({"limit": limit, "period": period, **more})
-
-    def _refused(self, user=None):
-        with self.assertRaises(QuotaError) as raised:
-            self.asks(user)
-        return raised.exception
-
-    def test_a_day_has_so_many(self):
-        """Then it is refused until midnight (UTC), and nothing is booked."""
-        self._quota(2)
-        self.asks()
-        self.asks()
-        refused = self._refused()
-        self.assertIn("all 2 images of today", refused.args[0])
-        now = fields.Datetime.now()
-        midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        self.assertAlmostEqual(refused.retry_after, (midnight - now).total_seconds(), delta=5)
-        self.assertEqual(self.balance(), CREDITS - 4)
-        self.asks(self.bert)  # everybody has as many
-
-    def test_yesterday_does_not_count_today(self):
-        """Only what was asked for in the period."""
-        self._quota(1)
-        self._quota(2, "month")
-        made = self.asks()
-        midnight = fields.Datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        made.requested_at = midnight
-        self._refused()
-        made.requested_at = midnight - timedelta(seconds=1)
-        self.asks()
-
-    def test_a_month_has_so_many(self):
-        """Whatever the day has left."""
-        self._quota(9)
-        self._quota(1, "month")
-        made = self.asks()
-        self.assertIn("of this month", self._refused().args[0])
-        first = fields.Datetime.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        made.requested_at = first - timedelta(seconds=1)
-        self.asks()
-
-    def test_his_own_row_wins(self):
-        """Be it higher or lower than everybody's; none at all is no limit."""
-        self._quota(1)
-        own = self._quota(2, user_id=self.anna.id)
-        self.asks()
-        self.asks()
-        self._refused()
-        own.limit = 0
-        self.asks(self.bert)
-        self._refused(self.bert)
-        own.active = False  # then everybody's holds again
-        self._refused()
-        self.env["duragen.quota"].search([]).active = False
-        self.asks()
-
-    def test_nought_is_none_at_all(self):
-        """A limit of 0 refuses the first."""
-        self._quota(0, user_id=self.anna.id)
-        self._refused()
-        self.assertEqual(self.balance(), CREDITS)
-
-    def test_another_companys_quota_does_not_hold_here(self):
-        """Quotas are the company's."""
-        elsewhere = self.env["res.company"].create({"name": "Elsewhere"})
-        self._quota(0, company_id=elsewhere.id)
-        self.asks()
-
-    def test_what_failed_by_our_fault_gives_its_place_back(self):
-        """So does what was canceled before its start; what was refused by policy, as it is set."""
-        self._quota(1)
-        made = self.asks()
-        self._refused()
-        self.told(self.failed(made))
-        self.taken_back(self.asks())
-        self.set_up(user_errors="capture")
-        made = self.asks()
-        self.told(
-            self.failed(made, {"status": "failed", "errorMessage": "", "errorCode": "POLICY_INPUT"})
-        )
-        self._refused()
-
-    def test_one_row_each(self):
-        """Two rows for the same people and period would contradict each other."""
-        self._quota(1)
-        with mute_logger("odoo.sql_db"), self.assertRaises(psycopg2.errors.UniqueViolation):
-            self._quota(2)
 
 
 @tagged("post_install", "-at_install")
