@@ -32,8 +32,9 @@ addon:
 	find build/duragen -name __pycache__ -prune -exec rm -r {} +
 	cd build && $(PYTHON) -m zipfile -c duragen-odoo.zip duragen
 
+# Two processes, each with servers of its own: most tests wait for something.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-system: setup
 	tests/system/install
@@ -57,9 +58,10 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-# About 12 minutes; `.venv/bin/python -m tests.chaos --help` for a part of it.
+# About 12 minutes; a part of it: `CHAOS="--generations 60" make chaos`, or with other options of
+# `.venv/bin/python -m tests.chaos --help`.
 chaos: setup
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 schemas: setup
 	$(BIN)/python -m contracts.schemas docs/schemas

@@ -209,10 +209,14 @@ class Ledger:
         return [dict(row) for row in rows]
 
     def deliveries(self, request_id: str | None = None, after: int = 0) -> list[dict[str, Any]]:
-        """What came in after delivery number `after`, repeats and refused ones too, in order."""
+        """What came in after delivery number `after`, repeats and refused ones too, in order.
+
+        One that met a fault was not read: it is known by its webhook-id alone.
+        """
         rows = self._db.execute(
-            "SELECT * FROM deliveries WHERE id > ? AND (? IS NULL OR request_id = ?) ORDER BY id",
-            (after, request_id, request_id),
+            "SELECT * FROM deliveries WHERE id > ?"
+            " AND (? IS NULL OR request_id = ? OR webhook_id LIKE ? || '.%') ORDER BY id",
+            (after, request_id, request_id, request_id),
         )
         return [dict(row) for row in rows]
 

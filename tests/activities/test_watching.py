@@ -30,7 +30,7 @@ from contracts.alerts import CountTask, Troubled
 from contracts.names import ERROR_CODE, GENERATION_STATUS, GENERATION_WORKFLOW, SEARCH_ATTRIBUTES
 from deploy.local.layout import program
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 100
 """The index is a moment behind; the server waits some seconds before it tries a task again."""
 
 HOUR = 3_600.0

@@ -40,7 +40,7 @@ def up(home: Path) -> Iterator[Up]:
     yield start
     for process in started:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=100)
 
 
 def _until(process: "subprocess.Popen[str]", text: str) -> str:
@@ -66,7 +66,7 @@ def test_ends_everything(up: Up, home: Path, how: signal.Signals) -> None:
     _until(process, "Ctrl-C ends everything")
     running = _parts(home)
     process.send_signal(how)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=100)
     assert process.returncode == 0
     assert "Everything has ended" in rest
     assert len(running) == 3
@@ -101,7 +101,7 @@ def test_after_kill_of_the_supervisor(up: Up, home: Path) -> None:
     _until(process, "Ctrl-C ends everything")
     orphans, ports = _parts(home), (home / "ports.json").read_text()
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=100)
     _until(up(), "Ctrl-C ends everything")
     assert len(orphans) == 3
     assert not any(orphan.alive for orphan in orphans)
@@ -119,7 +119,7 @@ def test_after_kill_of_all(up: Up, home: Path) -> None:
         task = client.post(url, json={"prompt": "a fox"}).raise_for_status().json()
         for pid in (process.pid, *(part.pid for part in _parts(home))):
             os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=100)
         _until(up(), "Ctrl-C ends everything")
         assert client.get(task["polling_url"]).json()["status"] in {"Pending", "Ready"}
 
@@ -128,7 +128,7 @@ def test_taken_home(up: Up) -> None:
     """A second `up` in the same home says so in one line and exits with 1."""
     _until(up(), "Ctrl-C ends everything")
     second = up()
-    printed, _ = second.communicate(timeout=30)
+    printed, _ = second.communicate(timeout=100)
     assert second.returncode == 1
     assert printed.count("\n") == 1
     assert "already runs" in printed
@@ -137,6 +137,6 @@ def test_taken_home(up: Up) -> None:
 def test_misspelt_part(up: Up) -> None:
     """A part that does not exist is named, and the exit code is 1."""
     process = up("--without", "odo")
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "no part 'odo'" in printed

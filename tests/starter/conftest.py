@@ -11,7 +11,7 @@ from deploy.local.stack import LocalStack
 from starter.client import AsyncDuragenClient
 from starter.gateway_client import GatewayClient
 from tests.lab import Lab, working
-from tests.starter.doors import KEY, serving, temporal_server
+from tests.starter.doors import KEY, fresh_namespace, serving, temporal_server
 from tests.starter.doors import working as working_without_calls
 from workers.settings import Settings
 
@@ -71,11 +71,8 @@ def caller(gateway: str) -> GatewayClient:
 
 @pytest.fixture
 async def desk(stack: LocalStack) -> AsyncIterator[Lab]:
-    """A lab on a Temporal server of its own: lists show what this test made, and nothing else."""
-    async with (
-        temporal_server() as environment,
-        Lab.open(stack, environment.client) as lab,
-    ):
+    """A lab in a namespace of its own: lists show what this test made, and nothing else."""
+    async with Lab.open(stack, await fresh_namespace(stack.temporal_address)) as lab:
         yield lab
 
 

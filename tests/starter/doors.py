@@ -13,7 +13,11 @@ from uuid import uuid4
 
 import httpx
 import uvicorn
+from google.protobuf.duration_pb2 import Duration
 from temporalio import activity
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -75,6 +79,24 @@ async def temporal_server(port: int | None = None) -> AsyncIterator[WorkflowEnvi
         data_converter=pydantic_data_converter,
     ) as environment:
         yield environment
+
+
+async def fresh_namespace(address: str) -> Client:
+    """A client of a new namespace on this server, with our search attributes."""
+    name = f"test-{uuid4()}"
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    client = await Client.connect(address, namespace=name, data_converter=pydantic_data_converter)
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(
+            namespace=name, workflow_execution_retention_period=Duration(seconds=86_400)
+        )
+    )
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=name, search_attributes=dict.fromkeys(names.SEARCH_ATTRIBUTES, keyword)
+        )
+    )
+    return client
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
@@ -15,8 +15,9 @@ from starter.operations.bulk import these
 from starter.operations.parked import Redelivered, count_parked, redeliver
 from starter.operations.rerun import Rerun, Rerunning, Target, rerun
 from tests.lab import Lab
-from workers.settings import Settings
-from workers.wiring import s3_client
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 T = TypeVar("T")
 
@@ -30,6 +31,11 @@ def address(desk: Lab) -> str:
     return desk.client.service_client.config.target_host
 
 
+def found_by(desk: Lab) -> dict[str, str]:
+    """The environment in which the command finds the desk."""
+    return {"TEMPORAL_ADDRESS": address(desk), "TEMPORAL_NAMESPACE": desk.client.namespace}
+
+
 def id_of(request: GenerationRequested) -> str:
     """Its workflow id."""
     return workflow_id(request.request_id)
@@ -37,7 +43,7 @@ def id_of(request: GenerationRequested) -> str:
 
 async def begun(desk: Lab, number: int = 1, **changes: Any) -> list[GenerationRequested]:
     """New generations, started as the doors do."""
-    client = AsyncDuragenClient(address(desk))
+    client = AsyncDuragenClient(address(desk), desk.client.namespace)
     requests = [desk.request(**changes) for _ in range(number)]
     for request in requests:
         await client.start(request.model_dump(mode="json", by_alias=True, exclude_none=True))
@@ -67,7 +73,7 @@ async def until(look: Callable[[], Awaitable[T]], wanted: T) -> None:
     """Look until it is so: lists lag by moments."""
     seen: T | None = None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             while (seen := await look()) != wanted:
                 await asyncio.sleep(0.05)
     except TimeoutError:
@@ -77,7 +83,7 @@ async def until(look: Callable[[], Awaitable[T]], wanted: T) -> None:
 async def ended(desk: Lab, request: GenerationRequested) -> WorkflowExecutionDescription:
     """What its latest run ended as."""
     handle = desk.client.get_workflow_handle(id_of(request))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while (found := await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
             await asyncio.sleep(0.05)
     return found
@@ -128,9 +134,8 @@ async def is_delivered_once(
     assert [each["effect"] for each in ledgers.deliveries].count("applied") == len(booked)
 
 
-async def images_of(settings: Settings, request: GenerationRequested) -> int:
+async def images_of(store: "S3Client", bucket: str, request: GenerationRequested) -> int:
     """How many images of it stand in the store."""
-    store, prefix = s3_client(settings.storage), f"generations/{request.request_id}"
-    bucket = settings.storage.bucket
+    prefix = f"generations/{request.request_id}"
     found = await asyncio.to_thread(store.list_objects_v2, Bucket=bucket, Prefix=prefix)
     return found["KeyCount"]

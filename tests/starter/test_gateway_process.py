@@ -99,7 +99,7 @@ bucket = "the worker's"
             event = make_event()
             assert caller.post("/webhook/ai", json=event).status_code == 202
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=20)
+        _, log = process.communicate(timeout=100)
     finally:
         process.kill()
     assert process.returncode == 0

@@ -316,7 +316,6 @@ async def test_one_that_failed_again_is_listed_once(desk: Lab) -> None:
     await until(codes, [ErrorCode.QUOTA_EXHAUSTED])
 
 
-@pytest.mark.timeout(240)
 async def test_the_list_goes_over_pages(desk: Lab) -> None:
     """More than a page failed; those run again are missing from it, and no others."""
     requests = await begun(desk, BATCH + 5, model_id=NO_MODEL)

@@ -62,7 +62,7 @@ async def test_a_completed_generation_shows_its_image(http: httpx.AsyncClient) -
 
 async def ended(http: httpx.AsyncClient, request_id: str, part: str) -> dict[str, object]:
     """That part of the status, as soon as it is there."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while True:
             found = (await http.get(f"/v1/generations/{request_id}")).json()
             if found[part]:
@@ -91,7 +91,7 @@ async def parked(client: AsyncDuragenClient) -> str:
     """The id of a generation whose outcome was refused once."""
     event = make_event(callbackUrl=REFUSING_ONCE)
     await client.start(event)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not (await client.status(event["requestId"]))["parked"]:
             await asyncio.sleep(0.02)
     request_id: str = event["requestId"]

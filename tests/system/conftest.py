@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.ports import PortBook
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 100
 """For what happens within a second unless it never does."""
 
 CONFIG = """\

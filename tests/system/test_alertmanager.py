@@ -14,7 +14,7 @@ from contracts.alerts import AdminAlert, AlertName, AlertTask, Severity
 from workers.doctor_services import alertmanager as alertmanager_finding
 from workers.settings import AlertSettings
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 100
 WEB_URL = "https://temporal.example.com/namespaces/images"
 WARNING = AdminAlert(
     name=AlertName.PROVIDER_ERRORS,

@@ -41,7 +41,7 @@ async def _kill(stack: LocalStack, part: str) -> None:
 
 
 async def _called(lab: Lab, request: GenerationRequested, operation: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while operation not in {each["operation"] for each in (await lab.ledgers(request)).calls}:
             await asyncio.sleep(0.05)
 
@@ -98,7 +98,7 @@ async def test_a_server_that_is_away_when_a_job_is_accepted_costs_no_second_one(
         temporal = lab.stack.supervisor("temporal")
         await asyncio.to_thread(temporal.stop)
         relay.answers.set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             while "is remembered here" not in caplog.text:
                 await asyncio.sleep(0.1)
         await asyncio.to_thread(temporal.start)

@@ -68,7 +68,7 @@ def _make_jobs_ready(lab: Lab) -> None:
 
 
 async def _called(lab: Lab, request: GenerationRequested, operation: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while operation not in {call["operation"] for call in (await lab.ledgers(request)).calls}:
             await asyncio.sleep(0.02)
 
@@ -226,7 +226,7 @@ async def test_the_server_holds_the_rate_of_paid_calls(launch: Launch, client: C
     """Over all workers, for the queue of submissions; polling a job is free and not limited."""
     worker = await launch(DURAGEN_PROVIDERS__FLUX__SUBMISSIONS_PER_SECOND="7.5")
     await worker.answers("/health/ready")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while True:
             limit = (await _queue(client, provider_queue("flux"))).effective_rate_limit
             if limit.rate_limit_source == RateLimitSource.RATE_LIMIT_SOURCE_WORKER:

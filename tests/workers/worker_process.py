@@ -16,7 +16,7 @@ from deploy.local.layout import environment_of_part
 from deploy.local.ports import PortBook
 from deploy.local.stack import LocalStack
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 100
 """For what happens within a second or two unless it never does."""
 
 T = TypeVar("T")

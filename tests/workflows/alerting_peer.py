@@ -53,7 +53,7 @@ class AlertBook:
     async def shows(self, *keys: Key) -> None:
         """Wait until exactly these stand."""
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(100):
                 while set(self.standing) != set(keys):
                     await asyncio.sleep(0.05)
         except TimeoutError:

@@ -38,7 +38,7 @@ async def ended(lab: Lab, request: GenerationRequested, handle: Handle) -> tuple
     released.
     """
     with suppress(WorkflowFailureError):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(100):
             await handle.result()
     status = (await handle.describe()).status
     ledgers = await lab.ledgers(request)

@@ -18,7 +18,7 @@ async def test_a_cancel_before_any_worker_runs_costs_nothing(
     request = lab.flux_request() if flux else lab.request()
     handle = await lab.start(request)
     await handle.cancel()
-    async with working(lab.client, settings), asyncio.timeout(30):
+    async with working(lab.client, settings), asyncio.timeout(100):
         with pytest.raises(WorkflowFailureError) as raised:
             await handle.result()
     assert isinstance(raised.value.cause, CancelledError)
@@ -36,7 +36,7 @@ async def test_a_cancel_while_a_job_is_being_accepted_is_told(lab: Lab, settings
     ):
         relay.answers.clear()
         handle = await lab.start(request)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while not (await lab.ledgers(request)).calls:
                 await asyncio.sleep(0.05)
         await handle.cancel()

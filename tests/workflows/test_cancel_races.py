@@ -24,7 +24,7 @@ from workers.settings import NotifySettings, Settings
 
 
 async def _until(so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not await so():
             await asyncio.sleep(0.02)
 

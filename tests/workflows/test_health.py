@@ -99,7 +99,7 @@ async def _health(lab: Lab) -> ProviderHealthView:
 
 async def _turns(lab: Lab, circuit: Circuit) -> ProviderHealthView:
     """Ask until the circuit is so."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while (view := await _health(lab)).circuit is not circuit:
             await asyncio.sleep(0.05)
     return view
@@ -117,7 +117,7 @@ async def _one_more(lab: Lab) -> tuple[str, Outcome]:
 
 async def _made_by(lab: Lab, provider: str) -> None:
     """Generate until `provider` makes an image at the first try; workers look every 5 s."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while True:
             maker, outcome = await _one_more(lab)
             if maker == provider and not outcome.tried:
@@ -127,7 +127,7 @@ async def _made_by(lab: Lab, provider: str) -> None:
 
 async def _tries(lab: Lab, provider: str) -> None:
     """Generate until one has tried `provider` first, and left it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while [each.route.provider for each in (await _one_more(lab))[1].tried] != [provider]:
             await asyncio.sleep(0.2)
 
@@ -244,7 +244,7 @@ async def test_a_fresh_history_knows_what_the_old_one_knew(
         for _ in range(48):
             signals = (handle.signal(REPORT_SIGNAL, WRONG_MODEL) for _ in range(50))
             await asyncio.gather(*signals)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while (view := await _health(lab)).successes < 2 * 2_401:
                 await asyncio.sleep(0.1)
         assert view.successes == 2 * 2_401

@@ -85,7 +85,7 @@ async def _run(kube: Kube, settings: Settings, job: Object, code: int) -> None:
 
 
 async def _placed(kube: Kube) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         await kube.watching.wait()
 
 
@@ -140,7 +140,7 @@ async def test_another_worker_goes_on_with_the_job(
         handle = await lab.start(request)
         await _placed(kube)
     (job,) = kube.jobs.values()
-    async with working(lab.client, on_kube), asyncio.timeout(60):
+    async with working(lab.client, on_kube), asyncio.timeout(100):
         await _run(kube, on_kube, job, 0)
         outcome = await handle.result()
     assert outcome.state is GenerationState.COMPLETED
@@ -150,7 +150,7 @@ async def test_another_worker_goes_on_with_the_job(
 async def test_a_cancel_deletes_the_job(lab: Lab, kube: Kube, on_kube: Settings) -> None:
     """Whoever takes the request back frees the GPU, and Odoo is told."""
     request = lab.request(model_id=KUBERNETES_MODEL_ID)
-    async with working(lab.client, on_kube), asyncio.timeout(60):
+    async with working(lab.client, on_kube), asyncio.timeout(100):
         handle = await lab.start(request)
         await _placed(kube)
         await handle.cancel()

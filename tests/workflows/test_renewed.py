@@ -65,7 +65,7 @@ async def _retried_until_renewed(lab: Lab, first: Handle) -> Handle:
     """As often as it takes: some 20 events each. On the real server, whose clock is ours."""
     await lab.reaches(first, GenerationState.PARKED)
     latest = lab.client.get_workflow_handle(first.id, result_type=Outcome)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while (await latest.describe()).run_id == first.first_execution_run_id:
             with suppress(
                 WorkflowUpdateFailedError, RPCError
@@ -81,7 +81,7 @@ async def test_a_canceled_one_ends_well_in_its_fresh_history(lab: Lab, settings:
     request = lab.request()
     async with working(lab.client, settings):
         first = await lab.start(request)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while not (await lab.ledgers(request)).calls:
                 await asyncio.sleep(0.05)
         await first.cancel()

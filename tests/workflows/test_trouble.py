@@ -108,7 +108,7 @@ async def test_a_cancel_while_generating_tells_odoo_and_ends_canceled(lab: Lab) 
     await lab.break_images({"kind": "hang"})
     request = lab.request()
     handle = await lab.start(request)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not (await lab.ledgers(request)).calls:
             await asyncio.sleep(0.05)
     await handle.cancel()
