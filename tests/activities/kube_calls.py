@@ -1,16 +1,18 @@
 """How the tests of Kubernetes call it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kube_server import NAMESPACE, TOKEN
+from kube_server import NAMESPACE, TOKEN, Kube
 from provider_calls import at_once
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
+from activities.generate import CollectActivities
 from activities.providers.kubernetes import KubernetesJobs
 from activities.providers.kubernetes_api import Cluster
 from activities.providers.kubernetes_http import Connection
@@ -56,3 +58,18 @@ async def submitted(service: KubernetesJobs, task: SubmitTask, run_id: str = "ru
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, workflow_run_id=run_id)
     return await environment.run(service.submit, task, at_once)
+
+
+def collecting(clients: Clients, service: KubernetesJobs) -> CollectActivities:
+    """The activities under test."""
+    return CollectActivities(service, clients.store, clients.memory, clients.reports)
+
+
+async def while_watching(kube: Kube, poll: Awaitable[Any], *events: Any) -> Any:
+    """Poll, and when the watch stands let the events happen, in their order."""
+    async with asyncio.timeout(100):
+        polling = asyncio.ensure_future(poll)
+        await kube.watching.wait()
+        for event in events:
+            await event()
+        return await polling

@@ -38,7 +38,7 @@ def installed(say: Say = print) -> Places:
 
     with one_at_a_time(places.home):
         if not places.seed.exists():
-            say(f"Odoo 19    is set up in {places.home}; this takes about a minute")
+            say(f"Odoo 19    is set up in {places.home}; this takes a minute or two")
         with ThreadPoolExecutor(max_workers=2) as both:
             # One waits for the network while the other unpacks.
             tasks = [
