@@ -40,9 +40,10 @@ test-system: setup
 	tests/system/install
 	$(BIN)/pytest tests/system
 
-# A first test's time includes the start of an Odoo and of a stack.
-test-odoo: test-addon
-	$(BIN)/pytest --timeout 300 tests/odoo
+# Two processes, each with an Odoo and a stack of its own; those of a file stay together.
+test-odoo: setup
+	tests/odoo/install
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/odoo
 
 # The addon's own tests alone, inside Odoo; a part: `TAGS=/duragen:TestLedger make test-addon`.
 test-addon: setup

@@ -294,19 +294,22 @@ async def test_a_cancel_after_the_end_is_answered_with_false(lab: Lab, worker: N
 
 
 async def test_cancels_at_any_moment_leave_the_books_in_order(lab: Lab, worker: None) -> None:
-    """Sixty generations on both protocols, canceled after 0 to 400 ms, half of them twice."""
+    """Forty generations on both protocols, canceled after 10 ms to 10 s, half of them twice.
+
+    Most moments are early ones: where the machine is quick, all is over after a second.
+    """
     chance = random.Random(3)
 
     async def one(number: int) -> str:
         request = lab.flux_request() if number % 2 else lab.request()
         handle = await begin(lab, request)
         for _ in range(1 + number // 2 % 2):
-            await asyncio.sleep(chance.random() * 0.4)
+            await asyncio.sleep(10 ** chance.uniform(-2, 1))
             with suppress(RPCError):  # it has ended
                 await handle.cancel()
         word, ledgers = await ended(lab, request, handle)
         assert ledgers.paid <= 1
         return word
 
-    words = Counter(await asyncio.gather(*(one(number) for number in range(60))))
+    words = Counter(await asyncio.gather(*(one(number) for number in range(40))))
     assert set(words) == {"canceled", "completed"}, words
