@@ -70,7 +70,7 @@ async def _run(row: Row, settings: Settings, loading: asyncio.Lock) -> Result:
         try:
             measured, met, wrong = await _measure(row, home, settings, loading)
         except Exception:  # noqa: BLE001  # whatever it was, the other rows are still worth their time
-            text = f"the row broke: {traceback.format_exc(limit=-4)}"
+            text = f"the row broke: {traceback.format_exc(limit=-12)}"
             return Result(row.name, None, 0, time.monotonic() - began, [text])
     wrong += verdict(measured, row.expected)
     if row.met_needed and not met:

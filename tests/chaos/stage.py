@@ -34,6 +34,9 @@ LATENCY_SECONDS = 0.5
 """What it takes when it is well, so that calls are in flight when something is killed."""
 
 LOOK_SECONDS = 0.5
+AWAY_SECONDS = 90.0
+"""Longer than any row keeps a sandbox away."""
+
 OPERATOR_SECONDS, OPERATOR_PAUSE_SECONDS = 120.0, 10.0
 _GENERATIONS = "WorkflowType = 'Generation'"
 
@@ -237,5 +240,14 @@ class Stage:
         }
 
     async def _put(self, url: str, faults: dict[str, Any]) -> None:
-        answer = await self.http.put(f"{url}/_sandbox/faults", json=faults)
+        """Tell a sandbox; one that is away just then hears of it when it is back."""
+        give_up = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                answer = await self.http.put(f"{url}/_sandbox/faults", json=faults)
+                break
+            except httpx.TransportError:
+                if time.monotonic() > give_up:
+                    raise
+                await asyncio.sleep(0.2)
         answer.raise_for_status()

@@ -13,7 +13,7 @@ BOOKS = (REQUEST, IMAGE, ACCOUNT, ENTRY)
 # here is one that any logged-in user could call: begin it with an underscore.
 CALLABLE = {
     REQUEST: {
-        *("action_submit", "action_cancel", "action_retry", "action_refresh"),
+        *("action_submit", "action_cancel", "action_retry", "action_refresh", "action_give_up"),
         *("action_open_workflow", "submit_generation", "apply_event", "portal_values"),
     },
     ACCOUNT: {"action_grant"},
