@@ -126,9 +126,7 @@ def card(record):
         "phase": phase(values["state"]),
         "about": f"{values['model']} · {size_label(values['resolution'])}",
         "ratio": ratio(values["resolution"]),
-        "cancelRequested": extra.cancel_requested,
         "retryLabel": credits_label(extra.model_id.price),
-        "startedAt": _iso(extra.started_at),
         "form": like,
     }
 

@@ -175,7 +175,9 @@ class Api(models.AbstractModel):
         return vals
 
     def _reference(self, given):
-        reference = str(given or "")
+        requests = self.env["duragen.generation.request"]
+        clean = requests._clean({"client_reference": str(given or "")})
+        reference = clean["client_reference"] or ""
         if len(reference) > MAX_REFERENCE_CHARACTERS:
             # Cut short, two that begin alike would be one request.
             raise ValidationError(

@@ -107,7 +107,7 @@ class GeneratedImage(models.Model):
         return f"{base}{self.image_url}?token={token}"
 
     def _is_signed_by(self, token):
-        """Whether `token` is one that `signed_url` gave for this image, and still good."""
+        """Whether `token` is one that `_signed_url` gave for this image, and still good."""
         try:
             return verify_hash_signed(self.env, _SCOPE, token) == self.id
         except ValueError:  # not even base64

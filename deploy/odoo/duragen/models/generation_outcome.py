@@ -134,11 +134,14 @@ class GenerationOutcome(models.Model):
         """
         if "capture" in self.entry_ids.mapped("kind"):
             return
-        again = self.search([("retry_of_id", "=", self.id), ("charged", "=", True)], limit=1)
-        free = not self._reservation_stands() and bool(again)
-        delta = 0 if self._reservation_stands() or free else -self.price
-        self._account()._book("capture", delta, request=self)
+        stands = self._reservation_stands()
+        free = not stands and self._is_paid_by_another()
+        self._account()._book("capture", 0 if stands or free else -self.price, request=self)
         self.charged = not free
+
+    def _is_paid_by_another(self):
+        paid_again = [("retry_of_id", "=", self.id), ("charged", "=", True)]
+        return bool(self.search_count(paid_again, limit=1))
 
     def _release(self):
         """Give the reservation back, unless it is final or given back already."""

@@ -127,7 +127,9 @@ class GenerationRequest(models.Model):
     friendly_message = fields.Text("Message", compute="_compute_friendly_message")
     retry_suggestion = fields.Boolean(readonly=True, copy=False)
     cancel_requested = fields.Boolean(readonly=True, copy=False)
-    retry_of_id = fields.Many2one("duragen.generation.request", readonly=True, copy=False)
+    retry_of_id = fields.Many2one(
+        "duragen.generation.request", readonly=True, copy=False, index="btree_not_null"
+    )
 
     requested_at = fields.Datetime(readonly=True, copy=False)
     started_at = fields.Datetime(readonly=True, copy=False)

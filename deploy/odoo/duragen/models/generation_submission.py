@@ -16,14 +16,7 @@ MAX_SEED = 2**63 - 1
 MAX_CFG_SCALE = 50
 # The bounds of Duragen's EVT-AIG-001.
 
-_VALUES = frozenset(
-    {
-        *("prompt", "negative_prompt", "model_id", "resolution", "aspect_ratio", "seed"),
-        *("inference_steps", "cfg_scale", "campaign_id", "origin", "client_reference"),
-    }
-)
-
-
+_VALUES = EDITABLE | {"origin", "client_reference"}
 _NUMBERS = frozenset({"inference_steps", "cfg_scale"})
 _TEXTS = _VALUES - _NUMBERS - {"model_id", "origin"}
 

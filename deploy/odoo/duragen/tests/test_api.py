@@ -244,6 +244,12 @@ class TestApi(DuragenCase):
         self.assertTrue(self._submits("x" * 200)["ok"])
         self._assert_refused(self._submits("x" * 201), "INVALID_INPUT", 422)
 
+    def test_a_reference_is_cleaned_as_the_record_keeps_it(self):
+        """PostgreSQL holds no NUL and no lone surrogate."""
+        first, again = self._submits("a\0b\ud800"), self._submits("ab?")
+        self.assertTrue(first["ok"], first)
+        self.assertEqual(first["jobId"], again["jobId"])
+
     # Status and cancel --------------------------------------------------------------------------
 
     def test_anothers_request_is_not_there(self):

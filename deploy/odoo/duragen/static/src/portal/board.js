@@ -38,10 +38,6 @@ export class Board {
         }
         // The answer to a submission may come after the bus has told more: it only adds then.
         const merged = isLate ? { ...values, ...known } : { ...known, ...values };
-        if (merged.state === "started") {
-            // The bus tells when it was asked for and when it ended; the moment between is now.
-            merged.startedAt ||= new Date().toISOString();
-        }
         this.known.set(values.id, merged);
         fill(item, merged);
         if (!known || phaseOf(known.state) !== phaseOf(merged.state)) {
