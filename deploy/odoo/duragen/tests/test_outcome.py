@@ -82,7 +82,7 @@ class TestEveryOrder(DuragenCase):
         made = self.asks()
         metadata = {"format": "jpeg", "size": raw.tell(), "width": 2048, "height": 2048}
         self.told(self.completed(made, raw.getvalue(), imageMetadata=metadata))
-        made.invalidate_recordset()
+        self.env.invalidate_all()  # from the file store, not from memory
         self.assertEqual(base64.b64decode(made.image_id.data), raw.getvalue())
 
     def test_a_failure_that_ended_well_is_forgotten(self):
