@@ -3,15 +3,16 @@
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from deploy.local.odoo19.beside import Beside
-from deploy.local.odoo19.configure import Login, connect
+from deploy.local.odoo19.configure import Login, browse, connect
+from deploy.local.odoo19.server import RealOdoo
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
@@ -49,6 +50,22 @@ def newcomer(beside: Beside) -> Login:
     return Login(name, name)
 
 
+def log_in(page: Page, url: str, who: Login) -> None:
+    """By the form, as people do."""
+    page.goto(f"{url}/web/login")
+    page.fill("#login", who.login)
+    page.fill("#password", who.password)
+    page.press("#password", "Enter")
+    page.wait_for_url(re.compile("/(my|odoo)"))
+
+
+def is_logged_in(context: BrowserContext, odoo: RealOdoo, who: Login) -> None:
+    """A context in which `log_in` was done before: two pages less to load."""
+    with closing(browse(odoo, who)) as http:
+        session = {"name": "session_id", "value": http.cookies["session_id"], "url": odoo.url}
+    context.add_cookies([session])  # type: ignore[list-item]  # a dict of these is one
+
+
 class Visitor:
     """One tab."""
 
@@ -56,14 +73,6 @@ class Visitor:
         self.page = page
         self.url = url
         page.set_default_timeout(PATIENCE_MS)
-
-    def logs_in(self, who: Login) -> None:
-        """By the form, as people do."""
-        self.page.goto(f"{self.url}/web/login")
-        self.page.fill("#login", who.login)
-        self.page.fill("#password", who.password)
-        self.page.press("#password", "Enter")
-        self.page.wait_for_url("**/my**")
 
     @property
     def cards(self) -> Locator:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from deploy.local.odoo19.beside import Beside
 from deploy.local.odoo19.configure import ADMIN, MANAGER, USER, Login, connect, set_parameters
-from tests.odoo.browser import PATIENCE_MS, chromium
+from tests.odoo.browser import PATIENCE_MS, chromium, is_logged_in
 
 WINDOW = {"width": 1400, "height": 900}
 GENERATIONS = "action-duragen.generation_request_action"
@@ -29,21 +29,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def backend(browser: Browser, threaded: Beside) -> Iterator[Open]:
-    """Opens an action of the backend for somebody who logs in; no page may complain."""
+    """Opens an action of the backend for somebody who is logged in; no page may complain."""
     contexts = []
     complaints: list[str] = []
 
     def open_action(who: Login, path: str) -> Page:
         context = browser.new_context(viewport=WINDOW, locale="en-US")
         contexts.append(context)
+        is_logged_in(context, threaded.odoo, who)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{threaded.odoo.url}/web/login")
-        page.fill("#login", who.login)
-        page.fill("#password", who.password)
-        page.press("#password", "Enter")
-        page.wait_for_selector(".o_web_client")
         page.goto(f"{threaded.odoo.url}/odoo/{path}")
         return page
 

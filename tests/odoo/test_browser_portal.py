@@ -11,7 +11,16 @@ from playwright.sync_api import Browser, expect
 
 from deploy.local.odoo19.beside import Beside
 from deploy.local.odoo19.configure import connect
-from tests.odoo.browser import DESKTOP, PATIENCE_MS, PHONE, Visitor, chromium, newcomer
+from tests.odoo.browser import (
+    DESKTOP,
+    PATIENCE_MS,
+    PHONE,
+    Visitor,
+    chromium,
+    is_logged_in,
+    log_in,
+    newcomer,
+)
 from tests.odoo.conftest import LATENCY_SECONDS
 
 pytestmark = pytest.mark.timeout(300)  # the first has Odoo and the stack started, assets compiled
@@ -28,15 +37,18 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, threaded: Beside) -> Iterator[Visit]:
-    """Opens a tab for a newcomer, or for whoever `storage_state` is a session of."""
+    """Opens a tab for a newcomer, who is logged in."""
     contexts = []
 
-    def begin(**options: Any) -> Visitor:
+    def begin(*, by_form: bool = False, **options: Any) -> Visitor:
         context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **options})
         contexts.append(context)
+        who = newcomer(threaded)
+        if not by_form:
+            is_logged_in(context, threaded.odoo, who)
         visitor = Visitor(context.new_page(), threaded.odoo.url)
-        if "storage_state" not in options:
-            visitor.logs_in(newcomer(threaded))
+        if by_form:
+            log_in(visitor.page, visitor.url, who)
         return visitor
 
     yield begin
@@ -68,7 +80,7 @@ def dear_model(threaded: Beside) -> Iterator[str]:
 
 def test_an_image_arrives_without_a_reload(visit: Visit) -> None:
     """The card stands there at once, passes through its states and ends with the image."""
-    visitor = visit()
+    visitor = visit(by_form=True)
     visitor.opens_images()
     expect(visitor.balance).to_have_text("1000 credits")
     card = visitor.asks_for("a red fox in the snow")
@@ -242,8 +254,7 @@ def test_without_a_websocket_it_asks(visit: Visit) -> None:
 
 def test_it_works_without_javascript(visit: Visit, dear_model: str) -> None:
     """The form is posted and the gallery shown; a refusal keeps the words and says why."""
-    session = visit().page.context.storage_state()  # Odoo's own login needs its script
-    visitor = visit(java_script_enabled=False, storage_state=session)
+    visitor = visit(java_script_enabled=False)
     page = visitor.page
     page.goto(f"{visitor.url}/my/images")
     page.get_by_label("What should it show?").fill("a field of poppies")
