@@ -16,6 +16,9 @@ MAX_SEED = 2**63 - 1
 MAX_CFG_SCALE = 50
 # The bounds of Duragen's EVT-AIG-001.
 
+# To whom calls over RPC, records are told as a list of ids: by itself on Odoo 19, when asked on 18.
+_told_as_ids = api.returns("self") if hasattr(api, "returns") else lambda method: method
+
 _VALUES = EDITABLE | {"origin", "client_reference"}
 _NUMBERS = frozenset({"inference_steps", "cfg_scale"})
 _TEXTS = _VALUES - _NUMBERS - {"model_id", "origin"}
@@ -27,8 +30,11 @@ class GenerationSubmission(models.Model):
     _inherit = "duragen.generation.request"
 
     @api.model
+    @_told_as_ids
     def submit_generation(self, vals):
         """Create a request for the current user and submit it, in one go; returns the record.
+
+        Over RPC it is a list of one id.
 
         `vals` holds what a person writes (`prompt`, `model_id`, `resolution`, …), `origin` and
         `client_reference`: with the same reference again, the request that exists is returned.

@@ -23,7 +23,7 @@ class TestStart(DuragenCase):
         self.requests.search([("state", "in", ("requested", "started"))]).write({"state": "failed"})
 
     def _runs_outbox(self):
-        with self.enter_registry_test_mode():
+        with self.own_cursors_are_ours():
             self.requests._cron_start()
 
     def test_it_is_started_with_the_very_event(self):
@@ -158,7 +158,7 @@ class TestStart(DuragenCase):
         broken.event = False
         hooks = list(self.env.cr.postcommit._funcs)
         self.assertGreaterEqual(len(hooks), 2)
-        with mute_logger(LOGGER), self.enter_registry_test_mode():
+        with mute_logger(LOGGER), self.own_cursors_are_ours():
             for hook in hooks:
                 hook()
             gone = self.requests.create({"prompt": "x", "model_id": self.cheap.id})
@@ -188,7 +188,7 @@ class TestCancel(DuragenCase):
         with self.gateway(UNKNOWN) as gateway:
             made.with_user(self.anna).action_cancel()
             self.assertEqual((made.state, made.cancel_requested), ("requested", True))
-            with self.enter_registry_test_mode():
+            with self.own_cursors_are_ours():
                 self.requests._cron_start()
         self.assertEqual(gateway.calls, [("DELETE", f"/v1/generations/{made.request_id}", None)])
         self.assertEqual((made.state, made.error_code), ("canceled", "CANCELED"))
@@ -223,7 +223,7 @@ class TestCancel(DuragenCase):
         made.with_user(self.anna).action_cancel()
         self.assertEqual((made.state, made.cancel_requested), ("started", True))
         self.assertEqual(self.booked(made), [("reserve", -2)])
-        with self.gateway(AWAY, (202, None)) as gateway, self.enter_registry_test_mode():
+        with self.gateway(AWAY, (202, None)) as gateway, self.own_cursors_are_ours():
             with mute_logger(LOGGER):
                 self.requests._cron_start()
             self.env.invalidate_all()
@@ -244,7 +244,7 @@ class TestCancel(DuragenCase):
         for made in several:
             made._started()
             made.action_cancel()
-        with self.gateway((409, None), (202, None)) as gateway, self.enter_registry_test_mode():
+        with self.gateway((409, None), (202, None)) as gateway, self.own_cursors_are_ours():
             self.requests._cron_start()
         self.assertEqual(len(gateway.calls), 2)
 

@@ -105,7 +105,7 @@ class TestReconciliation(DuragenCase):
         self.made._reconcile(NotFoundError("there is no such generation"))
         self.assertEqual((self.made.state, self.made.event), ("requested", event))
         self.assertLessEqual(self.made.next_start_at, fields.Datetime.now())
-        with self.gateway() as gateway, self.enter_registry_test_mode():
+        with self.gateway() as gateway, self.own_cursors_are_ours():
             self.requests._cron_start()
         self.assertEqual([call[2] for call in gateway.calls], [event])
         self.assertEqual(self.made.state, "started")
@@ -123,7 +123,7 @@ class TestReconciliation(DuragenCase):
         fields_ = ["state", "check_attempts", "next_check_at", "progress_note"]
         self.env.flush_all()
         before = self.made.read(fields_)
-        with self.gateway((503, None)), mute_logger(LOGGER), self.enter_registry_test_mode():
+        with self.gateway((503, None)), mute_logger(LOGGER), self.own_cursors_are_ours():
             self.requests._cron_reconcile()
         self.env.invalidate_all()
         self.assertEqual(self.made.read(fields_), before)
@@ -206,7 +206,7 @@ class TestReconciliation(DuragenCase):
         with (
             self.gateway(*answers) as gateway,
             mute_logger(LOGGER),
-            self.enter_registry_test_mode(),
+            self.own_cursors_are_ours(),
         ):
             self.requests._cron_reconcile()
         self.assertEqual(len(gateway.calls), 3)  # the first has only just been started
@@ -218,6 +218,6 @@ class TestReconciliation(DuragenCase):
         """It neither raises nor changes anything."""
         self.made.next_check_at = fields.Datetime.now() - timedelta(hours=1)
         self.set_up(gateway_url="")
-        with mute_logger(LOGGER), self.enter_registry_test_mode():
+        with mute_logger(LOGGER), self.own_cursors_are_ours():
             self.requests._cron_reconcile()
         self.assertEqual(self.made.state, "started")

@@ -2,8 +2,12 @@
 
 import inspect
 
+from odoo import api
 from odoo.exceptions import AccessError, UserError
+from odoo.service import model as service
 from odoo.tests import TransactionCase, new_test_user, tagged
+
+call_kw = getattr(api, "call_kw", None) or service.call_kw  # Odoo 18, 19
 
 REQUEST, IMAGE, MODEL = "duragen.generation.request", "duragen.generated.image", "duragen.ai.model"
 ACCOUNT, ENTRY, QUOTA = "duragen.account", "duragen.credit.entry", "duragen.quota"
@@ -293,6 +297,12 @@ class TestCalling(SecurityCase):
             with self.subTest(model=name):
                 self.assertFalse(_public_methods(self.env[name]) - allowed)
                 self.assertFalse(CALLABLE.get(name, set()) - _public_methods(self.env[name]))
+
+    def test_a_submission_over_rpc_tells_the_id(self):
+        """Records cannot be sent; Odoo 18 would send their names."""
+        vals = {"prompt": "a lighthouse", "model_id": self.model.id}
+        [made] = call_kw(self._as(REQUEST, self.anna), "submit_generation", [vals], {})
+        self.assertEqual(self.env[REQUEST].browse(made).user_id, self.anna)
 
     def test_outcomes_are_told_by_the_gateway_alone(self):
         """Not by a user, not by a portal user; the gateway's user needs no other rights for it."""
