@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -9,6 +10,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from deploy.local.stack import LocalStack
 from tests.lab import Lab, working
 from workers.settings import Settings
+
+# An example's time says more about the machine than about the code: it fails no test.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
