@@ -13,6 +13,9 @@ from tests.chaos.judge import Figures, figures, verdict
 from tests.chaos.rows import Row
 from tests.chaos.stage import Stage
 
+ALIVE = 3
+"""Stacks at a time. Most of a row is waiting: for heartbeats to be missed, for pauses to end."""
+
 PATIENCE_SECONDS = 180.0
 """After load and fault have ended; what is still open then is lost."""
 
@@ -28,22 +31,17 @@ class Result(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What all rows share; `rate` is generations a second.
-
-    `at_once` is stacks at a time. Most of a row is waiting: for heartbeats to be missed, for pauses
-    to end.
-    """
+    """What all rows share; `rate` is generations a second."""
 
     generations: int
     rate: float
     seed: int
     keep: Path | None
-    at_once: int
 
 
 async def run_rows(rows: list[Row], settings: Settings, console: Console) -> list[Result]:
     """All of them, in the order given; the long ones begin first."""
-    alive, loading = asyncio.Semaphore(settings.at_once), asyncio.Lock()
+    alive, loading = asyncio.Semaphore(ALIVE), asyncio.Lock()
 
     async def one(row: Row) -> Result:
         async with alive:

@@ -249,10 +249,10 @@ def test_reads_real_books(tmp_path: Path) -> None:
 async def test_a_row_that_breaks_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the harness itself cannot go on, the row is wrong and not left out."""
     monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
-    (result,) = await run_rows([ROWS[0]], Settings(1, 8, 1, None, 3), Console(quiet=True))
+    (result,) = await run_rows([ROWS[0]], Settings(1, 8, 1, None), Console(quiet=True))
     assert result.row is None
     assert "the row broke" in result.wrong[0]
-    assert as_json([result], Settings(1, 8, 1, None, 3), 0)["holds"] is False
+    assert as_json([result], Settings(1, 8, 1, None), 0)["holds"] is False
 
 
 def test_the_table_stands_between_the_marks(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_the_table_stands_between_the_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     results = [Result("none", figures(_good()), 0, 1.0, [])]
-    publish(results, as_json(results, Settings(10, 8, 1, None, 3), 61), page)
+    publish(results, as_json(results, Settings(10, 8, 1, None), 61), page)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith(f"{END}\nafter\n")
@@ -270,7 +270,7 @@ def test_the_table_stands_between_the_marks(tmp_path: Path) -> None:
     assert f"| {' | '.join(COLUMNS)} |" in text
     page.write_text("no marks")
     with pytest.raises(ValueError, match="lacks"):
-        publish(results, as_json(results, Settings(10, 8, 1, None, 3), 61), page)
+        publish(results, as_json(results, Settings(10, 8, 1, None), 61), page)
 
 
 def test_every_row_asks_for_completed_ones() -> None:
