@@ -32,9 +32,9 @@ addon:
 	find build/duragen -name __pycache__ -prune -exec rm -r {} +
 	cd build && $(PYTHON) -m zipfile -c duragen-odoo.zip duragen
 
-# Three processes, each with servers of its own: most tests wait for something.
+# Two processes, each with servers of its own: most tests wait for something.
 test: setup
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-system: setup
 	tests/system/install
