@@ -25,7 +25,7 @@ from deploy.local.odoo19.configure import ADMIN, connect
 from deploy.local.odoo19.server import RealOdoo, Serving
 
 REQUESTS = "duragen.generation.request"
-SUBMISSIONS, DELIVERIES, OPEN = 200, 1_000, 1_000
+SUBMISSIONS, DELIVERIES, OPEN = 200, 300, 1_000
 SENDERS = 4
 """As many deliveries at once as keep one Odoo process busy."""
 
