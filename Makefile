@@ -1,7 +1,7 @@
 # Each target sets up .venv from the lock by itself; a machine needs Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-ODOO19 := deploy/local/odoo19
+ODOO19 := deploy/local/real_odoo
 
 .PHONY: setup demo demo-odoo up addon test test-system test-odoo test-addon check bench chaos lock schemas histories
 
@@ -48,7 +48,7 @@ test-odoo: setup
 # The addon's own tests alone, inside Odoo; a part: `TAGS=/duragen:TestLedger make test-addon`.
 test-addon: setup
 	tests/odoo/install
-	$(BIN)/python -m deploy.local.odoo19.addon_tests $(TAGS)
+	$(BIN)/python -m deploy.local.real_odoo.addon_tests $(TAGS)
 
 check: setup
 	$(BIN)/ruff format --check

@@ -15,11 +15,11 @@ import httpx
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.errors import without
-from activities.http import Answer, TooLargeError, call
 from contracts.alerts import AdminAlert, AlertsSent, AlertTask
 from contracts.generation import MAX_DETAIL_CHARACTERS
 from contracts.names import SEND_ALERTS_ACTIVITY
+from peers.http import Answer, TooLargeError, call
+from peers.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +59,14 @@ class AlertActivities:
         base_url: str | None,
         token: str | None,
         web_url: str | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/") if base_url else None
         self._token = token
         self._web_url = web_url
+        self._timeout_seconds = timeout_seconds
 
     @activity.defn(name=SEND_ALERTS_ACTIVITY)
     async def send_alerts(self, task: AlertTask) -> AlertsSent:
@@ -112,7 +115,7 @@ class AlertActivities:
                 self._client,
                 "POST",
                 url,
-                timeout_seconds=TIMEOUT_SECONDS,
+                timeout_seconds=self._timeout_seconds,
                 max_bytes=MAX_ANSWER_BYTES,
                 headers=headers,
                 content=json.dumps(alerts).encode(),
@@ -124,7 +127,7 @@ class AlertActivities:
     def _refused(self, answer: Answer) -> ApplicationError:
         said = answer.body.decode("utf-8", "replace")
         if self._token:
-            said = without(self._token, said)
+            said = redact(self._token, said)
         text = f"Alertmanager answered {answer.status}: {' '.join(said.split())}"
         return ApplicationError(
             text[:MAX_DETAIL_CHARACTERS], non_retryable=answer.status in _REFUSALS

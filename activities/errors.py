@@ -13,13 +13,11 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from contracts.errors import TAXONOMY, DeliveryError, ErrorCode, ErrorKind
 from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
+from peers.redaction import redact
 
-LONGEST_RETRY_AFTER = 10.0
+LONGEST_RETRY_AFTER_SECONDS = 10.0
 """Seconds that Odoo may ask for between two tries. What waits longer is shown as parked, so that
 administrators see it and operators can act on it."""
-
-_TELLING_CHARACTERS = 8
-"""A shorter piece of a secret tells nothing."""
 
 
 class ProviderError(Exception):
@@ -43,8 +41,8 @@ class ProviderError(Exception):
 
     def conceal(self, secret: str) -> None:
         """Take `secret` out of everything that is said."""
-        detail, hint = without(secret, self.failure.detail), self.failure.hint
-        hint = hint if hint is None or without(secret, hint) == hint else None
+        detail, hint = redact(secret, self.failure.detail), self.failure.hint
+        hint = hint if hint is None or redact(secret, hint) == hint else None
         self.failure = self.failure.model_copy(update={"detail": detail, "hint": hint})
         self.args = (detail,)
 
@@ -75,21 +73,13 @@ class OdooError(Exception):
 
     def to_application_error(self) -> ApplicationError:
         """The same for Temporal. Who asks for a longer wait than the retries' is parked at once."""
-        asks_long = self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER
+        asks_long = self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER_SECONDS
         return ApplicationError(
             self.detail,
             type=self.code,
             non_retryable=self.code is DeliveryError.ODOO_REFUSED or asks_long,
             next_retry_delay=None if asks_long else _delay(self.retry_after),
         )
-
-
-def without(secret: str, text: str) -> str:
-    """`text` with `secret` taken out, also a beginning of it that is left where a text was cut."""
-    shortest = max(min(len(secret), _TELLING_CHARACTERS), 1)
-    for length in range(len(secret), shortest - 1, -1):
-        text = text.replace(secret[:length], "[secret]")
-    return text
 
 
 def _delay(seconds: float | None) -> timedelta | None:

@@ -11,9 +11,9 @@ from temporalio import activity
 from temporalio.service import RPCError
 
 from activities.errors import ProviderError
-from activities.health import ProviderReports
 from activities.heartbeat import Heart, beating
 from activities.memory import ImageMemory
+from activities.provider_health import ProviderReports
 from activities.providers.service import ImageService, JobService
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode

@@ -1,10 +1,11 @@
 """A bound on the images that are in memory at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from activities.providers.service import Admit
+Admit = Callable[[], Awaitable[None]]
+"""Awaited by a service before it reads an image, so that few images are in memory at a time."""
 
 
 class ImageMemory:

@@ -12,10 +12,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import beating
-from activities.http import TooLargeError, call
 from contracts.errors import ErrorKind
 from contracts.generation import Delivered, DeliverTask
 from contracts.names import NOTIFY_ACTIVITY
+from peers.http import TooLargeError, call
 
 TIMEOUT_SECONDS = 20.0
 MAX_ANSWER_BYTES = 64 * 1024

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from temporalio import activity
 
-from activities.health import CircuitBoard
+from activities.provider_health import CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.events import RequestHead, origin_of
 from contracts.generation import Failure, Plan, Route

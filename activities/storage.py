@@ -38,16 +38,23 @@ class ImageStore:
     """One bucket of an S3 store.
 
     Calls run in `executor`'s threads, so that the loop stays free for the sockets. A store that is
-    away is waited for up to `PATIENCE_SECONDS`; then ProviderError with INTERNAL.
+    away is waited for up to `patience_seconds`; then ProviderError with INTERNAL.
     """
 
     def __init__(
-        self, client: "S3Client", bucket: str, link_seconds: int, executor: Executor
+        self,
+        client: "S3Client",
+        bucket: str,
+        link_seconds: int,
+        executor: Executor,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._link_seconds = link_seconds
         self._executor = executor
+        self._patience_seconds = patience_seconds
         # Not before it is signed: a link would then be good only with the header.
         client.meta.events.register("before-send.s3", _correlate)
 
@@ -162,7 +169,7 @@ class ImageStore:
 
     async def _patiently(self, operation: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + PATIENCE_SECONDS
+        give_up = loop.time() + self._patience_seconds
         pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
         while True:
             try:

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
-from deploy.local.config import CALLBACK_PATH, OPENAI_MODEL_ID
-from deploy.local.layout import SandboxOptions
-from deploy.local.serving import HOST
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.serving import HOST
+from deploy.local.stack.config import CALLBACK_PATH, OPENAI_MODEL_ID
+from deploy.local.stack.layout import SandboxOptions
+from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
 
 IMAGE_BYTES = 1_300_000

@@ -18,11 +18,11 @@ import odoorpc
 from standardwebhooks import Webhook
 
 from benchmarks.measures import Figure
-from deploy.local.config import CALLBACK_PATH, FLUX_MODEL_ID, Secrets
-from deploy.local.layout import SandboxOptions
-from deploy.local.odoo19.beside import Beside, stack_with_odoo
-from deploy.local.odoo19.configure import ADMIN, connect
-from deploy.local.odoo19.server import RealOdoo, Serving
+from deploy.local.real_odoo.beside import Beside, stack_with_odoo
+from deploy.local.real_odoo.configure import ADMIN, connect
+from deploy.local.real_odoo.server import RealOdoo, Serving
+from deploy.local.stack.config import CALLBACK_PATH, FLUX_MODEL_ID, Secrets
+from deploy.local.stack.layout import SandboxOptions
 
 REQUESTS = "duragen.generation.request"
 SUBMISSIONS, DELIVERIES, OPEN = 200, 300, 1_000

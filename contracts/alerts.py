@@ -85,7 +85,7 @@ class CountTask(Model):
     """Failed generations are counted that ended within so many seconds."""
 
 
-class Troubled(Model):
+class Backlog(Model):
     """Its result: generations by error code. Parked ones now; failed ones within the window.
 
     `stuck`: workflows whose code stumbles over and over; 0 where the server does not tell.
@@ -96,7 +96,7 @@ class Troubled(Model):
     stuck: int = 0
 
 
-class WatchState(Model):
+class BacklogWatchState(Model):
     """What the watch takes along into a fresh history: the alerts that stand."""
 
     firing: tuple[AdminAlert, ...] = ()

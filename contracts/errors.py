@@ -127,4 +127,4 @@ class DeliveryError(StrEnum):
     """Refused connection, timeout, 408, 425, 429, 5xx: tried again, then parked."""
 
     ODOO_REFUSED = "ODOO_REFUSED"
-    """Any other answer: somebody must mend something, so it is parked at once."""
+    """Any other answer: somebody must fix something, so it is parked at once."""

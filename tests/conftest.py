@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Lab, working
 from workers.settings import Settings
 

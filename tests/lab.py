@@ -23,13 +23,13 @@ from contracts.names import (
     provider_health_id,
     workflow_id,
 )
-from deploy.local.config import (
+from deploy.local.stack.config import (
     CALLBACK_PATH,
     FLUX_MODEL_ID,
     OPENAI_MODEL_ID,
     TWO_ROUTES_MODEL_ID,
 )
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 from workers.settings import Settings
 from workers.wiring import build_workers, health_kept, open_clients
 
@@ -76,9 +76,9 @@ class Lab:
         ) as http:
             lab = cls(stack, client, http)
             await lab.forget_health()
-            await lab.mend()
+            await lab.clear_faults()
             yield lab
-            await lab.mend()
+            await lab.clear_faults()
 
     def request(self, **changes: Any) -> GenerationRequested:
         """A sound request for a small picture; fields as in Python."""
@@ -129,11 +129,11 @@ class Lab:
         return view
 
     async def break_images(self, *faults: dict[str, Any], always: Any = None) -> None:
-        """What happens to the next calls of the image service; see deploy/local/faults.py."""
+        """What happens to the next calls of the image service; see sandbox/images/faults.py."""
         await self._put(self.stack.images_url, {"queue": list(faults), "always": always})
 
     async def break_odoo(self, **faults: Any) -> None:
-        """What happens to the next deliveries; see deploy/local/sandbox_odoo.py."""
+        """What happens to the next deliveries; see deploy/local/sandbox/odoo/app.py."""
         await self._put(self.stack.odoo_url, faults)
 
     async def forget_health(self) -> None:
@@ -143,7 +143,7 @@ class Lab:
                 health = self.client.get_workflow_handle(provider_health_id(provider))
                 await health.terminate("the next test begins")
 
-    async def mend(self) -> None:
+    async def clear_faults(self) -> None:
         """No more faults."""
         await self.break_images()
         await self.break_odoo()

@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
-from contracts.alerts import WatchState
+from contracts.alerts import BacklogWatchState
 from contracts.errors import DeliveryError, ErrorCode
 from contracts.generation import (
     DeliveryDecision,
@@ -27,19 +27,19 @@ from contracts.generation import (
     Parked,
     Plan,
 )
-from contracts.health import Circuit, ProviderHealthView
 from contracts.names import (
+    BACKLOG_WATCH_ID,
+    BACKLOG_WATCH_WORKFLOW,
     GENERATION_QUEUE,
     GENERATION_WORKFLOW,
     HEALTH_QUERY,
     RETRY_DELIVERY_UPDATE,
     SEND_ALERTS_ACTIVITY,
-    WATCH_ID,
-    WATCH_WORKFLOW,
     provider_health_id,
     workflow_id,
 )
-from deploy.local.stack import LocalStack
+from contracts.provider_health import Circuit, ProviderHealthView
+from deploy.local.stack.local_stack import LocalStack
 from starter.operations.bulk import these
 from starter.operations.rerun import Target, rerun
 from tests.lab import Handle, Lab
@@ -87,7 +87,7 @@ async def _parked(lab: Lab) -> Handle:
 
 async def _redelivered(lab: Lab) -> Handle:
     handle = await _parked(lab)
-    await lab.mend()
+    await lab.clear_faults()
     await handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="recorder"))
     return await _ended(handle)
 
@@ -123,7 +123,7 @@ async def _rerun(lab: Lab) -> Handle:
     """Failed, reset to its first workflow task, completed."""
     await lab.break_images(always={"kind": "status", "status": 401})
     handle = await _ended(await lab.start(lab.request()))
-    await lab.mend()
+    await lab.clear_faults()
     targets = these([Target(handle.id)])
     async for each in rerun(lab.client, targets, DeliveryDecision(by="recorder")):
         print(f"  {each.result} {each.detail}")
@@ -136,8 +136,8 @@ async def _provider_health(lab: Lab) -> Handle:
     await _ended(await lab.start(lab.request()))
     handle = lab.client.get_workflow_handle(provider_health_id("openai"))
     await _turns(handle, Circuit.OPEN)
-    await lab.mend()
-    await _turns(handle, Circuit.TRIAL)
+    await lab.clear_faults()
+    await _turns(handle, Circuit.HALF_OPEN)
     await lab.outcome(lab.request())
     await _turns(handle, Circuit.CLOSED)
     return handle
@@ -146,19 +146,22 @@ async def _provider_health(lab: Lab) -> Handle:
 async def _watch(lab: Lab) -> Handle:
     """Raised an alert for a parked one, and resolved it."""
     await _redelivered_while(lab, await _watching(lab))
-    return lab.client.get_workflow_handle(WATCH_ID)
+    return lab.client.get_workflow_handle(BACKLOG_WATCH_ID)
 
 
 async def _watching(lab: Lab) -> Handle:
     return await lab.client.start_workflow(
-        WATCH_WORKFLOW, WatchState(), id=WATCH_ID, task_queue=GENERATION_QUEUE
+        BACKLOG_WATCH_WORKFLOW,
+        BacklogWatchState(),
+        id=BACKLOG_WATCH_ID,
+        task_queue=GENERATION_QUEUE,
     )
 
 
 async def _redelivered_while(lab: Lab, watch: Handle) -> None:
     parked = await _parked(lab)
     await _tells(watch, 1)
-    await lab.mend()
+    await lab.clear_faults()
     await parked.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="recorder"))
     await _ended(parked)
     await _tells(watch, 2)

@@ -7,10 +7,9 @@ import typer
 import uvloop
 
 from otel.logs import configure_logging
+from peers.settings import EXIT_SETTINGS, SettingsError
 from workers.process import run_worker
-from workers.settings import Settings, SettingsError
-
-EXIT_SETTINGS = 2
+from workers.settings import Settings
 
 
 def worker(

@@ -6,18 +6,22 @@ import logging
 import signal
 from contextlib import AsyncExitStack
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.contrib.opentelemetry import create_tracer_provider
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from contracts.alerts import WatchState
-from contracts.names import GENERATION_QUEUE, WATCH_ID, WATCH_WORKFLOW
+from contracts.alerts import BacklogWatchState
+from contracts.names import BACKLOG_WATCH_ID, BACKLOG_WATCH_WORKFLOW, GENERATION_QUEUE
 from otel.setup import configure
-from workers.connection import connect_worker, logging_runtime, target
-from workers.health import health_server
-from workers.settings import Settings, SettingsError
+from peers import temporal
+from peers.settings import SettingsError
+from workers.health_server import health_server
+from workers.runtime import logging_runtime
+from workers.settings import Settings
 from workers.wiring import build_workers, health_kept, open_clients
 
 logger = logging.getLogger(__name__)
@@ -90,9 +94,9 @@ async def _keep_watch(client: Client) -> None:
     while True:
         try:
             await client.start_workflow(
-                WATCH_WORKFLOW,
-                WatchState(),
-                id=WATCH_ID,
+                BACKLOG_WATCH_WORKFLOW,
+                BacklogWatchState(),
+                id=BACKLOG_WATCH_ID,
                 task_queue=GENERATION_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 static_summary="counts what waits for a person, and raises alerts",
@@ -114,13 +118,26 @@ async def _connect(stop: asyncio.Event, *, traced: bool) -> Client | None:
     return None
 
 
+async def _connected(runtime: Runtime, *, traced: bool) -> Client:
+    """Raises RPCError also when the namespace is not there (yet)."""
+    plugins = [OpenTelemetryPlugin(add_temporal_spans=True)] if traced else []
+    client = await temporal.connect(plugins=plugins, runtime=runtime)
+    # A worker would find out by itself, and die of it.
+    await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace)
+    )
+    return client
+
+
 async def _connect_in_the_end(*, traced: bool) -> Client:
     runtime = logging_runtime()
     while True:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await connect_worker(runtime, traced=traced)
+                return await _connected(runtime, traced=traced)
         except (RuntimeError, RPCError, TimeoutError) as error:
             reason = str(error) or "no answer"
-            logger.warning("Temporal at %s cannot serve us yet, trying again: %s", target(), reason)
+            logger.warning(
+                "Temporal at %s cannot serve us yet, trying again: %s", temporal.target(), reason
+            )
         await asyncio.sleep(RECONNECT_SECONDS)

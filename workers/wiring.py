@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import boto3
 import httpx
@@ -15,32 +15,32 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.alerts import AlertActivities
+from activities.backlog import BacklogActivities
 from activities.generate import CollectActivities, SubmitActivities
-from activities.health import CircuitBoard, ProviderReports
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
-from activities.odoo import OdooActivities, OdooDelivery
-from activities.odoo_callback import CallbackDelivery
-from activities.odoo_rpc import RpcAccount, RpcDelivery
+from activities.odoo.callback import CallbackDelivery
+from activities.odoo.deliver import OdooActivities, OdooDelivery
+from activities.odoo.rpc import RpcDelivery
 from activities.planning import PlanActivities
-from activities.providers.flux import Flux
-from activities.providers.openai import OpenAIImages
+from activities.provider_health import CircuitBoard, ProviderReports
+from activities.providers.kind import Parts
 from activities.providers.probing import ProbeActivities
+from activities.providers.registry import kind_of, probes
 from activities.providers.service import JobService
 from activities.storage import ImageStore
-from activities.watching import WatchActivities
 from contracts.names import (
     GENERATION_QUEUE,
     PROVIDER_QUEUE_PREFIX,
     provider_jobs_queue,
     provider_queue,
 )
+from peers.odoo_rpc import RpcAccount
 from workers.correlating import CorrelationInterceptor
-from workers.probes import provider_probes
-from workers.settings import OdooSettings, ProviderSettings, Settings, StorageSettings
+from workers.settings import OdooSettings, Settings, StorageSettings
+from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
-from workflows.health import ProviderHealth
-from workflows.watch import Watch
+from workflows.provider_health import ProviderHealth
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -147,9 +147,9 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
         planning.plan,
         OdooActivities(odoos, clients.store).deliver,
         _alerts(settings, clients).send_alerts,
-        WatchActivities(client).count_troubled,
+        BacklogActivities(client).count_backlog,
         # Not on the provider's own queue, where it would wait behind the calls that hang.
-        ProbeActivities(provider_probes(settings, clients.http)).probe_provider,
+        ProbeActivities(probes(settings.providers, clients.http)).probe_provider,
     ]
     if settings.notify:
         token = settings.notify.token
@@ -163,7 +163,7 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
     return Worker(
         client,
         task_queue=GENERATION_QUEUE,
-        workflows=[Generation, ProviderHealth, Watch],
+        workflows=[Generation, ProviderHealth, BacklogWatch],
         activities=activities,
         max_cached_workflows=settings.worker.max_cached_workflows,
         max_concurrent_workflow_tasks=settings.worker.max_workflow_tasks,
@@ -175,8 +175,8 @@ def _provider_workers(
     client: Client, settings: Settings, clients: Clients, name: str
 ) -> list[Worker]:
     provider = settings.providers[name]
-    jobs = _job_service(provider, clients)
-    service = jobs or _openai(provider, clients)
+    kind = kind_of(provider)
+    service = kind.build(provider, Parts(clients.http, clients.store, clients.closing))
     workers = [
         Worker(
             client,
@@ -189,7 +189,8 @@ def _provider_workers(
             **_common(settings),
         )
     ]
-    if jobs:
+    if kind.has_jobs:
+        jobs = cast("JobService", service)
         collecting = CollectActivities(jobs, clients.store, clients.memory, clients.reports)
         workers.append(
             Worker(
@@ -220,54 +221,6 @@ def _alerts(settings: Settings, clients: Clients) -> AlertActivities:
         return AlertActivities(clients.http, None, None)
     token = alerts.token.get_secret_value() if alerts.token else None
     return AlertActivities(clients.http, alerts.base_url, token, web_url=alerts.web_url)
-
-
-def _job_service(provider: ProviderSettings, clients: Clients) -> JobService | None:
-    match provider.kind:
-        case "flux":
-            return _flux(provider, clients)
-        case "kubernetes":
-            return _kubernetes(provider, clients)
-        case "openai":
-            return None
-
-
-def _openai(provider: ProviderSettings, clients: Clients) -> OpenAIImages:
-    return OpenAIImages(
-        clients.http,
-        provider.base_url,
-        provider.api_key,
-        diffusion_fields=provider.diffusion_fields,
-    )
-
-
-def _flux(provider: ProviderSettings, clients: Clients) -> Flux:
-    return Flux(
-        clients.http,
-        provider.base_url,
-        provider.api_key,
-        provider.poll_seconds,
-        provider.job_hosts,
-    )
-
-
-def _kubernetes(provider: ProviderSettings, clients: Clients) -> JobService:
-    # Here: the client library costs 0.3 s and 43 MB, which only its users should pay.
-    from activities.providers.kubernetes import KubernetesJobs  # noqa: PLC0415
-    from activities.providers.kubernetes_api import Cluster  # noqa: PLC0415
-    from activities.providers.kubernetes_http import Connection  # noqa: PLC0415
-
-    connection = Connection(
-        provider.base_url, provider.api_key, provider.token_file, provider.ca_file
-    )
-    clients.closing.push_async_callback(connection.close)
-    return KubernetesJobs(
-        Cluster(connection),
-        clients.store,
-        provider.namespace,
-        ttl_seconds=provider.ttl_seconds,
-        poll_seconds=provider.poll_seconds,
-    )
 
 
 def _odoo(odoo: OdooSettings, clients: Clients) -> OdooDelivery:

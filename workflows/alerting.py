@@ -7,10 +7,10 @@ with workflow.unsafe.imports_passed_through():
     from contracts.alerts import AdminAlert, AlertsSent, AlertTask
     from contracts.names import SEND_ALERTS_ACTIVITY
     from workflows import options
-    from workflows.making import failure_of
+    from workflows.generate import failure_of
 
 
-async def raised(wanted: tuple[AdminAlert, ...], standing: tuple[AdminAlert, ...]) -> bool:
+async def sync_alerts(wanted: tuple[AdminAlert, ...], standing: tuple[AdminAlert, ...]) -> bool:
     """Raise `wanted`, resolve what else stands; False when Alertmanager could not be told."""
     names = {each.identity for each in wanted}
     resolved = tuple(each for each in standing if each.identity not in names)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from contracts.alerts import AdminAlert, AlertName, Severity
 from contracts.errors import TAXONOMY, Alert, ErrorCode, ErrorKind
-from contracts.health import (
+from contracts.provider_health import (
     AGAINST_PROVIDER,
     Bucket,
     Circuit,
@@ -27,7 +27,7 @@ Among many that succeed it is one worker's trouble, which is an alert and no rea
 
 _COOL_DOWN = options.COOL_DOWN.total_seconds()
 
-_MEND = {
+_FIXES = {
     ErrorCode.AUTH_CONFIG: "Set a valid key, providers.{name}.api_key, and restart the workers.",
     ErrorCode.QUOTA_EXHAUSTED: "Top up the account at {name}, or raise its limit there.",
     ErrorCode.MODEL_CONFIG: "Check the model's name and parameters in the routes of [models].",
@@ -61,24 +61,24 @@ def with_probe(state: ProviderHealthState, probed: Probed, now: float) -> Provid
         return state
     if _age(state, now) < _COOL_DOWN:
         # Too early for a turn: the calls that opened it are of just now.
-        objected = state.probe_objected or bool(probed.mend)
+        objected = state.probe_objected or bool(probed.fix)
         return state.model_copy(update={"probe_objected": objected})
     if probed.unknown:
         return _turned(state, Circuit.CLOSED, now)
-    if probed.mend and _age(state, now) < options.LONGEST_OPEN:
+    if probed.fix and _age(state, now) < options.LONGEST_OPEN_SECONDS:
         return state.model_copy(update={"probe_objected": True})
-    seen_mended = state.probe_objected and not probed.mend and probed.key_taken
-    if state.opened_by is ErrorCode.AUTH_CONFIG and seen_mended:
+    seen_fixed = state.probe_objected and not probed.fix and probed.key_taken
+    if state.opened_by is ErrorCode.AUTH_CONFIG and seen_fixed:
         return _turned(state, Circuit.CLOSED, now)
     # A probe proves little, either way: a look-up may be refused where calls are not.
-    return _turned(state, Circuit.TRIAL, now)
+    return _turned(state, Circuit.HALF_OPEN, now)
 
 
 def at(state: ProviderHealthState, now: float) -> ProviderHealthState:
     """The state when time alone has passed: calls leave the window, a trial nobody took ends."""
-    kept = tuple(each for each in state.buckets if each.at > now - options.HEALTH_WINDOW)
+    kept = tuple(each for each in state.buckets if each.at > now - options.HEALTH_WINDOW_SECONDS)
     state = state.model_copy(update={"buckets": kept})
-    if state.circuit is Circuit.TRIAL and _age(state, now) >= options.HEALTH_WINDOW:
+    if state.circuit is Circuit.HALF_OPEN and _age(state, now) >= options.HEALTH_WINDOW_SECONDS:
         return _turned(state, Circuit.CLOSED, now)
     return state
 
@@ -92,7 +92,7 @@ def view_of(state: ProviderHealthState, now: float) -> ProviderHealthView:
         circuit=state.circuit,
         since=state.since,
         as_of=now,
-        window_seconds=options.HEALTH_WINDOW,
+        window_seconds=options.HEALTH_WINDOW_SECONDS,
         successes=successes,
         failures=dict(failures),
         streak=state.streak,
@@ -109,7 +109,7 @@ def alerts_of(state: ProviderHealthState) -> tuple[AdminAlert, ...]:
 def _with_calls(
     buckets: tuple[Bucket, ...], report: ProviderReport, now: float
 ) -> tuple[Bucket, ...]:
-    begins = now - now % options.HEALTH_SLICE
+    begins = now - now % options.HEALTH_SLICE_SECONDS
     *older, last = buckets or (Bucket(at=begins),)
     if last.at < begins:
         older, last = [*older, last], Bucket(at=begins)
@@ -126,10 +126,10 @@ def _judged(state: ProviderHealthState, report: ProviderReport, now: float) -> P
             return _turned(state, Circuit.OPEN, now, why)
         case Circuit.OPEN if report.works and not failing and _age(state, now) >= _COOL_DOWN:
             # Somebody without another route, or a call from before: a sign, not yet a proof.
-            return _turned(state, Circuit.TRIAL, now)
-        case Circuit.TRIAL if failing:
+            return _turned(state, Circuit.HALF_OPEN, now)
+        case Circuit.HALF_OPEN if failing:
             return _turned(state, Circuit.OPEN, now, _worst(Counter(report.failures)))
-        case Circuit.TRIAL if report.works:
+        case Circuit.HALF_OPEN if report.works:
             return _turned(state, Circuit.CLOSED, now)
     return state
 
@@ -193,7 +193,7 @@ def _down(state: ProviderHealthState) -> Iterator[AdminAlert]:
         error_type=code or "",
         summary=f"{state.provider} does not serve us: {code}",
         description=f"Generations take their next route where they have one."
-        f" {_mend(state, code)}{last}",
+        f" {_fix(state, code)}{last}",
     )
 
 
@@ -204,7 +204,7 @@ def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
         if state.circuit is not Circuit.CLOSED and code in AGAINST_PROVIDER:
             continue  # said already, and louder
         if _is_frequent(state, code, count, calls):
-            minutes = options.HEALTH_WINDOW // 60
+            minutes = options.HEALTH_WINDOW_SECONDS // 60
             page = TAXONOMY[code].alert is Alert.PAGE
             yield AdminAlert(
                 name=AlertName.PROVIDER_ERRORS,
@@ -212,7 +212,7 @@ def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
                 service=state.provider,
                 error_type=code,
                 summary=f"{state.provider}: {code} in {count} of {calls} calls in {minutes} min",
-                description=f"{_mend(state, code)}{_last_answer(state, code)}",
+                description=f"{_fix(state, code)}{_last_answer(state, code)}",
             )
 
 
@@ -227,13 +227,13 @@ def _is_frequent(state: ProviderHealthState, code: ErrorCode, count: int, calls:
             return calls >= options.FEWEST_CALLS_TO_WARN and count > calls * share
         case Alert.IF_IT_LASTS:
             seen = [bucket.at for bucket in state.buckets if code in bucket.failures]
-            lasts = seen[-1] - seen[0] >= options.LASTING
+            lasts = seen[-1] - seen[0] >= options.LASTING_SECONDS
             return lasts and count > calls * options.FREQUENT_ERRORS
     return False
 
 
-def _mend(state: ProviderHealthState, code: ErrorCode | None) -> str:
-    text = _MEND.get(code, _LOOK) if code else _LOOK
+def _fix(state: ProviderHealthState, code: ErrorCode | None) -> str:
+    text = _FIXES.get(code, _LOOK) if code else _LOOK
     return text.format(name=state.provider)
 
 

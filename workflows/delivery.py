@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import options
     from workflows.display import ERROR_CODE, Display
-    from workflows.making import message_of
+    from workflows.generate import message_of
 
 
 class Delivery:

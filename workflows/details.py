@@ -20,7 +20,7 @@ _STORY = {
 }
 
 _PARKED_HELP = """
-**What to do.** Mend what is named above. It then goes on by itself at the next try. To try at once:
+**What to do.** Fix what is named above. It then goes on by itself at the next try. To try at once:
 `duragen redeliver {id}` (or `--all`), or send the update `retry_delivery`. Only if Odoo shall never
 be told: `duragen abandon {id}`, or the update `abandon_delivery`."""
 

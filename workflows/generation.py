@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import options
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, Display
-    from workflows.making import failure_of, make_image
+    from workflows.generate import failure_of, make_image
     from workflows.reading import read_request
 
 
@@ -61,15 +61,15 @@ class Generation:
         if parked:
             plan, outcome = parked.plan, parked.outcome
         else:
-            plan = await _to_its_end(self._plan())
+            plan = await shielded(self._plan())
             outcome = await self._generate(plan)
-        delivered = await _to_its_end(self._deliver(plan, outcome, parked))
+        delivered = await shielded(self._deliver(plan, outcome, parked))
         trouble = self._display.view.parked
         if not delivered and trouble:
             workflow.continue_as_new(
                 args=[event, Parked(plan=plan, outcome=outcome, trouble=trouble)]
             )
-        await _to_its_end(self._announce(plan, outcome))
+        await shielded(self._announce(plan, outcome))
         return await self._close(plan, outcome)
 
     @workflow.query(name=names.STATUS_QUERY)
@@ -178,7 +178,7 @@ class Generation:
             self._display.publish(ERROR_CODE.value_unset())  # the one it was parked with
         else:
             self._display.publish()
-        await _to_its_end(workflow.wait_condition(workflow.all_handlers_finished))
+        await shielded(workflow.wait_condition(workflow.all_handlers_finished))
         if failure is None:
             return outcome
         if failure.code is ErrorCode.CANCELED:
@@ -206,7 +206,7 @@ def _canceled(detail: str, tried: list[Attempted]) -> Outcome:
     return Outcome(failure=failure, tried=tuple(tried))
 
 
-async def _to_its_end(step: Coroutine[Any, Any, Any]) -> Any:
+async def shielded(step: Coroutine[Any, Any, Any]) -> Any:
     """Run a step that a cancellation must not interrupt: the outcome exists, others must know."""
     task = asyncio.create_task(step)
     while True:

@@ -62,8 +62,8 @@ def park_pause(rounds: int) -> timedelta:
     return min(PARK_FIRST_PAUSE * (1 << doublings), PARK_LONGEST_PAUSE)
 
 
-HEALTH_WINDOW = 300.0
-HEALTH_SLICE = 10.0
+HEALTH_WINDOW_SECONDS = 300.0
+HEALTH_SLICE_SECONDS = 10.0
 # Seconds. spec: event-driven-architecture, Performance Metrics: error rates "over 5 mins". Calls
 # are kept in 30 slices of it, which bounds the state whatever the rate.
 
@@ -73,7 +73,7 @@ FEWEST_CALLS_TO_WARN = 20
 # Shares of calls. spec, ibid.: "> 5%". Users' refused prompts are ordinary until they are many;
 # below 20 calls one failure would be an alert.
 
-LASTING = 120.0
+LASTING_SECONDS = 120.0
 # Seconds between the first and the last 429 in the window: then it is no peak any more.
 
 FAILURES_IN_A_ROW = 8
@@ -90,7 +90,7 @@ COOL_DOWN = timedelta(seconds=30)
 # Between two probes of a provider whose circuit is open; before that nothing closes it, so that one
 # worker in trouble among others does not make it flap.
 
-LONGEST_OPEN = 600.0
+LONGEST_OPEN_SECONDS = 600.0
 # Seconds. Then a few generations try, whatever the probe says: a look-up may be refused for ever
 # where calls are not.
 

@@ -4,7 +4,6 @@ A vendor's way of wording its refusals is data (`Dialect`). Decided by the vendo
 then by its table of statuses, then by the common one; never by an error's text.
 """
 
-import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,8 +12,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from activities.errors import ProviderError
-from activities.http import Answer, TooLargeError, retry_after_seconds
 from contracts.errors import ErrorCode
+from peers.http import Answer, TooLargeError, parsed, retry_after_seconds
 
 _COMMON_STATUSES: Mapping[int, ErrorCode] = {
     400: ErrorCode.INVALID_INPUT,
@@ -114,14 +113,6 @@ def _transport_error(error: Exception, name: str) -> ProviderError | None:
     # Of these two the request may have arrived: only the service knows whether it was paid for.
     answered = code not in {ErrorCode.PROVIDER_TIMEOUT, ErrorCode.OUTCOME_UNKNOWN}
     return ProviderError(code, f"{name} {what}", answered=answered)
-
-
-def parsed(answer: Answer) -> Any:
-    """The body as JSON, None when it is none."""
-    try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def text_of(value: Any) -> str | None:

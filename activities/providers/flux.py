@@ -5,25 +5,28 @@ idempotency key, but a job has an id: it is polled, never submitted again.
 """
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from activities.errors import ProviderError
-from activities.http import Answer, call
 from activities.images import MAX_IMAGE_BYTES
+from activities.memory import Admit
 from activities.providers.errors import (
     Dialect,
-    parsed,
     read_detail,
     refused,
     translated,
     unreadable,
 )
-from activities.providers.service import Admit, JobProgress
+from activities.providers.kind import Parts, ProviderKind, ProviderSettings, RequestField
+from activities.providers.probing import LookUp, probe_by_look_up
+from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
 from contracts.generation import CollectTask, Job, SubmitTask
+from contracts.provider_health import Probed
+from peers.http import Answer, call, parsed
 
 MAX_REPLY_BYTES = 1024 * 1024
 BFL_DOMAIN = ".bfl.ai"
@@ -46,6 +49,16 @@ _FINAL_STATUSES = {
     "Content Moderated": ErrorCode.POLICY_OUTPUT,
     "Task not found": ErrorCode.JOB_LOST,
 }
+
+
+class FluxSettings(ProviderSettings):
+    """One account of a service that speaks the FLUX protocol."""
+
+    kind: Literal["flux"]
+    poll_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """Pause between two polls of a job."""
+    job_hosts: tuple[str, ...] = ()
+    """Hosts beside `base_url`'s own and its siblings to which the key may be sent for polling."""
 
 
 class _Accepted(BaseModel):
@@ -76,12 +89,15 @@ class Flux:
         api_key: SecretStr,
         poll_seconds: float = 1.0,
         job_hosts: tuple[str, ...] = (),
+        *,
+        poll_timeout_seconds: float = POLL_TIMEOUT_SECONDS,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._key = api_key.get_secret_value()
         self.poll_seconds = poll_seconds
         self._job_hosts = job_hosts
+        self._poll_timeout_seconds = poll_timeout_seconds
 
     async def submit(self, task: SubmitTask, admit: Admit) -> Job:  # noqa: ARG002  # no image yet
         """Place the job: the paid call."""
@@ -114,7 +130,7 @@ class Flux:
                 self._client,
                 "GET",
                 task.job.polling_url,
-                timeout_seconds=POLL_TIMEOUT_SECONDS,
+                timeout_seconds=self._poll_timeout_seconds,
                 max_bytes=MAX_REPLY_BYTES,
                 headers={"x-key": self._key},
             )
@@ -161,6 +177,36 @@ class Flux:
                 " job_hosts",
                 answered=False,
             )
+
+
+def _build(settings: FluxSettings, parts: Parts) -> Flux:
+    return Flux(
+        parts.http, settings.base_url, settings.api_key, settings.poll_seconds, settings.job_hosts
+    )
+
+
+async def _probe(name: str, settings: FluxSettings, http: httpx.AsyncClient) -> Probed:
+    key = {"x-key": settings.api_key.get_secret_value()}
+    look_up = LookUp("/v1/credits", key, _without_credits)
+    return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
+
+
+def _without_credits(answer: Answer) -> tuple[str, str] | None:
+    body = parsed(answer)
+    left = body.get("credits") if isinstance(body, dict) else None
+    if isinstance(left, int | float) and not isinstance(left, bool) and left <= 0:
+        return f"; the account has {left:g} credits", "top up the account"
+    return None
+
+
+FLUX_KIND = ProviderKind(
+    name="flux",
+    settings=FluxSettings,
+    build=_build,
+    probe=_probe,
+    has_jobs=True,
+    carries=lambda _: frozenset({RequestField.SEED}),
+)
 
 
 def _http_url(text: str) -> httpx.URL | None:

@@ -6,26 +6,28 @@ among the route's parameters. `base_url` is the server's root, without `/v1`.
 """
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from activities.http import Answer, call
 from activities.images import MAX_IMAGE_BYTES
+from activities.memory import Admit
 from activities.providers.errors import (
     Dialect,
     Refusal,
-    parsed,
     read_detail,
     refused,
     text_of,
     translated,
     unreadable,
 )
-from activities.providers.service import Admit
+from activities.providers.kind import Parts, ProviderKind, ProviderSettings, RequestField
+from activities.providers.probing import LookUp, probe_by_look_up
 from contracts.errors import ErrorCode
 from contracts.generation import SubmitTask
+from contracts.provider_health import Probed
+from peers.http import Answer, call, parsed
 
 MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536
 """The largest image in base64, and the JSON around it."""
@@ -71,6 +73,15 @@ OPENAI = Dialect(
         "billing_hard_limit_reached": _QUOTA,
     },
 )
+
+
+class OpenAISettings(ProviderSettings):
+    """One server that speaks OpenAI Images, and a key for it."""
+
+    kind: Literal["openai"]
+    diffusion_fields: bool = False
+    """Send negative_prompt, seed, num_inference_steps and guidance_scale: servers of one's own take
+    them, OpenAI's refuses them."""
 
 
 class _Image(BaseModel):
@@ -119,6 +130,35 @@ class OpenAIImages:
                 before_body=admit,
             )
             return _image_in(answer)
+
+
+def _build(settings: OpenAISettings, parts: Parts) -> OpenAIImages:
+    return OpenAIImages(
+        parts.http,
+        settings.base_url,
+        settings.api_key,
+        diffusion_fields=settings.diffusion_fields,
+    )
+
+
+async def _probe(name: str, settings: OpenAISettings, http: httpx.AsyncClient) -> Probed:
+    bearer = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
+    look_up = LookUp("/v1/models", bearer)
+    return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
+
+
+def _carries(settings: OpenAISettings) -> frozenset[RequestField]:
+    return frozenset(RequestField if settings.diffusion_fields else ())
+
+
+OPENAI_KIND = ProviderKind(
+    name="openai",
+    settings=OpenAISettings,
+    build=_build,
+    probe=_probe,
+    has_jobs=False,
+    carries=_carries,
+)
 
 
 def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:

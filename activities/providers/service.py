@@ -1,12 +1,9 @@
 """What the activities ask of an image service, whichever it is."""
 
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from activities.memory import Admit
 from contracts.generation import CollectTask, Job, SubmitTask
-
-Admit = Callable[[], Awaitable[None]]
-"""Awaited by a service before it reads an image, so that few images are in memory at a time."""
 
 
 class JobProgress(NamedTuple):

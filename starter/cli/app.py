@@ -26,9 +26,9 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "up": Entry("deploy.local.cli:up", "Run the whole stack on this machine, without Docker."),
-    "logs": Entry("deploy.local.cli:logs", "Show the log of a part of the local stack."),
-    "demo": Entry("deploy.local.demo:demo", "Carry one prompt all the way, show it, and stop."),
+    "up": Entry("deploy.local.commands.up:up", "Run the whole stack here, without Docker."),
+    "logs": Entry("deploy.local.commands.up:logs", "Show the log of a part of the local stack."),
+    "demo": Entry("deploy.local.commands.demo:demo", "Carry one prompt to the end and show it."),
     "submit": Entry("starter.cli.submit:submit", "Start a generation and print its ids."),
     "status": Entry("starter.cli.commands:status", "Say where a generation stands."),
     "watch": Entry("starter.cli.watch:watch", "Show a generation's progress until it ends."),
@@ -38,8 +38,8 @@ COMMANDS = {
     "abandon": Entry("starter.cli.parked:abandon", "Give a parked delivery up."),
     "failed": Entry("starter.cli.failed:failed", "List failed generations by error code."),
     "rerun": Entry("starter.cli.failed:rerun", "Run failed generations again."),
-    "replay": Entry("workers.replay:replay", "Replay histories against the code as it is now."),
-    "doctor": Entry("workers.doctor:doctor", "Check every dependency and say how to mend it."),
+    "replay": Entry("workers.replay.command:replay", "Replay histories against today's code."),
+    "doctor": Entry("workers.doctor.command:doctor", "Check every dependency; say how to fix it."),
     "worker": Entry("workers.cli:worker", "Run the worker process."),
     "gateway": Entry("starter.cli.commands:gateway", "Run the HTTP gateway."),
 }

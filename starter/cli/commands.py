@@ -20,7 +20,7 @@ def status(
 ) -> None:
     """Say where a generation stands."""
     door = open_door(gateway, key)
-    with exits.errors_told(door.name):
+    with exits.errors_reported(door.name):
         found = door.client.status(generation)
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines_of(found)))
 
@@ -52,7 +52,7 @@ def lines_of(found: dict[str, Any]) -> list[str]:
 def cancel(generation: IdArgument, gateway: GatewayOption = None, key: KeyOption = None) -> None:
     """Cancel a generation; Odoo is told when it has taken effect."""
     door = open_door(gateway, key)
-    with exits.errors_told(door.name):
+    with exits.errors_reported(door.name):
         requested = door.client.cancel(generation)
     typer.echo("cancellation requested" if requested else "it had already ended")
 

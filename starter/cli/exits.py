@@ -25,7 +25,7 @@ def complain(text: str) -> None:
 
 
 @contextmanager
-def errors_told(door: str) -> Iterator[None]:
+def errors_reported(door: str) -> Iterator[None]:
     """Turn the client's errors into a line on stderr and an exit code; `door` names who was asked.
 
     Ctrl-C leaves quietly: the generation goes on without its watcher.
@@ -51,7 +51,7 @@ def errors_told(door: str) -> Iterator[None]:
         complain(f"{error}. Give the right key to {door}")
         raise typer.Exit(UNAUTHORIZED) from None
     except client.DuragenError as error:
-        complain(f"{error}. `duragen doctor` says how to mend it")
+        complain(f"{error}. `duragen doctor` says how to fix it")
         raise typer.Exit(SETUP) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

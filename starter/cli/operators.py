@@ -81,7 +81,7 @@ def at_temporal(work: "Callable[[Client], Awaitable[int]]") -> NoReturn:
             return await work(await connect())
 
     address = os.environ.get("TEMPORAL_ADDRESS", "localhost:7233")
-    with exits.errors_told(f"Temporal ({address})"):
+    with exits.errors_reported(f"Temporal ({address})"):
         raise typer.Exit(asyncio.run(connected()))
 
 

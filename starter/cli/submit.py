@@ -69,7 +69,7 @@ def submit(  # noqa: PLR0913  # one option per field of the event
         event["aspectRatio"] = ratio
     _configure_tracing()
     door = open_door(gateway, key)
-    with exits.errors_told(door.name):
+    with exits.errors_reported(door.name):
         started = door.client.start(event)
         ids = {
             "requestId": started.request_id,

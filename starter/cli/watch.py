@@ -39,7 +39,7 @@ def watch(
     running after --timeout.
     """
     door = open_door(gateway, key)
-    with exits.errors_told(door.name):
+    with exits.errors_reported(door.name):
         raise typer.Exit(follow(door.client, generation, timeout))
 
 

@@ -8,14 +8,14 @@ from starter.leaving import run_and_leave
 def program() -> int:
     """Serve with the settings of the environment; a wrong one is one clear text and exit 2."""
     # Imported here, after the exit was arranged, so that what these do at exit is done.
+    from peers.settings import EXIT_SETTINGS, SettingsError  # noqa: PLC0415
     from starter.gateway.serve import serve  # noqa: PLC0415
-    from starter.gateway.settings import GatewaySettingsError  # noqa: PLC0415
 
     try:
         serve()
-    except GatewaySettingsError as error:
+    except SettingsError as error:
         sys.stderr.write(f"{error}\n")
-        return error.exit_code
+        return EXIT_SETTINGS
     return 0
 
 

@@ -8,21 +8,22 @@ import uvicorn
 
 from otel.logs import configure_logging
 from otel.setup import configure
+from peers.settings import SettingsError
 from starter.gateway.app import create_app
-from starter.gateway.settings import GatewaySettings, GatewaySettingsError
+from starter.gateway.settings import GatewaySettings
 
 GRACEFUL_SECONDS = 10
 """How long requests that were taken may end after SIGTERM; each needs milliseconds."""
 
 
 def serve() -> None:
-    """Read the settings, then serve. Raises GatewaySettingsError, naming each faulty setting."""
+    """Read the settings, then serve. Raises SettingsError, naming each faulty setting."""
     settings = GatewaySettings.read()
     configure_logging()
     try:
         configure("duragen-gateway")
     except ValueError as error:  # a wrong OTEL_* variable; the text names it
-        raise GatewaySettingsError(str(error)) from None
+        raise SettingsError(str(error)) from None
     # uvicorn stops in order and then raises the signal again; without this it would kill us before
     # the last spans are sent.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -42,7 +43,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2_048)
     except OSError as error:
-        raise GatewaySettingsError(
+        raise SettingsError(
             f"cannot listen on {host}:{port} ({error.strerror}): set gateway.host and gateway.port,"
             " or DURAGEN_GATEWAY__PORT"
         ) from None

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
+from peers import temporal
+from peers.settings import SettingsError
 from starter.client import SetupError, UnavailableError, error_of
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
@@ -16,13 +16,12 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 
 async def connect() -> Client:
     """A client from the `TEMPORAL_*` variables and profile. Raises SetupError, UnavailableError."""
-    options = _options()
     try:
-        return await Client.connect(**options, connect_timeout=CONNECT_TIMEOUT)
-    except ValueError as error:
-        raise SetupError(f"the TEMPORAL_* settings are wrong: {error}") from error
+        return await temporal.connect(connect_timeout=CONNECT_TIMEOUT)
+    except SettingsError as error:
+        raise SetupError(str(error)) from error
     except RuntimeError as error:  # the SDK has no status code for this one
-        raise UnavailableError(f"cannot reach Temporal at {options['target_host']}") from error
+        raise UnavailableError(f"cannot reach Temporal at {temporal.target()}") from error
 
 
 @contextmanager
@@ -32,12 +31,3 @@ def errors_translated() -> Iterator[None]:
         yield
     except RPCError as error:
         raise error_of(error) from error
-
-
-def _options() -> dict[str, Any]:
-    try:
-        options: dict[str, Any] = {**ClientConfig.load_client_connect_config()}
-    except (RuntimeError, ValueError, OSError) as error:
-        raise SetupError(f"the TEMPORAL_* settings are wrong: {error}") from error
-    options.setdefault("target_host", "localhost:7233")
-    return options

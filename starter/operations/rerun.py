@@ -21,7 +21,7 @@ from starter.client import NotFoundError, error_of
 from starter.operations.bulk import in_bulk
 from starter.operations.failed import failed
 from starter.operations.parked import attribute
-from starter.operations.resetting import Story, lease, read, reset
+from starter.operations.resetting import ResetPoints, lease, read, reset
 
 _ENDED_BY_OTHERS = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT)
 _REFUSED_STATES: dict[str, str] = {
@@ -125,11 +125,11 @@ async def _rerun(
         return Rerunning(workflow_id, Rerun.REFUSED, "it was run again meanwhile")
     if refusal := _refusal(seen, error):
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
-    base, story = seen.run_id, await _story(client, workflow_id, seen.run_id)
-    if story.first_run and not story.took_image and seen.status is WorkflowExecutionStatus.FAILED:
+    base, points = seen.run_id, await _reset_points(client, workflow_id, seen.run_id)
+    if points.first_run and not points.took_image and seen.status is WorkflowExecutionStatus.FAILED:
         # What it took along was a failure: to make the image, the run before must be taken up.
-        base, story = story.first_run, await _story(client, workflow_id, story.first_run)
-    event_id, refusal = _point(story, seen, error)
+        base, points = points.first_run, await _reset_points(client, workflow_id, points.first_run)
+    event_id, refusal = _point(points, seen, error)
     if not event_id:
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
     async with lease(client, workflow_id):
@@ -137,12 +137,12 @@ async def _rerun(
             return Rerunning(workflow_id, Rerun.REFUSED, "it was run again a moment ago")
         reason = f"{decision.by or 'no name given'}: {decision.reason}"
         run_id = await reset(client, workflow_id, base, event_id, reason)
-    anew = event_id == story.first and not story.first_run
+    anew = event_id == points.first and not points.first_run
     result = Rerun.BEGUN_ANEW if anew else Rerun.DELIVERING
     return Rerunning(workflow_id, result, run_id=run_id)
 
 
-async def _story(client: Client, workflow_id: str, run_id: str) -> Story:
+async def _reset_points(client: Client, workflow_id: str, run_id: str) -> ResetPoints:
     run: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=run_id)
     return await read(client, run.fetch_history_events())
 
@@ -162,20 +162,20 @@ def _refusal(seen: WorkflowExecutionDescription, error: str | None) -> str:
 
 
 def _point(
-    story: Story, seen: WorkflowExecutionDescription, error: str | None
+    points: ResetPoints, seen: WorkflowExecutionDescription, error: str | None
 ) -> tuple[int | None, str]:
     """The workflow task to reset to, or None and why there is none."""
-    if story.first is None:
+    if points.first is None:
         return None, "it ended before a worker took it up: send it as a new request"
-    if story.first_run:
-        return story.first, ""
-    if story.after_image:
-        return story.delivery or story.after_image, ""
+    if points.first_run:
+        return points.first, ""
+    if points.after_image:
+        return points.delivery or points.after_image, ""
     if seen.status not in _ENDED_BY_OTHERS and seen.status is not WorkflowExecutionStatus.FAILED:
-        return story.delivery or story.first, ""  # abandoned: what was never told is told
-    if story.unsettled and error != ErrorCode.OUTCOME_UNKNOWN:
+        return points.delivery or points.first, ""  # abandoned: what was never told is told
+    if points.unsettled and error != ErrorCode.OUTCOME_UNKNOWN:
         return None, f"it was ended during a call that may be charged for: {_MAY_HAVE_PAID}"
-    return story.first, ""
+    return points.first, ""
 
 
 def _is_users(code: str) -> bool:

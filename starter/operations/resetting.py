@@ -41,7 +41,7 @@ _EVERYTHING = (
 """What operators decided about the old run (retry, abandon) is not decided about the new one."""
 
 
-class Story(NamedTuple):
+class ResetPoints(NamedTuple):
     """A history in short. Event ids are those of completed workflow tasks, where a reset begins."""
 
     first: int | None = None
@@ -63,12 +63,12 @@ class Story(NamedTuple):
     """It ended while a call or a job was under way, which may have been charged for."""
 
 
-async def read(client: Client, history: AsyncIterable[HistoryEvent]) -> Story:
-    """The story of an ended run."""
+async def read(client: Client, history: AsyncIterable[HistoryEvent]) -> ResetPoints:
+    """The points of an ended run."""
     reader = _Reader(client)
     async for event in history:
         await reader.take(event)
-    return reader.story._replace(unsettled=bool(reader.under_way))
+    return reader.points._replace(unsettled=bool(reader.under_way))
 
 
 class _Reader:
@@ -79,7 +79,7 @@ class _Reader:
         self._image_made = False
         self._activities: dict[int, str] = {}
         self.under_way: set[int] = set()
-        self.story = Story()
+        self.points = ResetPoints()
 
     async def take(self, event: HistoryEvent) -> None:
         """One more event."""
@@ -87,9 +87,9 @@ class _Reader:
             await self._started(event)
         elif event.event_type == _TASK_COMPLETED:
             after_image = event.event_id if self._image_made else None
-            self.story = self.story._replace(
-                first=self.story.first or event.event_id,
-                after_image=self.story.after_image or after_image,
+            self.points = self.points._replace(
+                first=self.points.first or event.event_id,
+                after_image=self.points.after_image or after_image,
             )
         elif event.event_type == _SCHEDULED:
             self._scheduled(event)
@@ -103,7 +103,7 @@ class _Reader:
         decoded = await self._client.data_converter.decode(started.input.payloads)
         parked = decoded[1] if len(decoded) > 1 else None
         if isinstance(parked, dict):
-            self.story = self.story._replace(
+            self.points = self.points._replace(
                 first_run=started.first_execution_run_id,
                 took_image=bool(parked.get("outcome", {}).get("image")),
             )
@@ -113,9 +113,9 @@ class _Reader:
         name = self._activities[event.event_id] = scheduled.activity_type.name
         if name in _MAKING:
             self.under_way = {event.event_id}
-        elif name == names.DELIVER_ACTIVITY and not self.story.delivery:
+        elif name == names.DELIVER_ACTIVITY and not self.points.delivery:
             task = scheduled.workflow_task_completed_event_id
-            self.story = self.story._replace(delivery=task)
+            self.points = self.points._replace(delivery=task)
 
     async def _completed(self, event: HistoryEvent) -> None:
         completed = event.activity_task_completed_event_attributes

@@ -5,13 +5,13 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from http_peer import Peer, listening
 
 from contracts.events import GenerationRequested
-from deploy.local.config import OPENAI_MODEL_ID
-from deploy.local.painter import Picture, paint
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.images.painter import Picture, paint
+from deploy.local.stack.config import OPENAI_MODEL_ID
+from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
+from tests.activities.http_peer import Peer, listening
 from workers.settings import Settings
 from workers.wiring import Clients, open_clients
 

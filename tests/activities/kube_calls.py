@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kube_server import NAMESPACE, TOKEN, Kube
-from provider_calls import at_once
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
 from activities.generate import CollectActivities
-from activities.providers.kubernetes import KubernetesJobs
-from activities.providers.kubernetes_api import Cluster
-from activities.providers.kubernetes_http import Connection
+from activities.providers.kubernetes.api import WATCH_GRACE_SECONDS, Cluster
+from activities.providers.kubernetes.connection import CALL_SECONDS, Connection
+from activities.providers.kubernetes.jobs import KubernetesJobs
 from contracts.events import GenerationRequested
 from contracts.generation import CollectTask, Job, Route, SubmitTask
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
+from tests.activities.provider_calls import at_once
 from workers.wiring import Clients
 
 
@@ -40,15 +40,16 @@ async def jobs_at(
     namespace: str = NAMESPACE,
     token_file: Path | None = None,
     ca_file: Path | None = None,
+    call_seconds: float = CALL_SECONDS,
+    watch_grace_seconds: float = WATCH_GRACE_SECONDS,
     **more: Any,
 ) -> AsyncIterator[KubernetesJobs]:
     """The adapter under test, with the store that is there."""
     key = SecretStr("" if token_file else TOKEN)
-    connection = Connection(url, key, token_file, ca_file)
+    connection = Connection(url, key, token_file, ca_file, call_seconds=call_seconds)
     try:
-        yield KubernetesJobs(
-            Cluster(connection), clients.store, namespace, **{"watch_seconds": 2, **more}
-        )
+        cluster = Cluster(connection, watch_grace_seconds)
+        yield KubernetesJobs(cluster, clients.store, namespace, **{"watch_seconds": 2, **more})
     finally:
         await connection.close()
 

@@ -5,13 +5,22 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from activity_runs import Attempt
-from http_peer import Peer, Reply, answer, drip, hang, html, raw, refusing_url, reset
 
-from activities import alerts
-from activities.alerts import AlertActivities
+from activities.alerts import MAX_ANSWER_BYTES, AlertActivities
 from contracts.alerts import AdminAlert, AlertName, AlertsSent, AlertTask, Severity
 from contracts.generation import MAX_DETAIL_CHARACTERS
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import (
+    Peer,
+    Reply,
+    answer,
+    drip,
+    hang,
+    html,
+    raw,
+    refusing_url,
+    reset,
+)
 
 TOKEN = "t-0123456789abcdef"
 PARKED = AdminAlert(
@@ -111,7 +120,7 @@ async def test_nothing_to_tell(http: httpx.AsyncClient, peer: Peer) -> None:
 
 async def test_into_the_log(http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     """Without an Alertmanager each alert is a line: a warning while it stands, info at its end."""
-    with caplog.at_level(logging.INFO, alerts.__name__):
+    with caplog.at_level(logging.INFO, "activities.alerts"):
         sent = await Attempt().run(telling(http, None).send_alerts, task(PARKED, resolved=(OTHER,)))
     assert sent == AlertsSent(answer="logged")
     firing, resolved = caplog.records
@@ -141,7 +150,7 @@ TROUBLE = {
     "nothing": raw(),
     "reset": reset,
     "no HTTP": raw(b"220 mail.example.com ESMTP\r\n"),
-    "endless": answer(200, b"x" * (alerts.MAX_ANSWER_BYTES + 1)),
+    "endless": answer(200, b"x" * (MAX_ANSWER_BYTES + 1)),
 }
 
 
@@ -156,13 +165,11 @@ async def test_trouble(http: httpx.AsyncClient, peer: Peer, name: str) -> None:
 
 
 @pytest.mark.parametrize("reply", [hang, drip])
-async def test_cut_off(
-    http: httpx.AsyncClient, peer: Peer, reply: Reply, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cut_off(http: httpx.AsyncClient, peer: Peer, reply: Reply) -> None:
     """An Alertmanager that hangs or drips holds nobody up."""
-    monkeypatch.setattr(alerts, "TIMEOUT_SECONDS", 0.3)
     peer.says(reply)
-    error = await Attempt().failure(telling(http, peer.url).send_alerts, task(PARKED))
+    activities = AlertActivities(http, peer.url, TOKEN, timeout_seconds=0.3)
+    error = await Attempt().failure(activities.send_alerts, task(PARKED))
     assert error.non_retryable is False
     assert error.message == "Alertmanager: TimeoutError"
 

@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
-from activity_runs import Attempt
-from http_peer import Peer, answer, hang
-from provider_calls import collection, flux
 
 from activities.generate import CollectActivities, JobMark
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Collected
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import Peer, answer, hang
+from tests.activities.provider_calls import collection, flux
 from workers.wiring import Clients
 
 PENDING = answer(200, {"id": "j-1", "status": "Pending", "progress": 0.4})

@@ -5,14 +5,15 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from provider_calls import KEY, refusal
 
-from activities.errors import OdooError, ProviderError, without
-from activities.http import TooLargeError
+from activities.errors import OdooError, ProviderError
 from activities.providers.errors import translated
 from activities.providers.openai import OPENAI
 from contracts.errors import TAXONOMY, DeliveryError, ErrorCode
 from contracts.generation import Failure
+from peers.http import TooLargeError
+from peers.redaction import redact
+from tests.activities.provider_calls import KEY, refusal
 
 MAPPED: dict[type[Exception], str] = {
     TimeoutError: "PROVIDER_TIMEOUT",
@@ -63,7 +64,7 @@ async def test_mapped(kind: type[Exception], code: str) -> None:
 
 
 async def test_a_mistake_of_ours_is_not_disguised() -> None:
-    """What no table maps stays what it is: it must be seen, and mended."""
+    """What no table maps stays what it is: it must be seen, and fixed."""
 
     async def fail() -> None:
         async with translated(OPENAI, KEY):
@@ -107,4 +108,4 @@ def test_odoo_error_for_temporal(code: DeliveryError) -> None:
 )
 def test_without_a_secret(secret: str, text: str, left: str) -> None:
     """A secret is taken out, also its beginning where the text was cut."""
-    assert without(secret, text) == left
+    assert redact(secret, text) == left

@@ -5,7 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
-from http_peer import (
+
+from activities.providers.service import JobProgress
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+from contracts.generation import Job
+from tests.activities.http_peer import (
     Peer,
     Reply,
     answer,
@@ -17,13 +22,7 @@ from http_peer import (
     refusing_url,
     reset,
 )
-from provider_calls import SHORT, at_once, collection, flux, refusal, submission
-
-from activities.providers import flux as flux_module
-from activities.providers.service import JobProgress
-from contracts.errors import ErrorCode
-from contracts.events import GenerationRequested
-from contracts.generation import Job
+from tests.activities.provider_calls import SHORT, at_once, collection, flux, refusal, submission
 
 STATUSES: dict[str, tuple[Reply, str]] = {
     "400": (answer(400, {"detail": "bad"}), "INVALID_INPUT"),
@@ -188,13 +187,11 @@ async def test_poll_that_hangs(
     http: httpx.AsyncClient,
     peer: Peer,
     asked: GenerationRequested,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A poll that hangs is an outage, and does not wait for as long as an image may take."""
-    monkeypatch.setattr(flux_module, "POLL_TIMEOUT_SECONDS", SHORT)
     peer.says(hang)
     task = collection(asked, f"{peer.url}/poll", seconds=3_600)
-    error = await refusal(flux(http, peer.url).poll(task))
+    error = await refusal(flux(http, peer.url, poll_timeout_seconds=SHORT).poll(task))
     assert error.failure.code is ErrorCode.PROVIDER_TIMEOUT
 
 

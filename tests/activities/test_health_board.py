@@ -11,22 +11,22 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from activities.health import LOOK_SECONDS, CircuitBoard
+from activities.provider_health import LOOK_SECONDS, CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.generation import Route
-from contracts.health import Circuit, ProviderHealthState, ProviderReport
 from contracts.names import (
     GENERATION_QUEUE,
     PROVIDER_HEALTH_WORKFLOW,
     REPORT_SIGNAL,
     provider_health_id,
 )
+from contracts.provider_health import Circuit, ProviderHealthState, ProviderReport
 from tests.lab import Lab
 from tests.workflows.relay import Relay, Wire
 
 pytestmark = pytest.mark.usefixtures("worker")
 
-CLOSED, OPEN, TRIAL = Circuit.CLOSED, Circuit.OPEN, Circuit.TRIAL
+CLOSED, OPEN, HALF_OPEN = Circuit.CLOSED, Circuit.OPEN, Circuit.HALF_OPEN
 
 
 class Circuits:
@@ -91,8 +91,8 @@ async def _until(so: Callable[[], bool], within: float) -> None:
     [
         (OPEN, CLOSED, "b(a)"),
         (CLOSED, OPEN, "a(b)"),
-        (TRIAL, OPEN, "a(b)"),
-        (OPEN, TRIAL, "b(a)"),
+        (HALF_OPEN, OPEN, "a(b)"),
+        (OPEN, HALF_OPEN, "b(a)"),
     ],
 )
 async def test_an_open_circuit_is_put_last(
@@ -119,7 +119,7 @@ async def test_routes_stay_as_they_are_when_all_circuits_are_open(circuits: Circ
 
 async def test_on_trial_one_plan_a_look_goes_first(circuits: Circuits) -> None:
     """The others go on avoiding it: a failing trial costs one generation in five seconds."""
-    await circuits.begin(TRIAL, CLOSED)
+    await circuits.begin(HALF_OPEN, CLOSED)
     async with looking(circuits) as board:
         await _until(lambda: circuits.order(board) == "b(a)", within=LOOK_SECONDS)
         plans = []
@@ -134,7 +134,7 @@ async def test_on_trial_one_plan_a_look_goes_first(circuits: Circuits) -> None:
 
 async def test_a_circuit_that_closes_is_used_again(circuits: Circuits) -> None:
     """After a trial's success, and after somebody ended the health workflow by hand."""
-    await circuits.begin(TRIAL, OPEN)
+    await circuits.begin(HALF_OPEN, OPEN)
     await circuits.handles[circuits.a].signal(
         REPORT_SIGNAL, ProviderReport(works=True, successes=1)
     )

@@ -12,16 +12,16 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
-from activities.health import REPORT_SECONDS, ProviderReports
+from activities.provider_health import REPORT_SECONDS, ProviderReports
 from contracts.errors import ErrorCode
 from contracts.generation import Failure
-from contracts.health import (
-    Circuit,
-    ProviderHealthView,
-)
 from contracts.names import (
     HEALTH_QUERY,
     provider_health_id,
+)
+from contracts.provider_health import (
+    Circuit,
+    ProviderHealthView,
 )
 from tests.lab import Lab
 from tests.workflows.relay import Relay, Wire

@@ -5,7 +5,6 @@ import dataclasses
 from datetime import timedelta
 
 import pytest
-from activity_runs import Attempt
 from pydantic import BaseModel
 from temporalio import activity
 from temporalio.client import (
@@ -19,6 +18,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.generate import JobMark
 from activities.heartbeat import beating
+from tests.activities.activity_runs import Attempt
 
 FIRST, SECOND = JobMark(job_id="j-1"), JobMark(job_id="j-1", percent=50)
 

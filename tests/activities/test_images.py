@@ -10,7 +10,7 @@ from PIL import Image
 from activities.errors import ProviderError
 from activities.images import check_image
 from contracts.errors import ErrorCode
-from deploy.local import broken_images
+from deploy.local.sandbox.images import broken_images
 
 SIZE = (128, 96)
 

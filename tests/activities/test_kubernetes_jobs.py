@@ -7,19 +7,26 @@ from functools import partial
 from typing import Any
 
 import pytest
-from activity_runs import Attempt
-from kube_calls import collecting, jobs_at, placing, submitted, waiting, while_watching
-from kube_server import NAMESPACE, TOKEN, Kube, kube_server, status
-from provider_calls import at_once, refusal
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
 from activities.generate import SubmitActivities, SubmitMark
-from activities.providers.kubernetes import KubernetesJobs
-from activities.providers.kubernetes_job import job_name, result_key
+from activities.providers.kubernetes.job_object import job_name, result_key
+from activities.providers.kubernetes.jobs import KubernetesJobs
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Collected, CollectTask, Job
+from tests.activities.activity_runs import Attempt
+from tests.activities.kube_calls import (
+    collecting,
+    jobs_at,
+    placing,
+    submitted,
+    waiting,
+    while_watching,
+)
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server, status
+from tests.activities.provider_calls import at_once, refusal
 from workers.settings import Settings
 from workers.wiring import Clients, s3_client
 

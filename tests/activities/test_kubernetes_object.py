@@ -4,16 +4,16 @@ import json
 from typing import Any
 
 import pytest
-from kube_calls import placing
 from kubernetes_asyncio.client import ApiClient
-from provider_calls import refusal
 
 from activities.errors import ProviderError
-from activities.providers.kubernetes_job import MAX_VARIABLE_BYTES, job_name, job_object
-from activities.providers.kubernetes_objects import Place
+from activities.providers.kubernetes.job_object import MAX_VARIABLE_BYTES, job_name, job_object
+from activities.providers.kubernetes.objects import JobRef
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import SubmitTask
+from tests.activities.kube_calls import placing
+from tests.activities.provider_calls import refusal
 
 FULL: dict[str, Any] = {
     "command": ["python", "-m", "make"],
@@ -30,7 +30,7 @@ FULL: dict[str, Any] = {
 
 def made(task: SubmitTask) -> dict[str, Any]:
     """The Job's object."""
-    return job_object(task, Place("images", job_name(task, "run-1")), "bucket-1", 600)
+    return job_object(task, JobRef("images", job_name(task, "run-1")), "bucket-1", 600)
 
 
 def container(task: SubmitTask) -> dict[str, Any]:
@@ -155,7 +155,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong_parameters(
     asked: GenerationRequested, parameters: dict[str, Any], named: str
 ) -> None:
-    """Parameters that make no Job are the operator's to mend, and are named; values are not."""
+    """Parameters that make no Job are the operator's to fix, and are named; values are not."""
     with pytest.raises(ProviderError) as caught:
         made(placing(asked, **parameters))
     assert caught.value.failure.code is ErrorCode.MODEL_CONFIG

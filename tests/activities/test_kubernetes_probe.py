@@ -4,17 +4,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
-from http_peer import Peer, Reply, answer, hang, html, raw, refusing_url
-from kube_server import NAMESPACE, TOKEN, Kube, kube_server
-from provider_calls import SHORT
 from pydantic import SecretStr
 
-from activities.providers import kubernetes_probe
-from contracts.health import Probed
-from workers.probes import provider_probe
-from workers.settings import ProviderSettings
+from activities.providers.kubernetes.api import Cluster
+from activities.providers.kubernetes.connection import Connection
+from activities.providers.kubernetes.probe import probe_cluster
+from activities.providers.probing import TIMEOUT_SECONDS
+from contracts.provider_health import Probed
+from tests.activities.http_peer import Peer, Reply, answer, hang, html, raw, refusing_url
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server
+from tests.activities.provider_calls import SHORT
 
 
 @pytest.fixture
@@ -24,37 +24,38 @@ async def kube() -> AsyncIterator[Kube]:
         yield running
 
 
-async def probed(http: httpx.AsyncClient, url: str, namespace: str = NAMESPACE) -> Probed:
+async def probed(url: str, namespace: str = NAMESPACE, patience: float = TIMEOUT_SECONDS) -> Probed:
     """What is found at `url`."""
-    provider = ProviderSettings(
-        kind="kubernetes", base_url=url, api_key=SecretStr(TOKEN), namespace=namespace
-    )
-    found = await provider_probe("cluster", provider, http)()
+    connection = Connection(url, SecretStr(TOKEN), None, None)
+    try:
+        found = await probe_cluster(Cluster(connection), "cluster", namespace, patience)
+    finally:
+        await connection.close()
     assert TOKEN not in found.model_dump_json()
     return found
 
 
-async def test_all_rights(http: httpx.AsyncClient, kube: Kube) -> None:
+async def test_all_rights(kube: Kube) -> None:
     """An account with the five rights is what is needed."""
-    found = await probed(http, kube.url)
-    assert (found.key_taken, found.mend) == (True, "")
+    found = await probed(kube.url)
+    assert (found.key_taken, found.fix) == (True, "")
     assert len(kube.calls) == 5
     assert kube.jobs == {}
 
 
-async def test_lacking_rights(http: httpx.AsyncClient, kube: Kube) -> None:
+async def test_lacking_rights(kube: Kube) -> None:
     """Each right that is lacking is named."""
     kube.lacking = {"watch jobs", "list pods"}
-    found = await probed(http, kube.url)
+    found = await probed(kube.url)
     assert "may not watch jobs, list pods in the namespace images" in found.found
-    assert "Role" in found.mend
+    assert "Role" in found.fix
 
 
-async def test_refused(http: httpx.AsyncClient, kube: Kube) -> None:
+async def test_refused(kube: Kube) -> None:
     """A token that is refused is named by its setting."""
     kube.tokens = {"another"}
-    found = await probed(http, kube.url)
-    assert "providers.cluster.api_key" in found.mend
+    found = await probed(kube.url)
+    assert "providers.cluster.api_key" in found.fix
     assert found.key_taken is False
 
 
@@ -68,24 +69,21 @@ TROUBLES: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", TROUBLES.values(), ids=TROUBLES)
-async def test_no_cluster(
-    http: httpx.AsyncClient, peer: Peer, monkeypatch: pytest.MonkeyPatch, reply: Reply
-) -> None:
-    """Whatever answers there, it is told and never raised."""
-    monkeypatch.setattr(kubernetes_probe, "TIMEOUT_SECONDS", SHORT)
+async def test_no_cluster(peer: Peer, reply: Reply) -> None:
+    """Whatever answers there is a finding, and nothing is raised."""
     peer.says(reply)
-    found = await probed(http, peer.url)
-    assert "providers.cluster.base_url" in found.mend
+    found = await probed(peer.url, patience=SHORT)
+    assert "providers.cluster.base_url" in found.fix
     assert not found.key_taken
 
 
-async def test_nobody_there(http: httpx.AsyncClient) -> None:
+async def test_nobody_there() -> None:
     """A refused connection."""
-    assert "cannot be reached" in (await probed(http, refusing_url())).found
+    assert "cannot be reached" in (await probed(refusing_url())).found
 
 
 def test_only_its_users_pay_for_the_library() -> None:
     """A worker without a cluster imports neither the client library nor aiohttp."""
-    check = "import sys, workers.process, workers.doctor; print('aiohttp' in sys.modules)"
+    check = "import sys, workers.process, workers.doctor.command; print('aiohttp' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", check], capture_output=True, check=True, text=True)
     assert ran.stdout == "False\n"

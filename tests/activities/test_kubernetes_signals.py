@@ -5,18 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_peer import Peer, Reply, answer, chunked, drip, hang, html, raw, refusing_url, reset
-from kube_calls import jobs_at, placing, submitted, waiting
-from kube_server import NAMESPACE, TOKEN, Kube, kube_server
-from provider_calls import SHORT, refusal
 
 from activities.errors import ProviderError
-from activities.providers import kubernetes_http
-from activities.providers.kubernetes import KubernetesJobs
+from activities.providers.kubernetes.connection import CALL_SECONDS
+from activities.providers.kubernetes.jobs import KubernetesJobs
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import CollectTask, Job
+from tests.activities.http_peer import (
+    Peer,
+    Reply,
+    answer,
+    chunked,
+    drip,
+    hang,
+    html,
+    raw,
+    refusing_url,
+    reset,
+)
+from tests.activities.kube_calls import jobs_at, placing, submitted, waiting
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server
+from tests.activities.provider_calls import SHORT, refusal
 from workers.wiring import Clients
 
 
@@ -79,15 +90,13 @@ async def test_submission_refused(
     clients: Clients,
     peer: Peer,
     asked: GenerationRequested,
-    monkeypatch: pytest.MonkeyPatch,
     reply: Reply,
     code: str,
 ) -> None:
     """A submission that fails has its code, and nothing is owed: it can be made again."""
-    if code == ErrorCode.PROVIDER_TIMEOUT:
-        monkeypatch.setattr(kubernetes_http, "CALL_SECONDS", SHORT)
+    patience = SHORT if code == ErrorCode.PROVIDER_TIMEOUT else CALL_SECONDS
     peer.says(reply)
-    async with jobs_at(peer.url, clients) as service:
+    async with jobs_at(peer.url, clients, call_seconds=patience) as service:
         error = await refusal(submitted(service, placing(asked)))
     assert (error.failure.code, error.answered, error.final) == (code, True, False)
     assert TOKEN not in f"{error} {error.failure!r}"
@@ -110,16 +119,14 @@ async def test_poll_refused(
     clients: Clients,
     peer: Peer,
     asked: GenerationRequested,
-    monkeypatch: pytest.MonkeyPatch,
     reply: Reply,
     code: str,
 ) -> None:
     """A poll that fails has its code; only the API itself can say that a Job is gone."""
-    if code == ErrorCode.PROVIDER_TIMEOUT:
-        monkeypatch.setattr(kubernetes_http, "CALL_SECONDS", SHORT)
+    patience = SHORT if code == ErrorCode.PROVIDER_TIMEOUT else CALL_SECONDS
     peer.says(reply)
     polled = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
-    async with jobs_at(peer.url, clients) as service:
+    async with jobs_at(peer.url, clients, call_seconds=patience) as service:
         error = await refusal(service.poll(polled))
     assert (error.failure.code, error.final) == (code, code == ErrorCode.JOB_LOST)
     assert TOKEN not in f"{error} {error.failure!r}"
@@ -172,7 +179,7 @@ async def test_proxy_variables_are_not_believed(
 
 
 async def test_unknown_namespace(kube: Kube, clients: Clients, asked: GenerationRequested) -> None:
-    """A namespace that is not there is the operator's to mend."""
+    """A namespace that is not there is the operator's to fix."""
     async with jobs_at(kube.url, clients, namespace="elsewhere") as service:
         error = await refusal(submitted(service, placing(asked)))
     assert error.failure.code is ErrorCode.MODEL_CONFIG

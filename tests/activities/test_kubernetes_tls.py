@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kube_calls import jobs_at, placing, submitted
-from kube_server import kube_server
 
 from activities.errors import ProviderError
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
+from tests.activities.kube_calls import jobs_at, placing, submitted
+from tests.activities.kube_server import kube_server
 from workers.wiring import Clients
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys")

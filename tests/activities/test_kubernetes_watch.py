@@ -5,19 +5,25 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
-from activity_runs import Attempt
-from http_peer import Peer, Reply, answer, chunked, drip, html, raw
-from kube_calls import collecting, jobs_at, placing, submitted, waiting, while_watching
-from kube_server import NAMESPACE, TOKEN, Kube, kube_server
-from provider_calls import SHORT, refusal
 
-from activities.providers import kubernetes_api
-from activities.providers.kubernetes import KubernetesJobs
-from activities.providers.kubernetes_job import result_key
+from activities.providers.kubernetes.job_object import result_key
+from activities.providers.kubernetes.jobs import KubernetesJobs
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Collected, CollectTask, Job
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import Peer, Reply, answer, chunked, drip, html, raw
+from tests.activities.kube_calls import (
+    collecting,
+    jobs_at,
+    placing,
+    submitted,
+    waiting,
+    while_watching,
+)
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server
+from tests.activities.provider_calls import SHORT, refusal
 from workers.wiring import Clients
 
 
@@ -95,14 +101,12 @@ async def test_strange_watch(
     clients: Clients,
     peer: Peer,
     asked: GenerationRequested,
-    monkeypatch: pytest.MonkeyPatch,
     reply: Reply,
 ) -> None:
     """A watch that makes no sense decides nothing, and ends."""
-    monkeypatch.setattr(kubernetes_api, "WATCH_GRACE_SECONDS", 0.0)
     peer.says(JOBS, answer(200, {"items": []}), answer(200, {"items": None}), reply)
     task = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
-    async with jobs_at(peer.url, clients, watch_seconds=SHORT) as service:
+    async with jobs_at(peer.url, clients, watch_seconds=SHORT, watch_grace_seconds=0) as service:
         assert await service.poll(task) == JobProgress()
     assert "watch=True" in peer.received[-1].path
 

@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from provider_calls import at_once, openai, submission
 
 from activities.memory import ImageMemory
 from contracts.events import GenerationRequested
-from deploy.local.layout import SandboxOptions
-from deploy.local.stack import LocalStack
+from deploy.local.stack.layout import SandboxOptions
+from deploy.local.stack.local_stack import LocalStack
+from tests.activities.provider_calls import at_once, openai, submission
 from workers.wiring import Clients
 
 MODEL = "gpt-image-2.5-flare"

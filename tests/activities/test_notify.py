@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import odoo_events
 import pytest
-from activity_runs import Attempt
-from http_peer import Peer, Reply, answer, html, raw, refusing_url
 
 from activities.notify import NotifyActivities
 from contracts.errors import ErrorCode
 from contracts.generation import Delivered, Failure
+from tests.activities import odoo_events
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import Peer, Reply, answer, html, raw, refusing_url
 from workers.wiring import Clients
 
 OK = answer(202)

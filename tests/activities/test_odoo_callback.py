@@ -7,10 +7,18 @@ from typing import Any
 
 import httpx
 import jsonschema_rs
-import odoo_events
 import pytest
-from activity_runs import Attempt
-from http_peer import (
+from standardwebhooks import Webhook
+
+from activities.odoo.callback import CallbackDelivery
+from activities.odoo.deliver import OdooActivities
+from contracts.errors import DeliveryError, ErrorCode
+from contracts.generation import Delivered, DeliverTask, Failure, Outcome
+from deploy.local.stack.local_stack import LocalStack
+from otel.correlation import Correlation, bound
+from tests.activities import odoo_events
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import (
     Peer,
     Received,
     Reply,
@@ -23,15 +31,6 @@ from http_peer import (
     refusing_url,
     reset,
 )
-from standardwebhooks import Webhook
-
-from activities import odoo_callback
-from activities.odoo import OdooActivities
-from activities.odoo_callback import CallbackDelivery
-from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import Delivered, DeliverTask, Failure, Outcome
-from deploy.local.stack import LocalStack
-from otel.correlation import Correlation, bound
 from workers.settings import Settings
 from workers.wiring import Clients
 
@@ -41,9 +40,9 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 OK = answer(200, {"status": "applied"})
 
 
-def telling(clients: Clients, url: str, token: str | None = TOKEN) -> OdooActivities:
+def telling(clients: Clients, url: str, token: str | None = TOKEN, **more: float) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
-    delivery = CallbackDelivery(clients.http, url, token, SECRET)
+    delivery = CallbackDelivery(clients.http, url, token, SECRET, **more)
     return OdooActivities({url: delivery}, clients.store)
 
 
@@ -179,7 +178,7 @@ ANSWERS: dict[str, tuple[Reply, str | None, int | None]] = {
 async def test_answer(
     clients: Clients, peer: Peer, reply: Reply, code: str | None, wait: int | None
 ) -> None:
-    """Taken, refused (somebody must mend something) or away (tried again): one of the three."""
+    """Taken, refused (somebody must fix something) or away (tried again): one of the three."""
     peer.says(reply)
     activity, task = telling(clients, peer.url), odoo_events.failed(peer.url)
     if code is None:
@@ -193,15 +192,11 @@ async def test_answer(
 
 
 @pytest.mark.parametrize("reply", [hang, drip])
-async def test_no_answer_in_time(
-    clients: Clients, peer: Peer, monkeypatch: pytest.MonkeyPatch, reply: Reply
-) -> None:
+async def test_no_answer_in_time(clients: Clients, peer: Peer, reply: Reply) -> None:
     """An Odoo that does not answer in time is away."""
-    monkeypatch.setattr(odoo_callback, "TIMEOUT_SECONDS", 0.3)
     peer.says(reply)
-    error = await Attempt().failure(
-        telling(clients, peer.url).deliver, odoo_events.failed(peer.url)
-    )
+    activity = telling(clients, peer.url, timeout_seconds=0.3)
+    error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
 
 

@@ -4,21 +4,20 @@ import asyncio
 import json
 from typing import Any
 
-import odoo_events
 import pytest
-from activity_runs import Attempt
-from http_peer import Peer, Received, Reply, answer, hang, html, raw, refusing_url
 
-from activities import odoo_rpc
-from activities.errors import OdooError
-from activities.odoo import OdooActivities
-from activities.odoo_rpc import RpcAccount, RpcDelivery, open_session
+from activities.odoo.deliver import OdooActivities
+from activities.odoo.rpc import RpcDelivery
 from contracts.errors import DeliveryError
 from contracts.generation import Delivered, DeliverTask
-from deploy.local.odoo_rpc import METHOD, MODEL, JsonRpc, error_object
-from deploy.local.odoo_rpc import OdooError as SandboxError
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.odoo.rpc import METHOD, MODEL, JsonRpc, error_object
+from deploy.local.sandbox.odoo.rpc import OdooError as SandboxError
+from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
+from peers.odoo_rpc import TIMEOUT_SECONDS, OdooRpcError, OdooSession, RpcAccount
+from tests.activities import odoo_events
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import Peer, Received, Reply, answer, hang, html, raw, refusing_url
 from workers.settings import Settings
 from workers.wiring import Clients, rpc_account
 
@@ -31,9 +30,11 @@ def account(url: str, **changes: str) -> RpcAccount:
     return known._replace(**changes)
 
 
-def telling(clients: Clients, url: str, **changes: str) -> OdooActivities:
+def telling(
+    clients: Clients, url: str, timeout_seconds: float = TIMEOUT_SECONDS, **changes: str
+) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
-    delivery = RpcDelivery(account(url, **changes), clients.threads)
+    delivery = RpcDelivery(account(url, **changes), clients.threads, timeout_seconds)
     return OdooActivities({url: delivery}, clients.store)
 
 
@@ -189,13 +190,10 @@ async def test_no_json_rpc(clients: Clients, peer: Peer, reply: Reply, code: str
     assert PASSWORD not in error.message
 
 
-async def test_no_answer_in_time(
-    clients: Clients, peer: Peer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_answer_in_time(clients: Clients, peer: Peer) -> None:
     """An Odoo that hangs is away, and gives its thread back."""
-    monkeypatch.setattr(odoo_rpc, "TIMEOUT_SECONDS", 0.3)
     peer.says(hang)
-    activity = telling(clients, peer.url)
+    activity = telling(clients, peer.url, timeout_seconds=0.3)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
 
@@ -210,12 +208,12 @@ async def test_nobody_listens(clients: Clients) -> None:
 
 
 async def test_doctor_logs_in(parts: LocalStack, worker_settings: Settings) -> None:
-    """`open_session` is the doctor's: it logs in, or says what is wrong."""
+    """A session is what the doctor opens: it logs in, or says what is wrong."""
     known = rpc_account(worker_settings.odoo[0])
-    assert (await asyncio.to_thread(open_session, known)).env.uid
-    with pytest.raises(OdooError) as caught:
-        await asyncio.to_thread(open_session, known._replace(password="wrong"))
-    assert caught.value.code is DeliveryError.ODOO_REFUSED
+    assert await asyncio.to_thread(OdooSession, known)
+    with pytest.raises(OdooRpcError) as caught:
+        await asyncio.to_thread(OdooSession, known._replace(password="wrong"))
+    assert caught.value.refused
     assert parts.odoo_url in caught.value.detail
 
 

@@ -4,7 +4,10 @@ from typing import Any
 
 import httpx
 import pytest
-from http_peer import (
+
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+from tests.activities.http_peer import (
     Peer,
     Reply,
     answer,
@@ -16,10 +19,7 @@ from http_peer import (
     refusing_url,
     reset,
 )
-from provider_calls import SHORT, at_once, openai, refusal, submission
-
-from contracts.errors import ErrorCode
-from contracts.events import GenerationRequested
+from tests.activities.provider_calls import SHORT, at_once, openai, refusal, submission
 
 
 def said(status: int, code: str | None, kind: str = "invalid_request_error", **more: Any) -> Reply:

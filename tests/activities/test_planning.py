@@ -3,13 +3,13 @@
 from uuid import uuid4
 
 import pytest
-from activity_runs import Attempt
 
-from activities.health import CircuitBoard
 from activities.planning import PlanActivities
+from activities.provider_health import CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Plan, Route
+from tests.activities.activity_runs import Attempt
 
 ODOO = "http://odoo.example.com"
 ROUTES = (Route(provider="flux", model="flux-2-pro"), Route(provider="openai", model="gpt"))

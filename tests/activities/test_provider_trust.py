@@ -2,14 +2,22 @@
 
 import httpx
 import pytest
-from http_peer import Peer, Reply, answer, raw
-from provider_calls import KEY, at_once, collection, flux, openai, refusal, submission
 from pydantic import SecretStr
 
 from activities.providers.flux import Flux
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Job
+from tests.activities.http_peer import Peer, Reply, answer, raw
+from tests.activities.provider_calls import (
+    KEY,
+    at_once,
+    collection,
+    flux,
+    openai,
+    refusal,
+    submission,
+)
 
 READY = answer(200, {"status": "Pending"})
 

@@ -6,13 +6,13 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
-from http_peer import Peer, answer
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_calls import at_once, openai, refusal, submission
 
-from activities.http import retry_after_seconds
 from contracts.events import GenerationRequested
+from peers.http import retry_after_seconds
+from tests.activities.http_peer import Peer, answer
+from tests.activities.provider_calls import at_once, openai, refusal, submission
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,14 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from http_peer import Peer, answer, refusing_url
 
-from activities import storage
 from activities.errors import ProviderError
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from deploy.local.config import BUCKET
-from deploy.local.painter import Picture, paint
+from deploy.local.sandbox.images.painter import Picture, paint
+from deploy.local.stack.config import BUCKET
+from tests.activities.http_peer import Peer, answer, refusing_url
 from workers.settings import Settings, StorageSettings
 from workers.wiring import Clients, s3_client
 
@@ -41,10 +40,10 @@ def objects_of(s3: "S3Client", request_id: UUID) -> list[str]:
     return [item["Key"] for item in listed.get("Contents", [])]
 
 
-def store_at(url: str, clients: Clients) -> ImageStore:
+def store_at(url: str, clients: Clients, **more: float) -> ImageStore:
     """A store at another endpoint."""
     where = StorageSettings.model_validate({"bucket": BUCKET, "endpoint_url": url, **PEER_KEYS})
-    return ImageStore(s3_client(where), BUCKET, 600, clients.threads)
+    return ImageStore(s3_client(where), BUCKET, 600, clients.threads, **more)
 
 
 async def test_keep_and_find(clients: Clients, picture: bytes) -> None:
@@ -214,13 +213,11 @@ async def test_passing_trouble(clients: Clients, peer: Peer, status: int) -> Non
     assert len(peer.received) == 2
 
 
-async def test_store_away_for_good(
-    clients: Clients, monkeypatch: pytest.MonkeyPatch, picture: bytes
-) -> None:
+async def test_store_away_for_good(clients: Clients, picture: bytes) -> None:
     """A store that stays away is given up, with a reason that names the bucket."""
-    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.1)
+    store = store_at(refusing_url(), clients, patience_seconds=0.1)
     with pytest.raises(ProviderError, match=f"bucket {BUCKET}") as caught:
-        await store_at(refusing_url(), clients).keep(uuid4(), picture, "png", SIZE)
+        await store.keep(uuid4(), picture, "png", SIZE)
     assert caught.value.failure.code is ErrorCode.INTERNAL
 
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.local.stack import LocalStack
-from deploy.local.supervisor import Supervisor
+from deploy.local.stack.local_stack import LocalStack
+from deploy.local.stack.supervisor import Supervisor
 from workers.wiring import Clients
 
 SIZE = (128, 96)

@@ -3,18 +3,18 @@
 from uuid import uuid4
 
 import pytest
-from activity_runs import Attempt
-from http_peer import Peer, answer, hang, raw
-from provider_calls import KEY, SHORT, openai, submission
 
 from activities.generate import SubmitActivities, SubmitMark
 from activities.providers.flux import Flux
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Job, Route, SubmitTask, Submitted
-from deploy.local.faults import Kind
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.images.faults import Kind
+from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import Peer, answer, hang, raw
+from tests.activities.provider_calls import KEY, SHORT, openai, submission
 from workers.settings import Settings
 from workers.wiring import Clients
 

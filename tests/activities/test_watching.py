@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
 import pytest
-from activity_runs import Attempt
-from http_peer import refusing_url
 from temporalio import workflow
 from temporalio.client import (
     Client,
@@ -24,11 +22,12 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities import watching
-from activities.watching import OTHER, WatchActivities
-from contracts.alerts import CountTask, Troubled
+from activities.backlog import OTHER, BacklogActivities
+from contracts.alerts import Backlog, CountTask
 from contracts.names import ERROR_CODE, GENERATION_STATUS, GENERATION_WORKFLOW, SEARCH_ATTRIBUTES
-from deploy.local.layout import program
+from deploy.local.stack.layout import program
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import refusing_url
 
 PATIENCE_SECONDS = 100
 """The index is a moment behind; the server waits some seconds before it tries a task again."""
@@ -118,13 +117,13 @@ async def failed(client: Client, queue: str, code: str | None) -> None:
         await (await begun(client, "failed", code, how="fails", queue=queue)).result()
 
 
-async def counted(client: Client, window_seconds: float = HOUR) -> Troubled:
+async def counted(client: Client, window_seconds: float = HOUR) -> Backlog:
     """What the activity says."""
     task = CountTask(window_seconds=window_seconds)
-    return await Attempt().run(WatchActivities(client).count_troubled, task)
+    return await Attempt().run(BacklogActivities(client).count_backlog, task)
 
 
-async def becomes(look: Callable[[], Awaitable[Troubled]], wanted: Troubled) -> None:
+async def becomes(look: Callable[[], Awaitable[Backlog]], wanted: Backlog) -> None:
     """Count until it is so."""
     seen = None
     try:
@@ -143,7 +142,7 @@ async def test_parked(server: Client) -> None:
     gone = await begun(server, "parked", "ODOO_REFUSED")
     await gone.terminate()
     wanted = {"ODOO_UNAVAILABLE": 1, "ODOO_REFUSED": 2, OTHER: 2}
-    await becomes(lambda: counted(server), Troubled(parked=wanted))
+    await becomes(lambda: counted(server), Backlog(parked=wanted))
 
 
 async def test_failed(server: Client, ending: str) -> None:
@@ -151,23 +150,23 @@ async def test_failed(server: Client, ending: str) -> None:
     for code in ("INTERNAL", "INTERNAL", "MODEL_CONFIG", "INVALID_INPUT", "AUTH_CONFIG", None):
         await failed(server, ending, code)
     wanted = {"INTERNAL": 2, "MODEL_CONFIG": 1, "INVALID_INPUT": 1, OTHER: 1}
-    await becomes(lambda: counted(server), Troubled(failed=wanted))
+    await becomes(lambda: counted(server), Backlog(failed=wanted))
 
 
 async def test_window(server: Client, ending: str) -> None:
     """A failure is counted within the window, and no longer."""
     await failed(server, ending, "INTERNAL")
-    await becomes(lambda: counted(server), Troubled(failed={"INTERNAL": 1}))
-    await becomes(lambda: counted(server, 0.5), Troubled())
-    assert await counted(server) == Troubled(failed={"INTERNAL": 1})
+    await becomes(lambda: counted(server), Backlog(failed={"INTERNAL": 1}))
+    await becomes(lambda: counted(server, 0.5), Backlog())
+    assert await counted(server) == Backlog(failed={"INTERNAL": 1})
 
 
 async def test_stuck(server: Client, ending: str) -> None:
     """A workflow whose code stumbles is counted, until it goes on."""
     stumbling = await begun(server, "generating", how="stumbles", queue=ending)
-    await becomes(lambda: counted(server), Troubled(stuck=1))
+    await becomes(lambda: counted(server), Backlog(stuck=1))
     await stumbling.terminate()
-    await becomes(lambda: counted(server), Troubled())
+    await becomes(lambda: counted(server), Backlog())
 
 
 def client_with(server: Client, recorder: Recorder) -> Client:
@@ -179,15 +178,15 @@ async def test_older_server(server: Client, ending: str) -> None:
     """A server without the attribute of stumbling workflows tells the rest."""
     await begun(server, "generating", how="stumbles", queue=ending)
     await begun(server, "parked", "ODOO_REFUSED")
-    await becomes(lambda: counted(server), Troubled(parked={"ODOO_REFUSED": 1}, stuck=1))
+    await becomes(lambda: counted(server), Backlog(parked={"ODOO_REFUSED": 1}, stuck=1))
     older = client_with(server, Recorder(lambda query: query.replace("ReportedP", "OlderP")))
-    assert await counted(older) == Troubled(parked={"ODOO_REFUSED": 1})
+    assert await counted(older) == Backlog(parked={"ODOO_REFUSED": 1})
 
 
 async def test_few_questions(server: Client) -> None:
     """While all is well it is three counts; nobody asks for codes of nothing."""
     recorder = Recorder()
-    assert await counted(client_with(server, recorder)) == Troubled()
+    assert await counted(client_with(server, recorder)) == Backlog()
     assert len(recorder.queries) == 3
 
 
@@ -198,9 +197,10 @@ async def test_nothing_set_up(server: Client) -> None:
         await counted(client_with(server, unknown))
 
 
-async def test_server_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_away() -> None:
     """A server that is away is an error, not a zero."""
-    monkeypatch.setattr(watching, "TIMEOUT", timedelta(seconds=0.3))
     away = await Client.connect(refusing_url().removeprefix("http://"), lazy=True)
     with pytest.raises((RPCError, RuntimeError)):
-        await counted(away)
+        await BacklogActivities(away, timedelta(seconds=0.3)).count_backlog(
+            CountTask(window_seconds=HOUR)
+        )

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import boto3
 
-from deploy.local.config import BUCKET
-from deploy.local.stack import LocalStack
+from deploy.local.stack.config import BUCKET
+from deploy.local.stack.local_stack import LocalStack
 
 
 class Asked(NamedTuple):

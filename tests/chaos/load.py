@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 
-from deploy.local.config import (
+from deploy.local.stack.config import (
     CALLBACK_PATH,
     FLUX_MODEL_ID,
     OPENAI_MODEL_ID,
     TWO_ROUTES_MODEL_ID,
 )
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient, UnavailableError
 from tests.chaos.evidence import Asked
 

@@ -93,7 +93,7 @@ async def _worker_killed(stage: Stage) -> None:
     await stage.sent(0.1)
     while stage.load.share < 0.95:
         await stage.kill("worker")
-        stage.mended()
+        stage.fixed()
         await asyncio.sleep(stage.dice.uniform(1, 5))
 
 
@@ -103,7 +103,7 @@ async def _worker_stopped(stage: Stage) -> None:
     async with stage.second_worker():
         await stage.sent(0.2)
         await stage.freeze("worker", 20)
-        stage.mended()
+        stage.fixed()
         await stage.closed(60)
 
 
@@ -113,7 +113,7 @@ async def _temporal_killed(stage: Stage) -> None:
         await stage.sent(share)
         await asyncio.sleep(stage.dice.uniform(0, 1))
         await stage.kill("temporal")
-        stage.mended()
+        stage.fixed()
 
 
 def _images(kind: str, **more: Any) -> Fault:
@@ -130,14 +130,14 @@ async def _store_away(stage: Stage) -> None:
     """No S3 for 20 s."""
     await stage.sent(0.3)
     await stage.away("store", 20)
-    stage.mended()
+    stage.fixed()
 
 
 async def _odoo_away(stage: Stage) -> None:
     """No Odoo for 60 s; then half of the parked ones are sent off by the operator."""
     await stage.sent(0.2)
     await stage.away("odoo", 60)
-    stage.mended()
+    stage.fixed()
     parked = sorted(await stage.parked_now())
     await stage.redeliver(*parked[::2])
 
@@ -148,7 +148,7 @@ async def _odoo_500(stage: Stage) -> None:
     await stage.odoo(status=500)
     await asyncio.sleep(30)
     await stage.odoo()
-    stage.mended()
+    stage.fixed()
     await stage.redeliver("--all")
 
 
@@ -177,7 +177,7 @@ async def _everything(stage: Stage) -> None:
         await stage.freeze("worker", 18)
         changing.cancel()
         await stage.images()
-        stage.mended()
+        stage.fixed()
         await asyncio.sleep(8)
         await stage.redeliver("--all")
         await stage.closed(150)

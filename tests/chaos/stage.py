@@ -18,12 +18,12 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from contracts.names import request_id_of
-from deploy.local.config import FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
-from deploy.local.image_openai import MODELS
-from deploy.local.layout import SandboxOptions, environment_of_part
-from deploy.local.serving import HOST
-from deploy.local.stack import LocalStack
-from deploy.local.supervisor import Part, Supervisor
+from deploy.local.sandbox.images.openai import MODELS
+from deploy.local.sandbox.serving import HOST
+from deploy.local.stack.config import FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
+from deploy.local.stack.layout import SandboxOptions, environment_of_part
+from deploy.local.stack.local_stack import LocalStack
+from deploy.local.stack.supervisor import Part, Supervisor
 from tests.chaos.evidence import Evidence, images_in, read_books
 from tests.chaos.load import Load
 
@@ -101,7 +101,7 @@ class Stage:
         while self.load.share < share:
             await asyncio.sleep(0.05)
 
-    def mended(self) -> None:
+    def fixed(self) -> None:
         """The fault is over: recovery is measured from now on."""
         self.mended_at = time.time()
 

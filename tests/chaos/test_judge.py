@@ -10,9 +10,9 @@ from rich.console import Console
 
 from contracts.alerts import AlertName
 from contracts.events import GenerationCompleted, GenerationRequested
-from deploy.local.image_book import Call, ImageBook
-from deploy.local.ledger import Envelope, Ledger
-from deploy.local.notices_book import NoticesBook, Notification
+from deploy.local.sandbox.images.call_log import Call, CallLog
+from deploy.local.sandbox.notifications.records import Notification, NotificationRecords
+from deploy.local.sandbox.odoo.ledger import Envelope, Ledger
 from tests.chaos.evidence import Asked, Evidence, Record, Told, read_books
 from tests.chaos.judge import Expectation, charges, figures, verdict
 from tests.chaos.report import BEGIN, COLUMNS, END, as_json, publish
@@ -231,11 +231,11 @@ def test_reads_real_books(tmp_path: Path) -> None:
     }
     for _ in range(2):
         ledger.apply(GenerationCompleted.model_validate(outcome), Envelope("callback"))
-    calls = ImageBook(tmp_path / "images")
+    calls = CallLog(tmp_path / "images")
     call = Call("openai", "submit", correlation_id=str(ids["correlation_id"]))
     calls.record(call, "accepted: accept_then_reset", paid=True)
     calls.record(call, "accepted", paid=True)
-    notices = NoticesBook(tmp_path / "notices")
+    notices = NotificationRecords(tmp_path / "notices")
     for _ in range(2):
         notices.notify(Notification("success", key, "u", idempotency_key=f"{key}.x"), "{}")
     found = read_books(tmp_path)

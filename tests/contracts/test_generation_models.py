@@ -2,7 +2,6 @@
 
 import pytest
 from pydantic import ValidationError
-from wire_samples import REQUESTED
 
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
@@ -16,6 +15,7 @@ from contracts.generation import (
     StoredImage,
     SubmitTask,
 )
+from tests.contracts.wire_samples import REQUESTED
 
 IMAGE = StoredImage(
     key="generations/a.png", format="png", size=1, width=64, height=64, sha256="0" * 64

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from wire_samples import COMPLETED, FAILED, without
 
 from contracts.events import GenerationCompleted, GenerationFailed
+from tests.contracts.wire_samples import COMPLETED, FAILED, without
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from wire_samples import REQUESTED, without
 
 from contracts.events import GenerationRequested, origin_of, parse_resolution
+from tests.contracts.wire_samples import REQUESTED, without
 
 REQUIRED = (
     *("requestId", "correlationId", "userId", "prompt", "modelId"),

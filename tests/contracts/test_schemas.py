@@ -6,9 +6,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from pydantic import ValidationError
-from wire_samples import COMPLETED, FAILED, GOOD, REQUESTED, without
 
 from contracts import schemas
+from tests.contracts.wire_samples import COMPLETED, FAILED, GOOD, REQUESTED, without
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 

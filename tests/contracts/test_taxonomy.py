@@ -86,7 +86,7 @@ def test_nobody_pays_for_our_faults(code: ErrorCode) -> None:
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_configuration_pages(code: ErrorCode) -> None:
-    """What only our settings can mend calls somebody, and nothing else does."""
+    """What only our settings can fix calls somebody, and nothing else does."""
     rule = TAXONOMY[code]
     assert (rule.alert is Alert.PAGE) == (rule.kind is ErrorKind.CONFIGURATION)
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 
 Json = dict[str, Any]
 

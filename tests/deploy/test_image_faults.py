@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 
 URL = "/v1/images/generations"
 BODY = {"model": "gpt-image-2.5-flare", "prompt": "a fox", "size": "128x128"}

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from contracts.errors import TAXONOMY, Charge, ErrorCode
 from contracts.events import GenerationCompleted, GenerationFailed, GenerationRequested
-from deploy.local.layout import SandboxOptions
-from deploy.local.ledger import Account, Envelope, Ledger, OverdrawnError
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.odoo.ledger import Account, Envelope, Ledger, OverdrawnError
+from deploy.local.stack.layout import SandboxOptions
+from deploy.local.stack.local_stack import LocalStack
 
 Json = dict[str, Any]
 CALLBACK = Envelope("callback")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.odoo19.places import OdooUnavailableError, made_once, room_below
+from deploy.local.real_odoo.places import OdooUnavailableError, made_once, room_below
 
 
 def _writes(folder: Path) -> None:

@@ -68,7 +68,7 @@ def test_views_keep_to_what_both_versions_have(pattern: str) -> None:
 
 
 def test_the_starters_are_the_very_files() -> None:
-    """A single source: whoever mends the client mends the addon."""
+    """A single source: whoever fixes the client fixes the addon."""
     for name in ("client.py", "gateway_client.py"):
         assert (ADDON / "starter" / name).resolve() == ROOT / "starter" / name
         assert (ADDON / "starter" / name).is_file()

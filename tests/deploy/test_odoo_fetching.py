@@ -166,13 +166,9 @@ def test_a_link_that_leads_nowhere_is_a_failure_of_the_link(url: str) -> None:
     assert "/x" not in str(raised.value)
 
 
-def test_a_link_that_says_nothing_in_time_is_a_failure(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_that_says_nothing_in_time_is_a_failure(server: Server) -> None:
     """An Odoo worker is not held by a store that hangs, nor by one that drips."""
     ended = threading.Event()
-    monkeypatch.setattr(fetching, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(fetching, "TOTAL_SECONDS", 0.5, raising=False)
 
     def silent(handler: BaseHTTPRequestHandler) -> None:
         ended.wait(20)
@@ -195,7 +191,7 @@ def test_a_link_that_says_nothing_in_time_is_a_failure(
 
             def fetch(done: threading.Event = finished, seen: list[Exception] = trouble) -> None:
                 try:
-                    fetching.fetch(announced(server.url))
+                    fetching.fetch(announced(server.url), 0.2, 0.5)
                 except Exception as error:  # noqa: BLE001  # looked at below
                     seen.append(error)
                 done.set()

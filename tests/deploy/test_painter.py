@@ -5,8 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from deploy.local.broken_images import BOMB_SIDE, bomb, half
-from deploy.local.painter import FORMATS, Picture, noise, paint
+from deploy.local.sandbox.images.broken_images import BOMB_SIDE, bomb, half
+from deploy.local.sandbox.images.painter import FORMATS, Picture, noise, paint
 
 FOX = Picture("a fox in the snow", 7, 96, 64)
 

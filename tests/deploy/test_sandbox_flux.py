@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 
 URL = "/v1/flux-2-pro"
 BODY = {"prompt": "a fox", "width": 128, "height": 64, "seed": 5}

@@ -10,10 +10,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from deploy.local.alertmanager import fingerprint
-from deploy.local.notices_book import Alert, NoticesBook, Notification, merged
-from deploy.local.notices_page import page
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.notifications.alertmanager import fingerprint
+from deploy.local.sandbox.notifications.page import page
+from deploy.local.sandbox.notifications.records import (
+    Alert,
+    Notification,
+    NotificationRecords,
+    merged,
+)
+from deploy.local.stack.local_stack import LocalStack
 
 Json = dict[str, Any]
 ERROR, SUCCESS = "/notify/generation-error", "/notify/generation-success"
@@ -242,5 +247,5 @@ def test_merging(old: Alert, new: Alert, expected: tuple[float, float]) -> None:
 def test_keys_are_unique_in_the_database(tmp_path: Path) -> None:
     """Two books on one file, as two processes would: the key is new once."""
     notification = Notification("error", "r", "u", idempotency_key="k")
-    effects = [NoticesBook(tmp_path).notify(notification, "{}") for _ in range(2)]
+    effects = [NotificationRecords(tmp_path).notify(notification, "{}") for _ in range(2)]
     assert effects == ["new", "repeated"]

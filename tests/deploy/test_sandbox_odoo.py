@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from contracts.events import GenerationCompleted, GenerationFailed, GenerationRequested
-from deploy.local.ledger import Envelope, Ledger
-from deploy.local.odoo_page import page
-from deploy.local.sandbox_odoo import CALLBACK_PATHS
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.odoo.app import CALLBACK_PATHS
+from deploy.local.sandbox.odoo.ledger import Envelope, Ledger
+from deploy.local.sandbox.odoo.page import page
+from deploy.local.stack.local_stack import LocalStack
 
 Json = dict[str, Any]
 Sign = Callable[[str], dict[str, str]]

@@ -7,10 +7,10 @@ import httpx
 import odoorpc
 import pytest
 
-from deploy.local.config import ODOO_DATABASE, ODOO_LOGIN
-from deploy.local.odoo_rpc import MODEL
-from deploy.local.serving import HOST
-from deploy.local.stack import LocalStack
+from deploy.local.sandbox.odoo.rpc import MODEL
+from deploy.local.sandbox.serving import HOST
+from deploy.local.stack.config import ODOO_DATABASE, ODOO_LOGIN
+from deploy.local.stack.local_stack import LocalStack
 
 Json = dict[str, Any]
 

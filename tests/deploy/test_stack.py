@@ -16,13 +16,13 @@ import pytest
 from temporalio.client import Client
 
 from contracts.names import SEARCH_ATTRIBUTES
-from deploy.local import processes
-from deploy.local.config import BUCKET, FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
-from deploy.local.parts import SERVERS
-from deploy.local.ports import Ports, PortTakenError
-from deploy.local.serving import HOST
-from deploy.local.stack import HomeInUseError, LocalStack
-from deploy.local.supervisor import PartFailedError
+from deploy.local.sandbox.serving import HOST
+from deploy.local.stack import processes
+from deploy.local.stack.config import BUCKET, FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
+from deploy.local.stack.local_stack import HomeInUseError, LocalStack
+from deploy.local.stack.parts import SERVERS
+from deploy.local.stack.ports import Ports, PortTakenError
+from deploy.local.stack.supervisor import PartFailedError
 from workers.settings import Settings
 
 

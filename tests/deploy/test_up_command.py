@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local import processes
-from deploy.local.ports import Ports
+from deploy.local.stack import processes
+from deploy.local.stack.ports import Ports
 
-PROGRAM = "import typer; from deploy.local.cli import up; typer.run(up)"
+PROGRAM = "import typer; from deploy.local.commands.up import up; typer.run(up)"
 FREE = [f"--{port.name}-port=0" for port in fields(Ports)]
 WITHOUT = [f"--without={part}" for part in ("temporal", "store", "worker", "gateway")]
 Up = Callable[..., "subprocess.Popen[str]"]

@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from deploy.local.odoo19.beside import Beside
-from deploy.local.odoo19.configure import Login, browse, connect
-from deploy.local.odoo19.server import RealOdoo
+from deploy.local.real_odoo.beside import Beside
+from deploy.local.real_odoo.configure import Login, browse, connect
+from deploy.local.real_odoo.server import RealOdoo
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from deploy.local.layout import SandboxOptions
-from deploy.local.odoo19.addon import with_addon
-from deploy.local.odoo19.beside import Beside, stack_for
-from deploy.local.odoo19.configure import configure, connect, set_parameters
-from deploy.local.odoo19.install import installed
-from deploy.local.odoo19.server import RealOdoo, Serving
-from deploy.local.odoo19.site import OdooSite, scratch_site
+from deploy.local.real_odoo.addon import with_addon
+from deploy.local.real_odoo.beside import Beside, stack_for
+from deploy.local.real_odoo.configure import configure, connect, set_parameters
+from deploy.local.real_odoo.install import installed
+from deploy.local.real_odoo.server import RealOdoo, Serving
+from deploy.local.real_odoo.site import OdooSite, scratch_site
+from deploy.local.stack.layout import SandboxOptions
 from tests.odoo.lone import Lone
 
 TEMPLATE = "with_addon"

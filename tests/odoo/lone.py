@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from deploy.local.odoo19.configure import (
+from deploy.local.real_odoo.configure import (
     ADMIN,
     USER,
     Login,
@@ -23,7 +23,7 @@ from deploy.local.odoo19.configure import (
     connect,
     set_parameters,
 )
-from deploy.local.odoo19.server import RealOdoo
+from deploy.local.real_odoo.server import RealOdoo
 
 T = TypeVar("T")
 REQUEST = "duragen.generation.request"

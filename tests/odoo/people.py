@@ -11,9 +11,9 @@ from uuid import UUID
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
-from deploy.local.config import OPENAI_MODEL_ID
-from deploy.local.odoo19.configure import Login, browse, connect
-from deploy.local.odoo19.server import RealOdoo
+from deploy.local.real_odoo.configure import Login, browse, connect
+from deploy.local.real_odoo.server import RealOdoo
+from deploy.local.stack.config import OPENAI_MODEL_ID
 
 REQUEST = "duragen.generation.request"
 PATIENCE_SECONDS = 60

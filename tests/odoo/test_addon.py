@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from deploy.local.odoo19.addon import run_tests
-from deploy.local.odoo19.site import OdooSite
+from deploy.local.real_odoo.addon import run_tests
+from deploy.local.real_odoo.site import OdooSite
 
 
 def test_it_installs_without_a_warning(installation: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from deploy.local.odoo19.beside import Beside
-from deploy.local.odoo19.configure import ADMIN, MANAGER, USER, Login, connect, set_parameters
+from deploy.local.real_odoo.beside import Beside
+from deploy.local.real_odoo.configure import ADMIN, MANAGER, USER, Login, connect, set_parameters
 from tests.odoo.browser import PATIENCE_MS, chromium, is_logged_in
 
 WINDOW = {"width": 1400, "height": 900}

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from deploy.local.odoo19.beside import Beside
-from deploy.local.odoo19.configure import connect
+from deploy.local.real_odoo.beside import Beside
+from deploy.local.real_odoo.configure import connect
 from tests.odoo.browser import (
     DESKTOP,
     PATIENCE_MS,

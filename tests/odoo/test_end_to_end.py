@@ -9,8 +9,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.local.odoo19.beside import Beside
-from deploy.local.odoo19.configure import PORTAL, USER
+from deploy.local.real_odoo.beside import Beside
+from deploy.local.real_odoo.configure import PORTAL, USER
 from tests.odoo.people import PATIENCE_SECONDS, Person
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.config import OPENAI_MODEL_ID
-from deploy.local.odoo19.beside import Beside
-from deploy.local.odoo19.configure import ADMIN
-from deploy.local.odoo19.server import RealOdoo
-from deploy.local.odoo19.site import OdooFailedError
+from deploy.local.real_odoo.beside import Beside
+from deploy.local.real_odoo.configure import ADMIN
+from deploy.local.real_odoo.server import RealOdoo
+from deploy.local.real_odoo.site import OdooFailedError
+from deploy.local.stack.config import OPENAI_MODEL_ID
 from tests.odoo.lone import REQUEST, Rpc, RpcError
 from tests.odoo.people import PATIENCE_SECONDS
 
@@ -365,7 +365,7 @@ def test_what_ended_while_odoo_was_told_nothing_is_found(either: Desk) -> None:
 
 
 def test_a_parked_outcome_is_asked_for(desk: Desk) -> None:
-    """Odoo refused it; as soon as that is mended, asking brings it, long before its next try."""
+    """Odoo refused it; as soon as that is fixed, asking brings it, long before its next try."""
     with desk.set_up(callback_token="another"):
         made = desk.asks()
         until(lambda: desk.known(made).get("parked"))

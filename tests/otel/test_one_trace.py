@@ -13,8 +13,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from contracts.events import GenerationRequested
 from contracts.names import workflow_id
-from deploy.local.collector import Collector, ReceivedSpan
-from deploy.local.stack import LocalStack
+from deploy.local.commands.collector import Collector, ReceivedSpan
+from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Lab
 
 EXPECTED = {

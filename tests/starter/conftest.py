@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
 from starter.gateway_client import GatewayClient
 from tests.lab import Lab, working

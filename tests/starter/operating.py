@@ -65,7 +65,7 @@ async def failed_with(desk: Lab, number: int = 1) -> list[GenerationRequested]:
     requests = await begun(desk, number)
     for request in requests:
         await ended(desk, request)
-    await desk.mend()
+    await desk.clear_faults()
     return requests
 
 

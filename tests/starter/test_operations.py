@@ -70,9 +70,9 @@ async def test_the_list_says_why_and_needs_no_worker(desk: Lab, settings: Settin
 
 @pytest.mark.usefixtures("desk_worker")
 async def test_one_is_redelivered_and_the_others_stay(desk: Lab) -> None:
-    """After it was mended: delivered, from one paid call; the list is one shorter."""
+    """After it was fixed: delivered, from one paid call; the list is one shorter."""
     first, second = await parked_with(desk, 2)
-    await desk.mend()
+    await desk.clear_faults()
     [result] = await redelivered(desk, first)
     assert result == (id_of(first), Redelivery.DELIVERED, None, "")
     await ends(desk, first, GenerationState.COMPLETED)
@@ -102,7 +102,7 @@ async def test_one_bad_item_stops_nobody(desk: Lab) -> None:
     [done] = await begun(desk)
     await ended(desk, done)
     [waiting] = await parked_with(desk)
-    await desk.mend()
+    await desk.clear_faults()
     await desk.break_images({"kind": "hang"})
     [running] = await begun(desk)
     handle = desk.client.get_workflow_handle(id_of(running))
@@ -122,7 +122,7 @@ async def test_one_bad_item_stops_nobody(desk: Lab) -> None:
 async def test_two_operators_at_once_make_one_try(desk: Lab) -> None:
     """One is told that it was delivered, the other that it was not parked any more."""
     [request] = await parked_with(desk)
-    await desk.mend()
+    await desk.clear_faults()
     before = len((await desk.ledgers(request)).deliveries)
     results = await asyncio.gather(
         *(redeliver_one(desk.client, id_of(request), decision=BY) for _ in range(2))
@@ -154,7 +154,7 @@ async def test_without_a_worker_it_is_said_in_time(desk: Lab, settings: Settings
 async def test_many_are_as_easy_as_one(desk: Lab, settings: Settings) -> None:
     """Sixty parked, all redelivered: each one paid call, one image, one capture."""
     requests = await parked_with(desk, MANY)
-    await desk.mend()
+    await desk.clear_faults()
     every = (each.workflow_id async for each in parked(desk.client))
     results = [each async for each in redeliver(desk.client, every, BY)]
     assert {each.result for each in results} == {Redelivery.DELIVERED}

@@ -50,7 +50,7 @@ async def _rerun_all(desk: Lab, error: str | None = None) -> dict[str, Rerun]:
 async def _terminated_while_parked(desk: Lab) -> GenerationRequested:
     [request] = await parked_with(desk)
     await desk.client.get_workflow_handle(id_of(request)).terminate("a test")
-    await desk.mend()
+    await desk.clear_faults()
     return request
 
 
@@ -133,7 +133,7 @@ async def test_an_abandoned_one_is_delivered_after_all(desk: Lab) -> None:
     [request] = await parked_with(desk)
     await abandon(desk.client, id_of(request), BY)
     await ends(desk, request, GenerationState.ABANDONED)
-    await desk.mend()
+    await desk.clear_faults()
     assert (await rerun_by_id(desk, request)).result is Rerun.DELIVERING
     await ends(desk, request, GenerationState.COMPLETED)
     await is_delivered_once(desk, request)
@@ -149,7 +149,7 @@ async def test_an_abandoned_refusal_is_told_without_another_call(desk: Lab) -> N
     await desk.reaches(handle, GenerationState.PARKED)
     await abandon(desk.client, id_of(request), BY)
     await ended(desk, request)
-    await desk.mend()
+    await desk.clear_faults()
     assert (await rerun_by_id(desk, request)).result is Rerun.DELIVERING
     await ends(desk, request, GenerationState.FAILED)
     ledgers = await desk.ledgers(request)
@@ -169,7 +169,7 @@ async def test_an_abandoned_cancellation_is_told_after_all(desk: Lab) -> None:
     await desk.reaches(handle, GenerationState.PARKED)
     await abandon(desk.client, id_of(request), BY)
     await ends(desk, request, GenerationState.ABANDONED)
-    await desk.mend()
+    await desk.clear_faults()
     calls = len((await desk.ledgers(request)).calls)
     assert (await rerun_by_id(desk, request)).result is Rerun.DELIVERING
     await ends(desk, request, GenerationState.CANCELED)
@@ -237,7 +237,7 @@ async def test_what_ended_well_or_runs_is_refused(desk: Lab) -> None:
     await ended(desk, done)
     await ended(desk, forbidden)
     [waiting] = await parked_with(desk)
-    await desk.mend()
+    await desk.clear_faults()
     await desk.break_images({"kind": "hang"})
     [running] = await begun(desk)
     handle = desk.client.get_workflow_handle(id_of(running))

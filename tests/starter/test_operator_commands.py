@@ -143,7 +143,7 @@ async def test_redeliver_all_says_what_came_of_each(desk: Lab) -> None:
     assert done.code == 1
     assert done.out.splitlines()[-1] == "3 in all: 3 still parked"
     assert done.out.count("answered 404") == 3
-    await desk.mend()
+    await desk.clear_faults()
     done = await _run(desk, "redeliver", "--all", "--error", "ODOO_REFUSED", "--rate", "50/s")
     assert done.code == 0
     assert done.out.splitlines()[-1] == "3 in all: 3 delivered"
@@ -157,13 +157,13 @@ async def test_redeliver_all_says_what_came_of_each(desk: Lab) -> None:
 async def test_redeliver_takes_either_id_and_says_who_decided(desk: Lab) -> None:
     """Request id and workflow id, one of them twice; name and reason stand in the history."""
     first, second = await parked_with(desk, 2)
-    await desk.mend()
+    await desk.clear_faults()
     ids = [str(first.request_id).upper(), id_of(second), id_of(second)]
-    done = await _run(desk, "redeliver", *ids, "--reason", "the route is mended")
+    done = await _run(desk, "redeliver", *ids, "--reason", "the route is fixed")
     assert (done.code, done.out.splitlines()[-1]) == (0, "2 in all: 2 delivered")
     written = await _decisions(desk, first)
     assert getpass.getuser() in written
-    assert "the route is mended" in written
+    assert "the route is fixed" in written
 
 
 @pytest.mark.usefixtures("desk_worker")
@@ -173,7 +173,7 @@ async def test_an_unknown_id_is_4_and_one_among_others_1(desk: Lab) -> None:
     assert (await _run(desk, "rerun", str(uuid4()))).code == 4
     assert (await _run(desk, "abandon", str(uuid4()), "--reason", "x")).code == 4
     [request] = await parked_with(desk)
-    await desk.mend()
+    await desk.clear_faults()
     done = await _run(desk, "redeliver", str(uuid4()), id_of(request), "--by", "anna")
     assert done.code == 1
     assert done.out.splitlines()[-1] in {
@@ -226,7 +226,7 @@ async def test_what_odoo_wrote_is_shown_as_it_is(desk: Lab) -> None:
 async def test_ctrl_c_says_what_was_done(desk: Lab) -> None:
     """Exit 130 with a summary; what was not begun stays parked."""
     await parked_with(desk, 5)
-    await desk.mend()
+    await desk.clear_faults()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", "-m", "starter.cli", "redeliver", "--all", "--rate", "0.1"),
         env={"PATH": os.environ["PATH"], **found_by(desk)},

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.ports import PortBook
+from deploy.local.stack.ports import PortRegistry
 
 PATIENCE_SECONDS = 100
 """For what happens within a second unless it never does."""
@@ -47,7 +47,7 @@ async def alertmanager(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator
     home.mkdir()
     config, log = home / "alertmanager.yml", home / "log"
     config.write_text(CONFIG)
-    address = f"127.0.0.1:{PortBook(home / 'ports.json').pick('alertmanager')}"
+    address = f"127.0.0.1:{PortRegistry(home / 'ports.json').pick('alertmanager')}"
     options = (
         f"--config.file={config}",
         f"--storage.path={home / 'data'}",

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from deploy.local.config import CALLBACK_PATH
-from deploy.local.layout import environment_of_part
-from deploy.local.stack import LocalStack
+from deploy.local.stack.config import CALLBACK_PATH
+from deploy.local.stack.layout import environment_of_part
+from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
 from tests.lab import TWO_ROUTES_MODEL_ID
 
@@ -24,12 +24,12 @@ WRONG_KEY = {"providers": {"openai": {"api_key": "sk-of-somebody-else"}}}
 RIGHT_KEY: dict[str, Any] = {}
 
 
-async def test_a_wrong_key_is_paged_and_mended(
+async def test_a_wrong_key_is_paged_and_fixed(
     tmp_path: Path, alertmanager: str, http: httpx.AsyncClient
 ) -> None:
-    """The second route makes the image, the alert stands, doctor names the key; mended: resolved.
+    """The second route makes the image, the alert stands, doctor names the key; fixed: resolved.
 
-    Nothing but time passes between the mending and the alert's end: a probe finds the key good.
+    Nothing but time passes between the fixing and the alert's end: a probe finds the key good.
     """
     async with _stack(tmp_path, alertmanager, WRONG_KEY) as stack:
         image = await _generate(stack)

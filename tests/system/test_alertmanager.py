@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.alerts import AlertActivities
 from contracts.alerts import AdminAlert, AlertName, AlertTask, Severity
-from workers.doctor_services import alertmanager as alertmanager_finding
+from workers.doctor.services import alertmanager as alertmanager_finding
 from workers.settings import AlertSettings
 
 PATIENCE_SECONDS = 100
@@ -183,4 +183,4 @@ async def test_refused(http: httpx.AsyncClient, alertmanager: str) -> None:
 async def test_doctor(http: httpx.AsyncClient, alertmanager: str) -> None:
     """`duragen doctor` finds it ready, wherever its root is."""
     finding = await alertmanager_finding(http, AlertSettings(base_url=f"{alertmanager}/"))
-    assert (finding.found, finding.mend) == ("is ready", "")
+    assert (finding.found, finding.fix) == ("is ready", "")

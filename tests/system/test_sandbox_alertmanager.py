@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 from tests.deploy.test_sandbox_notices import ALERTS, BAD, GOOD
 
 

@@ -3,19 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-from worker_process import WorkerProcess, environment, working_process
 
-from deploy.local.stack import LocalStack
-
-
-class Launch(Protocol):
-    """Starts a worker that ends with the test; variables win over the stack's settings."""
-
-    async def __call__(self, *options: str, **variables: str) -> WorkerProcess:
-        """Return at once: the worker may not be ready yet."""
+from deploy.local.stack.local_stack import LocalStack
+from tests.workers.worker_process import Launch, WorkerProcess, environment, working_process
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 from dataclasses import asdict
 
-from worker_process import DOCTOR, Ended, environment, run
-
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
+from tests.workers.worker_process import DOCTOR, Ended, environment, run
 
 
 async def doctor(stack: LocalStack, **variables: str) -> Ended:

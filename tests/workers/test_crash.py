@@ -10,8 +10,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from contracts.events import GenerationRequested
 from contracts.generation import GenerationState
 from contracts.names import image_key
-from deploy.local.config import BUCKET
-from deploy.local.stack import LocalStack
+from deploy.local.stack.config import BUCKET
+from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Lab, flux_behind_a_relay, working
 from workers.settings import Settings
 from workers.wiring import s3_client

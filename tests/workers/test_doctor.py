@@ -1,4 +1,4 @@
-"""`duragen doctor`: one line for each dependency, and how to mend what is wrong with it."""
+"""`duragen doctor`: one line for each dependency, and how to fix what is wrong with it."""
 
 import asyncio
 import json
@@ -6,13 +6,13 @@ import shlex
 from pathlib import Path
 
 import pytest
-from doctor_runs import doctor, spare, wrong
 from temporalio.testing import WorkflowEnvironment
-from worker_process import environment, working_process
 
-from deploy.local.config import BUCKET, ODOO_DATABASE, ODOO_LOGIN
-from deploy.local.layout import program
-from deploy.local.stack import LocalStack
+from deploy.local.stack.config import BUCKET, ODOO_DATABASE, ODOO_LOGIN
+from deploy.local.stack.layout import program
+from deploy.local.stack.local_stack import LocalStack
+from tests.workers.doctor_runs import doctor, spare, wrong
+from tests.workers.worker_process import environment, working_process
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -121,7 +121,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 async def test_what_is_broken_has_the_one_wrong_line(examined: LocalStack, name: str) -> None:
-    """It says what is wrong and how to mend it; all else is looked at too; exit code 1."""
+    """It says what is wrong and how to fix it; all else is looked at too; exit code 1."""
     variables, expected = BROKEN[name]
     ended = await doctor(examined, **variables)
     assert ended.code == 1
@@ -183,7 +183,7 @@ async def test_a_queue_that_nobody_serves_is_told_with_the_command_for_it(
     ]
 
 
-async def test_missing_search_attributes_are_mended_by_the_command_it_gives(
+async def test_missing_search_attributes_are_fixed_by_the_command_it_gives(
     examined: LocalStack, tmp_path: Path
 ) -> None:
     """On a server that nobody set up: the line's command is run as it stands, and all is well."""
@@ -199,10 +199,10 @@ async def test_missing_search_attributes_are_mended_by_the_command_it_gives(
             assert line.startswith(f"wrong Temporal: {address} (namespace default) lacks the ")
             command = shlex.split(line.partition("; ")[2])
             assert command[0] == "temporal"
-            mend = await asyncio.create_subprocess_exec(
+            fix = await asyncio.create_subprocess_exec(
                 program("temporal"), *command[1:], env=env, stdout=asyncio.subprocess.DEVNULL
             )
-            assert await mend.wait() == 0
+            assert await fix.wait() == 0
             assert (await doctor(examined, TEMPORAL_ADDRESS=address)).code == 0
     finally:
         await bare.shutdown()

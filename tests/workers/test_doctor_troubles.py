@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from doctor_runs import doctor, spare, wrong
 from temporalio import workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -18,7 +17,6 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from contracts.alerts import AdminAlert, AlertName, Severity
 from contracts.errors import ErrorCode
-from contracts.health import Bucket, Circuit, ProviderHealthState, ProviderHealthView
 from contracts.names import (
     ERROR_CODE,
     GENERATION_STATUS,
@@ -26,11 +24,13 @@ from contracts.names import (
     PROVIDER_HEALTH_WORKFLOW,
     provider_health_id,
 )
-from deploy.local.layout import program
-from deploy.local.stack import LocalStack
+from contracts.provider_health import Bucket, Circuit, ProviderHealthState, ProviderHealthView
+from deploy.local.stack.layout import program
+from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Lab
-from workers import doctor_temporal
-from workflows.health import ProviderHealth
+from tests.workers.doctor_runs import doctor, spare, wrong
+from workers.doctor import temporal
+from workflows.provider_health import ProviderHealth
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ async def test_an_open_circuit_names_the_key(examined: LocalStack, client: Clien
 
 
 async def test_parked_deliveries_are_counted(examined: LocalStack, client: Client) -> None:
-    """By what Odoo did, with the commands that list and mend."""
+    """By what Odoo did, with the commands that list and fix."""
     parked = [await _parked(client, code) for code in ("ODOO_REFUSED", "ODOO_REFUSED", "TIMEOUT")]
     try:
         async with asyncio.timeout(100):
@@ -118,7 +118,7 @@ async def test_parked_deliveries_are_counted(examined: LocalStack, client: Clien
     [line] = wrong(ended)
     assert line == (
         "wrong parked deliveries: 3 (ODOO_REFUSED 2, other 1);"
-        " duragen parked lists them; when Odoo is mended: duragen redeliver --all"
+        " duragen parked lists them; when Odoo is fixed: duragen redeliver --all"
     )
 
 
@@ -171,28 +171,25 @@ async def test_stuck_workflows_are_counted() -> None:
     async with Worker(bare.client, task_queue="q", workflows=[Stumbling], workflow_runner=runner):
         handle = await bare.client.start_workflow(Stumbling.run, id="stumbling", task_queue="q")
         async with asyncio.timeout(100):
-            while (finding := await doctor_temporal.stuck(bare.client)).found == "none":
+            while (finding := await temporal.stuck(bare.client)).found == "none":
                 await asyncio.sleep(0.05)
         await handle.terminate()
     await bare.shutdown()
     assert finding.found == "1 stumble over their own code"
-    assert "TemporalReportedProblems IS NOT NULL" in finding.mend
-    assert "duragen replay ID" in finding.mend
+    assert "TemporalReportedProblems IS NOT NULL" in finding.fix
+    assert "duragen replay ID" in finding.fix
 
 
-async def test_health_that_no_worker_can_tell(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_health_that_no_worker_can_tell(client: Client) -> None:
     """The workflow is there, and nobody to ask it: the line says what to start."""
-    monkeypatch.setattr(doctor_temporal, "QUERY_TIMEOUT", timedelta(seconds=1))
     state = ProviderHealthState(provider="orphan")
     handle = await client.start_workflow(
         PROVIDER_HEALTH_WORKFLOW, state, id=provider_health_id("orphan"), task_queue="nobody"
     )
-    finding = await doctor_temporal.health(client, "orphan")
+    finding = await temporal.health(client, "orphan", timedelta(seconds=1))
     await handle.terminate()
     assert finding.found.startswith("no worker answers for it (")
-    assert finding.mend == "duragen worker --queue generation"
+    assert finding.fix == "duragen worker --queue generation"
 
 
 def test_a_view_of_long_ago_says_that_nobody_called() -> None:
@@ -209,4 +206,4 @@ def test_a_view_of_long_ago_says_that_nobody_called() -> None:
         details={},
         firing=(),
     )
-    assert doctor_temporal._told("health of spare", view).found == "nobody called in the last 5 min"
+    assert temporal._told("health of spare", view).found == "nobody called in the last 5 min"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Launch
 from temporalio.api.enums.v1 import EventType, PendingActivityState, RateLimitSource, TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
@@ -17,7 +16,6 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
-from worker_process import WorkerProcess, until
 
 from contracts.events import GenerationRequested
 from contracts.generation import GenerationState
@@ -28,9 +26,10 @@ from contracts.names import (
     provider_jobs_queue,
     provider_queue,
 )
-from deploy.local.ports import PortBook, Ports
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
+from deploy.local.stack.ports import PortRegistry, Ports
 from tests.lab import Lab
+from tests.workers.worker_process import Launch, WorkerProcess, until
 
 FAILED_ATTEMPT = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
@@ -42,7 +41,7 @@ FAILED_ATTEMPT = {
 @pytest.fixture
 def empty_place(tmp_path: Path) -> Ports:
     """A port for a Temporal server that is not there yet."""
-    return Ports(temporal=PortBook(tmp_path / "place.json").pick("temporal"))
+    return Ports(temporal=PortRegistry(tmp_path / "place.json").pick("temporal"))
 
 
 @asynccontextmanager

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from worker_process import environment, run
 
-from deploy.local.stack import LocalStack
-from workers.settings import Settings, SettingsError
+from activities.providers.flux import FluxSettings
+from activities.providers.kubernetes.kind import KubernetesSettings
+from deploy.local.stack.local_stack import LocalStack
+from peers.settings import SettingsError
+from tests.workers.worker_process import environment, run
+from workers.settings import Settings
 
 MODEL = "11111111-1111-4111-8111-111111111111"
 SECRETS = ("sk-very-secret", "s3-very-secret", "token-very-secret", "odoo-very-secret")
@@ -35,6 +38,8 @@ password = "odoo-very-secret"
 [gateway]
 keys = []
 """
+
+PROVIDER = GOOD[GOOD.index("[providers.openai]") : GOOD.index("[models")]
 
 Write = Callable[[str], Path]
 
@@ -90,6 +95,35 @@ def test_a_variable_wins_over_the_file(write: Write, monkeypatch: pytest.MonkeyP
     assert settings.queues == ("generation",)
 
 
+def test_a_variable_reaches_the_settings_of_a_kind(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists are JSON; a text that looks like a number stays a text."""
+    write(GOOD.replace('kind = "openai"', 'kind = "flux"'))
+    monkeypatch.setenv("DURAGEN_PROVIDERS__OPENAI__JOB_HOSTS", '["jobs.example.com"]')
+    monkeypatch.setenv("DURAGEN_PROVIDERS__OPENAI__POLL_SECONDS", "2.5")
+    monkeypatch.setenv("DURAGEN_PROVIDERS__OPENAI__API_KEY", "1e5")
+    flux = Settings.read().providers["openai"]
+    assert isinstance(flux, FluxSettings)
+    assert (flux.job_hosts, flux.poll_seconds) == (("jobs.example.com",), 2.5)
+    assert flux.api_key.get_secret_value() == "1e5"
+
+
+def test_a_provider_by_variables_alone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A namespace of digits stays a text."""
+    write(GOOD)
+    for name, value in (
+        ("KIND", "kubernetes"),
+        ("BASE_URL", "https://10.0.0.1"),
+        ("API_KEY", "007"),
+        ("NAMESPACE", "42"),
+    ):
+        monkeypatch.setenv(f"DURAGEN_PROVIDERS__CLUSTER__{name}", value)
+    cluster = Settings.read().providers["cluster"]
+    assert isinstance(cluster, KubernetesSettings)
+    assert (cluster.namespace, cluster.api_key.get_secret_value()) == ("42", "007")
+
+
 def test_variables_alone_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container needs no file."""
     monkeypatch.delenv("DURAGEN_CONFIG", raising=False)
@@ -119,7 +153,20 @@ FAULTS = {
     "misspelt setting": (("bucket =", "bukcet ="), ["storage.bucket", "storage.bukcet"]),
     "unknown kind": (
         ('kind = "openai"', 'kind = "dalle"'),
-        ["providers.openai.kind", "'openai', 'flux' or 'kubernetes'"],
+        ["providers.openai.kind: must be one of flux, kubernetes, openai"],
+    ),
+    "no kind": (('kind = "openai"\n', ""), ["providers.openai.kind: must be one of flux"]),
+    "kind of another type": (('kind = "openai"', "kind = 5"), ["providers.openai.kind: must be"]),
+    "no table": (
+        (
+            GOOD[GOOD.index("[providers.openai]") : GOOD.index("[models")],
+            "[providers]\nopenai = 3\n",
+        ),
+        ["providers.openai.kind: must be one of"],
+    ),
+    "setting of another kind": (
+        ('kind = "openai"', 'kind = "openai"\npoll_seconds = 1'),
+        ["providers.openai.poll_seconds: kind openai has only kind, base_url, api_key"],
     ),
     "wrong url": (
         ('"https://api.example.com"', '"api.example.com"'),
@@ -176,7 +223,7 @@ def test_a_fault_names_the_setting_and_what_is_expected(write: Write, name: str)
 
 
 def test_all_faults_are_told_at_once(write: Write) -> None:
-    """Nobody mends one setting, starts again, and hears of the next."""
+    """Nobody fixes one setting, starts again, and hears of the next."""
     write(GOOD.replace("bucket =", "bukcet =").replace('kind = "openai"', 'kind = "dalle"'))
     text = _fault()
     assert "storage.bukcet" in text

@@ -16,7 +16,7 @@ from temporalio.worker import (
 )
 
 from contracts import names
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 from otel import correlation
 from otel.correlation import Correlation
 from workers.correlating import CorrelationInterceptor
@@ -34,7 +34,7 @@ ACTIVITIES = {
 OF_NO_GENERATION = {
     names.PROBE_ACTIVITY,
     names.SEND_ALERTS_ACTIVITY,
-    names.COUNT_TROUBLED_ACTIVITY,
+    names.COUNT_BACKLOG_ACTIVITY,
 }
 """They look at a provider, or at all generations."""
 

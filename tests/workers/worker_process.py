@@ -8,13 +8,13 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import httpx
 
-from deploy.local.layout import environment_of_part
-from deploy.local.ports import PortBook
-from deploy.local.stack import LocalStack
+from deploy.local.stack.layout import environment_of_part
+from deploy.local.stack.local_stack import LocalStack
+from deploy.local.stack.ports import PortRegistry
 
 PATIENCE_SECONDS = 100
 """For what happens within a second or two unless it never does."""
@@ -117,7 +117,7 @@ async def working_process(
     folder: Path, env: Mapping[str, str], *options: str
 ) -> AsyncIterator[WorkerProcess]:
     """A worker until the block ends, and no longer, however the block ends."""
-    port = PortBook(folder / "ports.json").pick(f"worker{len(list(folder.iterdir()))}")
+    port = PortRegistry(folder / "ports.json").pick(f"worker{len(list(folder.iterdir()))}")
     log = folder / f"worker-{port}.log"
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
@@ -133,3 +133,10 @@ async def working_process(
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+
+class Launch(Protocol):
+    """Starts a worker that ends with the test; variables win over the stack's settings."""
+
+    async def __call__(self, *options: str, **variables: str) -> WorkerProcess:
+        """Return at once: the worker may not be ready yet."""

@@ -13,7 +13,7 @@ Key = tuple[str, str, str]
 """alertname, service, errorType."""
 
 
-class AlertBook:
+class AlertLog:
     """What was posted, in its order; `down()` and `up()` are Alertmanager's own health."""
 
     def __init__(self, peer: Peer) -> None:
@@ -70,7 +70,7 @@ def _fires(alert: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def alertmanager() -> AsyncIterator[AlertBook]:
+async def alertmanager() -> AsyncIterator[AlertLog]:
     """One that listens."""
     async with listening() as peer:
-        yield AlertBook(peer)
+        yield AlertLog(peer)

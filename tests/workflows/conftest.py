@@ -12,9 +12,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from contracts.names import SEARCH_ATTRIBUTES
-from deploy.local.stack import LocalStack
+from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Lab, working
-from tests.workflows.alerting_peer import AlertBook, alertmanager
+from tests.workflows.alerting_peer import AlertLog, alertmanager
 from workers.settings import Settings
 
 
@@ -56,7 +56,7 @@ async def timeless(
 
 
 @pytest.fixture
-async def alerts() -> AsyncIterator[AlertBook]:
+async def alerts() -> AsyncIterator[AlertLog]:
     """A peer in Alertmanager's place."""
     async with alertmanager() as book:
         yield book

@@ -13,7 +13,7 @@ LOST_ALLOWED = 2
 """A submission whose reply was lost is made once more; then it is over, on every route."""
 
 OVER = {"refused: moderated_input", "refused: moderated_output"}
-"""The user's to mend."""
+"""The user's to fix."""
 
 SPOILT = {"half_image", "wrong_size", "not_base64", "html_image", "empty_image", "bomb"}
 RENEWALS = {

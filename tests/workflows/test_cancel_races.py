@@ -15,7 +15,7 @@ from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import DeliveryDecision, GenerationState
 from contracts.names import RETRY_DELIVERY_UPDATE
-from deploy.local.config import CALLBACK_PATH
+from deploy.local.stack.config import CALLBACK_PATH
 from starter.client import AsyncDuragenClient
 from tests.activities.http_peer import Received, answer, listening
 from tests.lab import CountingProxy, Lab, flux_behind_a_relay, working
@@ -262,7 +262,7 @@ async def test_a_cancel_and_a_retry_at_once_deliver(lab: Lab, worker: None) -> N
     request = lab.request()
     handle = await begin(lab, request)
     await lab.reaches(handle, GenerationState.PARKED)
-    await lab.mend()
+    await lab.clear_faults()
     retry = handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
     await asyncio.gather(handle.cancel(), retry)
     word, ledgers = await ended(lab, request, handle)
@@ -276,7 +276,7 @@ async def test_a_cancel_does_not_change_a_parked_failure(lab: Lab, worker: None)
     handle = await begin(lab, request)
     await lab.reaches(handle, GenerationState.PARKED)
     await handle.cancel()
-    await lab.mend()
+    await lab.clear_faults()
     await handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
     word, ledgers = await ended(lab, request, handle)
     assert (word, ledgers.paid) == ("failed", 0)

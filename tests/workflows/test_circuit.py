@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.alerts import AlertName, Severity
 from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
-from contracts.health import (
+from contracts.provider_health import (
     AGAINST_PROVIDER,
     Circuit,
     Probed,
@@ -86,7 +86,7 @@ def opened_by(code: ErrorCode) -> ProviderHealthState:
         ([[OK] * 9, [QUOTA]], Circuit.CLOSED),  # 10 % is not more than 10 %
         ([[OK] * 8, [QUOTA]], Circuit.OPEN),
         ([[OK] * 1_000, [QUOTA] * 8], Circuit.OPEN),
-        ([[AUTH, OK]], Circuit.CLOSED),  # a call from before the key was mended
+        ([[AUTH, OK]], Circuit.CLOSED),  # a call from before the key was fixed
         ([[AWAY] * 7], Circuit.CLOSED),
         ([[AWAY] * 8], Circuit.OPEN),
         ([[AWAY] * 4, [LOST] * 3], Circuit.CLOSED),
@@ -118,12 +118,12 @@ def test_what_has_left_the_window_does_not_open_a_circuit() -> None:
 @pytest.mark.parametrize(
     ("code", "probed", "circuit"),
     [
-        (AUTH, Probed(found="takes the key", key_taken=True), Circuit.TRIAL),
-        (AUTH, Probed(found="has no way to check the key"), Circuit.TRIAL),
-        (AUTH, Probed(found="refuses the key", mend="set a valid key"), Circuit.OPEN),
-        (QUOTA, Probed(found="takes the key", key_taken=True), Circuit.TRIAL),
-        (AWAY, Probed(found="takes the key", key_taken=True), Circuit.TRIAL),
-        (AWAY, Probed(found="cannot be reached", mend="check base_url"), Circuit.OPEN),
+        (AUTH, Probed(found="takes the key", key_taken=True), Circuit.HALF_OPEN),
+        (AUTH, Probed(found="has no way to check the key"), Circuit.HALF_OPEN),
+        (AUTH, Probed(found="refuses the key", fix="set a valid key"), Circuit.OPEN),
+        (QUOTA, Probed(found="takes the key", key_taken=True), Circuit.HALF_OPEN),
+        (AWAY, Probed(found="takes the key", key_taken=True), Circuit.HALF_OPEN),
+        (AWAY, Probed(found="cannot be reached", fix="check base_url"), Circuit.OPEN),
     ],
 )
 def test_what_a_probe_makes_of_an_open_circuit(
@@ -133,19 +133,19 @@ def test_what_a_probe_makes_of_an_open_circuit(
     assert with_probe(opened_by(code), probed, NOW + 30).circuit is circuit
 
 
-def test_a_key_that_was_seen_refused_and_is_taken_now_is_mended() -> None:
+def test_a_key_that_was_seen_refused_and_is_taken_now_is_fixed() -> None:
     """Then the probe has seen the very trouble go, and no generation need try."""
-    refused = with_probe(opened_by(AUTH), Probed(found="refuses", mend="set it"), NOW + 30)
+    refused = with_probe(opened_by(AUTH), Probed(found="refuses", fix="set it"), NOW + 30)
     taken = Probed(found="takes the key", key_taken=True)
     assert with_probe(refused, taken, NOW + 60).circuit is Circuit.CLOSED
 
 
 def test_a_probe_that_always_objects_does_not_keep_a_circuit_open_for_ever() -> None:
     """The look-up may be refused for ever, or the service answer it with a page."""
-    objects = Probed(found="answers 403", mend="set a valid key")
-    late = NOW + options.LONGEST_OPEN
+    objects = Probed(found="answers 403", fix="set a valid key")
+    late = NOW + options.LONGEST_OPEN_SECONDS
     assert with_probe(opened_by(AWAY), objects, late - 1).circuit is Circuit.OPEN
-    assert with_probe(opened_by(AWAY), objects, late).circuit is Circuit.TRIAL
+    assert with_probe(opened_by(AWAY), objects, late).circuit is Circuit.HALF_OPEN
 
 
 def test_a_provider_that_is_gone_is_forgotten() -> None:
@@ -157,7 +157,7 @@ def test_a_provider_that_is_gone_is_forgotten() -> None:
 def test_a_probe_changes_nothing_while_the_circuit_is_not_open() -> None:
     """It was asked when the circuit was open, and the answer came after a report."""
     closed = told([OK])
-    assert with_probe(closed, Probed(found="refuses the key", mend="set it"), NOW) == closed
+    assert with_probe(closed, Probed(found="refuses the key", fix="set it"), NOW) == closed
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_a_probe_changes_nothing_while_the_circuit_is_not_open() -> None:
         ([REFUSED], Circuit.CLOSED),
         ([AWAY, OK], Circuit.CLOSED),
         ([LOST], Circuit.OPEN),
-        ([BUSY], Circuit.TRIAL),
+        ([BUSY], Circuit.HALF_OPEN),
         ([OK, AWAY], Circuit.OPEN),
-        ([MODEL], Circuit.TRIAL),
-        ([], Circuit.TRIAL),
+        ([MODEL], Circuit.HALF_OPEN),
+        ([], Circuit.HALF_OPEN),
     ],
 )
 def test_how_a_trial_ends(batch: list[Call], circuit: Circuit) -> None:
@@ -188,7 +188,7 @@ def test_a_success_while_open_is_a_sign_but_no_proof() -> None:
     early = with_report(opened_by(AWAY), report_of([OK]), NOW + cool - 1)
     assert early.circuit is Circuit.OPEN  # or one worker in trouble would make it flap
     trial = with_report(early, report_of([OK]), NOW + cool)
-    assert trial.circuit is Circuit.TRIAL
+    assert trial.circuit is Circuit.HALF_OPEN
     assert standing(trial) == {AlertName.PROVIDER_DOWN: AWAY}
     again = with_report(trial, report_of([LOST]), NOW + cool + 2)
     assert (again.circuit, again.opened_by) == (Circuit.OPEN, LOST)
@@ -196,10 +196,10 @@ def test_a_success_while_open_is_a_sign_but_no_proof() -> None:
 
 def test_a_trial_that_nobody_takes_ends_after_five_minutes() -> None:
     """No traffic since: nothing is held against the provider. However long it had been open."""
-    asked = NOW + 3 * options.HEALTH_WINDOW
+    asked = NOW + 3 * options.HEALTH_WINDOW_SECONDS
     trial = with_probe(opened_by(QUOTA), Probed(found="answers"), asked)
-    assert at(trial, asked + options.HEALTH_WINDOW - 1).circuit is Circuit.TRIAL
-    later = at(trial, asked + options.HEALTH_WINDOW)
+    assert at(trial, asked + options.HEALTH_WINDOW_SECONDS - 1).circuit is Circuit.HALF_OPEN
+    later = at(trial, asked + options.HEALTH_WINDOW_SECONDS)
     assert (later.circuit, alerts_of(later)) == (Circuit.CLOSED, ())
 
 
@@ -211,10 +211,10 @@ def test_a_closed_circuit_starts_from_nothing() -> None:
 
 
 def test_the_probe_right_after_it_opened_only_notes_what_it_objects_to() -> None:
-    """Good news comes too early then; a key that it sees refused, it may see mended later."""
+    """Good news comes too early then; a key that it sees refused, it may see fixed later."""
     state = opened_by(AUTH)
     assert with_probe(state, Probed(found="takes the key", key_taken=True), NOW + 1) == state
-    assert with_probe(state, Probed(found="refuses", mend="set it"), NOW + 1).probe_objected
+    assert with_probe(state, Probed(found="refuses", fix="set it"), NOW + 1).probe_objected
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_which_errors_are_told_while_the_circuit_is_closed(
     assert standing(state) == alerts
 
 
-def test_a_page_is_critical_and_names_what_to_mend() -> None:
+def test_a_page_is_critical_and_names_what_to_fix() -> None:
     """MODEL_CONFIG leaves the circuit closed, and is as urgent as a provider that is down."""
     [alert] = alerts_of(told([MODEL]))
     assert alert.severity is Severity.CRITICAL
@@ -280,7 +280,7 @@ def test_what_holds_after_any_reports(batches: list[tuple[list[Call], float]]) -
         closed = state.circuit is Circuit.CLOSED
         assert closed is (state.opened_by is None)
         assert closed is not any(alert.name is AlertName.PROVIDER_DOWN for alert in alerts)
-    later = at(state, NOW + sum(pause for _, pause in batches) + options.HEALTH_WINDOW)
+    later = at(state, NOW + sum(pause for _, pause in batches) + options.HEALTH_WINDOW_SECONDS)
     assert later.buckets == ()
     if later.circuit is Circuit.CLOSED:
         assert alerts_of(later) == ()
@@ -297,6 +297,9 @@ def test_the_view_counts_what_the_window_holds(batches: list[tuple[list[Call], f
         reported.append((now, len(ended)))
     view = view_of(state, now)
     counted = view.successes + sum(view.failures.values())
-    window = options.HEALTH_WINDOW
-    assert sum(n for when, n in reported if when > now - window + options.HEALTH_SLICE) <= counted
+    window = options.HEALTH_WINDOW_SECONDS
+    assert (
+        sum(n for when, n in reported if when > now - window + options.HEALTH_SLICE_SECONDS)
+        <= counted
+    )
     assert counted <= sum(number for when, number in reported if when > now - window)

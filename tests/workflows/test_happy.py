@@ -8,7 +8,7 @@ import pytest
 
 from contracts.generation import GenerationState
 from contracts.names import image_key
-from deploy.local.config import BUCKET
+from deploy.local.stack.config import BUCKET
 from tests.lab import CountingProxy, Lab, billable, working
 from workers.settings import Settings
 

@@ -12,7 +12,6 @@ from temporalio.testing import WorkflowEnvironment
 from contracts.alerts import AlertName
 from contracts.errors import ErrorCode
 from contracts.generation import GenerationState, Outcome
-from contracts.health import Circuit, ProviderHealthState, ProviderHealthView, ProviderReport
 from contracts.names import (
     GENERATION_QUEUE,
     HEALTH_QUERY,
@@ -20,9 +19,15 @@ from contracts.names import (
     REPORT_SIGNAL,
     provider_health_id,
 )
+from contracts.provider_health import (
+    Circuit,
+    ProviderHealthState,
+    ProviderHealthView,
+    ProviderReport,
+)
 from tests.activities.http_peer import Received, Reply, answer, listening, refusing_url
 from tests.lab import Lab, working
-from tests.workflows.alerting_peer import AlertBook
+from tests.workflows.alerting_peer import AlertLog
 from workers.settings import Settings
 from workflows import options
 
@@ -132,8 +137,8 @@ async def _tries(lab: Lab, provider: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_a_wrong_key_moves_generations_until_it_is_mended(
-    skipping: SkippingLab, settings: Settings, alerts: AlertBook, service: Service
+async def test_a_wrong_key_moves_generations_until_it_is_fixed(
+    skipping: SkippingLab, settings: Settings, alerts: AlertLog, service: Service
 ) -> None:
     """Open at the first 401, told, avoided; a probe finds the key taken: closed, resolved."""
     lab, environment = skipping
@@ -157,7 +162,7 @@ async def test_a_wrong_key_moves_generations_until_it_is_mended(
 
 
 async def test_an_unpaid_account_is_tried_again_by_single_generations(
-    skipping: SkippingLab, settings: Settings, alerts: AlertBook, service: Service
+    skipping: SkippingLab, settings: Settings, alerts: AlertLog, service: Service
 ) -> None:
     """Its free look-up answers well: on trial each fails for one, until the bill is paid."""
     lab, environment = skipping
@@ -167,20 +172,20 @@ async def test_an_unpaid_account_is_tried_again_by_single_generations(
         await alerts.shows(UNPAID)
         await _made_by(lab, "flux")
         await environment.sleep(options.COOL_DOWN)
-        await _turns(lab, Circuit.TRIAL)
+        await _turns(lab, Circuit.HALF_OPEN)
         await _tries(lab, "openai")
         await _turns(lab, Circuit.OPEN)
         await alerts.shows(UNPAID)
         service.instead.clear()
         await environment.sleep(options.COOL_DOWN)
-        await _turns(lab, Circuit.TRIAL)
+        await _turns(lab, Circuit.HALF_OPEN)
         await _made_by(lab, "openai")
         await _turns(lab, Circuit.CLOSED)
         await alerts.shows()
 
 
 async def test_a_service_that_is_away_is_told_and_avoided(
-    skipping: SkippingLab, settings: Settings, alerts: AlertBook
+    skipping: SkippingLab, settings: Settings, alerts: AlertLog
 ) -> None:
     """Three generations with their retries are nine failures in a row."""
     lab, _ = skipping
@@ -193,7 +198,7 @@ async def test_a_service_that_is_away_is_told_and_avoided(
 
 
 async def test_a_standing_alert_is_raised_again_each_minute(
-    skipping: SkippingLab, settings: Settings, alerts: AlertBook
+    skipping: SkippingLab, settings: Settings, alerts: AlertLog
 ) -> None:
     """So that it does not run out; and it is the same alert each time."""
     lab, environment = skipping
@@ -209,7 +214,7 @@ async def test_a_standing_alert_is_raised_again_each_minute(
 
 
 async def test_administrators_are_told_when_alertmanager_is_back(
-    skipping: SkippingLab, settings: Settings, alerts: AlertBook
+    skipping: SkippingLab, settings: Settings, alerts: AlertLog
 ) -> None:
     """An alert that could not be raised is not forgotten, nor does it hold the watching up."""
     lab, environment = skipping
@@ -224,19 +229,21 @@ async def test_administrators_are_told_when_alertmanager_is_back(
 
 
 async def test_what_leaves_the_window_is_resolved(
-    skipping: SkippingLab, settings: Settings, alerts: AlertBook
+    skipping: SkippingLab, settings: Settings, alerts: AlertLog
 ) -> None:
     """A wrong model's name is told for five minutes after its last failure; nobody reports."""
     lab, environment = skipping
     async with working(lab.client, alerts.settings(settings)):
         await _report(lab, WRONG_MODEL)
         await alerts.shows(NO_SUCH_MODEL)
-        await environment.sleep(timedelta(seconds=options.HEALTH_WINDOW) + options.COOL_DOWN)
+        await environment.sleep(
+            timedelta(seconds=options.HEALTH_WINDOW_SECONDS) + options.COOL_DOWN
+        )
         await alerts.shows()
 
 
 async def test_a_fresh_history_knows_what_the_old_one_knew(
-    lab: Lab, settings: Settings, alerts: AlertBook
+    lab: Lab, settings: Settings, alerts: AlertLog
 ) -> None:
     """1,500 reports, 100 at a time: histories stay short, and not one report is lost."""
     async with working(lab.client, alerts.settings(settings)):

@@ -12,12 +12,13 @@ from pydantic import SecretStr
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
+from activities.providers.kubernetes.kind import KubernetesSettings
 from contracts.errors import ErrorCode
 from contracts.generation import GenerationState, Route
-from deploy.local.painter import Picture, paint
+from deploy.local.sandbox.images.painter import Picture, paint
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, Object, kube_server
 from tests.lab import Lab, working
-from workers.settings import ModelSettings, ProviderSettings, Settings
+from workers.settings import ModelSettings, Settings
 from workers.wiring import s3_client
 
 KUBERNETES_MODEL_ID = UUID("44444444-4444-4444-8444-444444444444")
@@ -34,7 +35,7 @@ async def kube() -> AsyncIterator[Kube]:
 @pytest.fixture
 def on_kube(kube: Kube, settings: Settings) -> Settings:
     """Settings with the cluster as a provider, and a model on it."""
-    cluster = ProviderSettings(
+    cluster = KubernetesSettings(
         kind="kubernetes", base_url=kube.url, api_key=SecretStr(TOKEN), namespace=NAMESPACE
     )
     model = ModelSettings.model_construct(routes=(ROUTE,))

@@ -51,7 +51,7 @@ async def test_a_renewed_one_is_delivered_from_one_paid_call(
         assert view.parked.attempts > LONG.days * 24
         assert (await run.describe()).history_length < LONG_HISTORY_EVENTS + 20
         assert (await (await run.describe()).memo())[PARKED_MEMO]["since"] == view.parked.since
-        await lab.mend()
+        await lab.clear_faults()
         told = await run.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
         assert told["parked"] is None
         assert (await run.result()).state is GenerationState.COMPLETED
@@ -87,7 +87,7 @@ async def test_a_canceled_one_ends_well_in_its_fresh_history(lab: Lab, settings:
         await first.cancel()
         latest = await _retried_until_renewed(lab, first)
         await lab.reaches(latest, GenerationState.PARKED)
-        await lab.mend()
+        await lab.clear_faults()
         await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
         assert (await latest.result()).state is GenerationState.CANCELED
         assert (await latest.describe()).status is WorkflowExecutionStatus.COMPLETED
@@ -104,7 +104,7 @@ async def test_a_failed_one_is_made_again_from_its_first_run(lab: Lab, settings:
     async with working(lab.client, settings):
         latest = await _retried_until_renewed(lab, await lab.start(request))
         await lab.reaches(latest, GenerationState.PARKED)
-        await lab.mend()
+        await lab.clear_faults()
         await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
         with pytest.raises(WorkflowFailureError):
             await latest.result()

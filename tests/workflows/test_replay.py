@@ -16,8 +16,8 @@ from temporalio.worker import Replayer
 from tests.lab import Lab
 from tests.record_histories import STORIES, without_machine
 from tests.workflows.reordered import ReorderedGeneration
-from workers.divergence import explain
-from workers.replay import replay_one
+from workers.replay.command import replay_one
+from workers.replay.divergence import explain
 from workflows.generation import Generation
 
 HISTORIES = sorted((Path(__file__).parent.parent / "histories").glob("*.json"))

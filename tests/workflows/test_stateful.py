@@ -27,13 +27,13 @@ from temporalio.service import RPCError
 from contracts.errors import ErrorKind
 from contracts.generation import DeliveryDecision, GenerationState
 from contracts.names import ABANDON_DELIVERY_UPDATE, RETRY_DELIVERY_UPDATE
-from deploy.local.config import FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
-from deploy.local.stack import LocalStack
+from deploy.local.stack.config import FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
+from deploy.local.stack.local_stack import LocalStack
 from starter.client import ConflictError
 from tests.workflows.books import ended
 from tests.workflows.paying import complaint
 from tests.workflows.relay import Wire
-from tests.workflows.world import FINAL, Seen, Story, World
+from tests.workflows.world import FINAL, Seen, TrackedGeneration, World
 from workers.settings import Settings
 
 EXAMPLES = int(os.environ.get("DURAGEN_STATEFUL_EXAMPLES", "0"))
@@ -92,7 +92,7 @@ class GenerationMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.story: Story | None = None
+        self.story: TrackedGeneration | None = None
         self.before: Seen | None = None
         self.abandoned = False
 
@@ -193,15 +193,15 @@ class GenerationMachine(RuleBasedStateMachine):
             assert seen.submits == before.submits, "called after it had ended"
 
     def teardown(self) -> None:
-        """Everything is mended: it must end, with Odoo told, unless an operator gave that up."""
+        """Everything is fixed: it must end, with Odoo told, unless an operator gave that up."""
         if self.story is not None:
             try:
                 self.runner.run(self._must_end(self.story))
             finally:
                 self.runner.run(self._leave(self.story))
 
-    async def _must_end(self, story: Story) -> None:
-        await self.world.mend()
+    async def _must_end(self, story: TrackedGeneration) -> None:
+        await self.world.repair()
         async with asyncio.timeout(100):
             await self.world.wait(story.handle)
         if self.abandoned:
@@ -217,8 +217,8 @@ class GenerationMachine(RuleBasedStateMachine):
             assert "capture" not in seen.entries, "charged for a fault of ours"
         assert len(seen.notified) == 1
 
-    async def _leave(self, story: Story) -> None:
-        await self.world.lab.mend()
+    async def _leave(self, story: TrackedGeneration) -> None:
+        await self.world.lab.clear_faults()
         with suppress(RPCError):  # it has ended
             await story.handle.terminate("the next example begins")
 
@@ -236,7 +236,7 @@ class GenerationMachine(RuleBasedStateMachine):
         return known is None or not known.HasField("failure")
 
     @property
-    def _story(self) -> Story:
+    def _story(self) -> TrackedGeneration:
         assert self.story
         return self.story
 

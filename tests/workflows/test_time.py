@@ -145,7 +145,7 @@ async def test_a_delivery_parked_for_a_day_is_still_delivered(
     assert view.parked
     # 1, 2, 4 … 32 minutes make six rounds in the first hour; then one an hour.
     assert 24 <= view.parked.attempts <= 30
-    await lab.mend()
+    await lab.clear_faults()
     assert (await handle.result()).state is GenerationState.COMPLETED
     assert (await lab.ledgers(request)).paid == 1
 

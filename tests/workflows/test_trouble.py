@@ -128,7 +128,7 @@ async def test_a_cancel_after_the_image_is_there_comes_too_late(lab: Lab) -> Non
     handle = await lab.start(request)
     await lab.reaches(handle, GenerationState.PARKED)
     await handle.cancel()
-    await lab.mend()
+    await lab.clear_faults()
     await handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
     outcome = Outcome.model_validate(await handle.result())
     assert outcome.state is GenerationState.COMPLETED
@@ -145,7 +145,7 @@ async def test_a_refusal_by_odoo_parks_at_once_and_an_operator_delivers(lab: Lab
     assert view.parked.code == "ODOO_REFUSED"
     assert "404" in view.parked.detail
     assert len((await lab.ledgers(request)).deliveries) == 1
-    await lab.mend()
+    await lab.clear_faults()
     await handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
     assert (await handle.result()).state is GenerationState.COMPLETED
     ledgers = await lab.ledgers(request)

@@ -12,19 +12,24 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.alerts import AlertActivities
-from activities.watching import WatchActivities
-from contracts.alerts import AlertName, WatchState
+from activities.backlog import BacklogActivities
+from contracts.alerts import AlertName, BacklogWatchState
 from contracts.errors import DeliveryError, ErrorCode
 from contracts.generation import DeliveryDecision, GenerationState
-from contracts.names import GENERATION_QUEUE, RETRY_DELIVERY_UPDATE, WATCH_ID, WATCH_WORKFLOW
-from deploy.local.stack import LocalStack
+from contracts.names import (
+    BACKLOG_WATCH_ID,
+    BACKLOG_WATCH_WORKFLOW,
+    GENERATION_QUEUE,
+    RETRY_DELIVERY_UPDATE,
+)
+from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Handle, Lab, working
-from tests.workflows.alerting_peer import AlertBook, Key
+from tests.workflows.alerting_peer import AlertLog, Key
 from tests.workflows.conftest import time_skipping
 from workers.settings import Settings
 from workers.wiring import open_clients
 from workflows import options
-from workflows.watch import Watch
+from workflows.backlog_watch import BacklogWatch
 
 PARKED = (AlertName.DELIVERIES_PARKED, "odoo", DeliveryError.ODOO_REFUSED)
 FAILED = (AlertName.GENERATIONS_FAILED, "duragen", ErrorCode.MODEL_CONFIG)
@@ -36,7 +41,7 @@ class Watched(NamedTuple):
     lab: Lab
     clock: WorkflowEnvironment
 
-    async def shows(self, alerts: AlertBook, *keys: Key) -> None:
+    async def shows(self, alerts: AlertLog, *keys: Key) -> None:
         """Let rounds pass until of these alerts exactly those stand that are given.
 
         The index is some moments behind. A failed generation counts for five real minutes: its
@@ -59,7 +64,7 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-async def watched(own_stack: LocalStack, alerts: AlertBook) -> AsyncIterator[Watched]:
+async def watched(own_stack: LocalStack, alerts: AlertLog) -> AsyncIterator[Watched]:
     """The watch runs on the time-skipping server, and counts on the stack's real one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DURAGEN_CONFIG", str(own_stack.config_path))
@@ -75,15 +80,18 @@ async def watched(own_stack: LocalStack, alerts: AlertBook) -> AsyncIterator[Wat
         Worker(
             clock.client,
             task_queue=GENERATION_QUEUE,
-            workflows=[Watch],
+            workflows=[BacklogWatch],
             activities=[
-                WatchActivities(client).count_troubled,
+                BacklogActivities(client).count_backlog,
                 AlertActivities(clients.http, alerts.url, None).send_alerts,
             ],
         ),
     ):
         handle = await clock.client.start_workflow(
-            WATCH_WORKFLOW, WatchState(), id=WATCH_ID, task_queue=GENERATION_QUEUE
+            BACKLOG_WATCH_WORKFLOW,
+            BacklogWatchState(),
+            id=BACKLOG_WATCH_ID,
+            task_queue=GENERATION_QUEUE,
         )
         yield Watched(lab, clock)
         await handle.terminate()
@@ -97,7 +105,7 @@ async def _park(lab: Lab, **faults: object) -> Handle:
 
 
 async def test_parked_deliveries_are_told_until_they_are_delivered(
-    watched: Watched, alerts: AlertBook
+    watched: Watched, alerts: AlertLog
 ) -> None:
     """By reason, with how many and what to do; resolved when the last one is with Odoo."""
     handles = [await _park(watched.lab, status=404) for _ in range(2)]
@@ -107,14 +115,14 @@ async def test_parked_deliveries_are_told_until_they_are_delivered(
     assert alert["labels"]["source"] == "duragen"
     assert "2 outcomes" in alert["annotations"]["summary"]
     assert "duragen redeliver --all --error ODOO_REFUSED" in alert["annotations"]["description"]
-    await watched.lab.mend()
+    await watched.lab.clear_faults()
     for handle in handles:
         await handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
         await handle.result()
     await watched.shows(alerts)
 
 
-async def test_failed_generations_are_told(watched: Watched, alerts: AlertBook) -> None:
+async def test_failed_generations_are_told(watched: Watched, alerts: AlertLog) -> None:
     """An unknown model: what failed, and how to run it again."""
     request = watched.lab.request(model_id="99999999-9999-4999-8999-999999999999")
     handle = await watched.lab.start(request)
@@ -127,13 +135,13 @@ async def test_failed_generations_are_told(watched: Watched, alerts: AlertBook) 
 
 
 async def test_what_stands_is_told_again_and_survives_fresh_histories(
-    watched: Watched, alerts: AlertBook
+    watched: Watched, alerts: AlertLog
 ) -> None:
     """An hour: raised each minute, never resolved in between, and histories stay short."""
     handle = await _park(watched.lab, status=404)
     await watched.shows(alerts, PARKED)
     before = len(alerts.posts)
-    watch = watched.clock.client.get_workflow_handle(WATCH_ID)
+    watch = watched.clock.client.get_workflow_handle(BACKLOG_WATCH_ID)
     first = (await watch.describe()).run_id
     for _ in range(12):  # an hour in one call would outlast the call's own limit on a slow machine
         await watched.clock.sleep(timedelta(minutes=5))
@@ -149,7 +157,7 @@ async def test_what_stands_is_told_again_and_survives_fresh_histories(
 
 
 async def test_an_alertmanager_that_was_away_is_told_later(
-    watched: Watched, alerts: AlertBook
+    watched: Watched, alerts: AlertLog
 ) -> None:
     """Nobody was told for minutes: the next round says it again."""
     alerts.down()

@@ -1,4 +1,4 @@
-"""Everything around one generation, for a test to break and mend between two of its steps.
+"""Everything around one generation, for a test to break and fix between two of its steps.
 
 The parts are real: Temporal's server with a worker, the sandboxes, the store. Each workflow has a
 clock of its own there, which a test moves; between two moves it is an ordinary one. Store and Odoo
@@ -25,8 +25,8 @@ from temporalio.testing import WorkflowEnvironment
 from contracts.events import GenerationRequested
 from contracts.generation import GenerationView, Outcome
 from contracts.names import SEARCH_ATTRIBUTES, image_key, workflow_id
-from deploy.local.config import CALLBACK_PATH
-from deploy.local.stack import LocalStack
+from deploy.local.stack.config import CALLBACK_PATH
+from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
 from tests.activities.http_peer import Peer, answer, listening
 from tests.lab import Handle, Lab, Ledgers, working
@@ -111,7 +111,7 @@ class World:
             async with working(clock.client, relayed):
                 yield cls(lab, settings, clock, (store, odoo, notify))
 
-    async def begin(self, model_id: UUID) -> "Story":
+    async def begin(self, model_id: UUID) -> "TrackedGeneration":
         """Ask Odoo for an image, and start its generation as Odoo does."""
         request = self.lab.request(model_id=model_id, callback_url=self.odoo.url + CALLBACK_PATH)
         await reserve(self.lab, request)
@@ -120,14 +120,14 @@ class World:
         handle = self._clock.client.get_workflow_handle(
             workflow_id(request.request_id), result_type=Outcome
         )
-        return Story(self, request, handle)
+        return TrackedGeneration(self, request, handle)
 
     async def wait(self, handle: Handle, seconds: float | None = None) -> None:
         """Let the generation's time pass, by default until it has ended."""
         with suppress(RPCError):  # it has ended already
             await self._clock.fast_forward(handle, seconds)
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         """Store and Odoo work again; the image service when its next faults are used up."""
         self.store.wire = self.odoo.wire = Wire.WHOLE
         await self.lab.break_odoo()
@@ -165,7 +165,7 @@ async def _server() -> WorkflowEnvironment:
     )
 
 
-class Story:
+class TrackedGeneration:
     """One generation in its world."""
 
     def __init__(self, world: World, request: GenerationRequested, handle: Handle) -> None:

@@ -35,7 +35,7 @@ def _opener():
     return opener
 
 
-def fetch(image):
+def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
     """The bytes of a wire.Image with a link. Raises FetchError, MismatchError.
 
     At most a little more than announced is read, no redirect is followed, nothing is unpacked, and
@@ -44,10 +44,10 @@ def fetch(image):
     library below it through.
     """
     try:
-        with _opener().open(image.url, timeout=READ_SECONDS) as answer:
+        with _opener().open(image.url, timeout=read_seconds) as answer:
             if answer.status != 200:
                 raise FetchError(f"the image's link answered {answer.status}")
-            data = _read(answer, image.size)
+            data = _read(answer, image.size, total_seconds)
     except urllib.error.HTTPError as error:
         with error:
             raise FetchError(f"the image's link answered {error.code}") from error
@@ -59,13 +59,13 @@ def fetch(image):
     return verified(image, data)
 
 
-def _read(answer, size):
-    data, deadline = bytearray(), time.monotonic() + TOTAL_SECONDS
+def _read(answer, size, seconds):
+    data, deadline = bytearray(), time.monotonic() + seconds
     # read1, unlike read, returns with what is there, so that the time is looked at.
     while len(data) <= size and (chunk := answer.read1(CHUNK_BYTES)):
         data += chunk
         if time.monotonic() > deadline:
-            raise FetchError(f"the image's link took over {TOTAL_SECONDS} s")
+            raise FetchError(f"the image's link took over {seconds} s")
     return bytes(data)
 
 

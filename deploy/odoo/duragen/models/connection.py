@@ -100,7 +100,7 @@ class Connection(models.AbstractModel):
             try:
                 return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
             except ValidationError as error:
-                # Of the settings, not of a request: that one waits until they are mended.
+                # Of the settings, not of a request: that one waits until they are fixed.
                 raise SetupError(f"the gateway's address in the settings: {error}") from None
         names = ("temporal_address", "temporal_namespace", "temporal_api_key", "temporal_tls")
         address, namespace, api_key, tls = given = [self._setting(name) for name in names]

@@ -106,7 +106,7 @@ class GenerationStart(models.Model):
         except ValidationError as error:
             if any(fault.get("field") == "callbackUrl" for fault in error.errors):
                 # Duragen's settings lack this Odoo, or ours have a wrong address: it waits until
-                # either is mended. Nothing runs yet under the address that was refused.
+                # either is fixed. Nothing runs yet under the address that was refused.
                 url = self.env["duragen.connection"]._callback_url()
                 self.event = {**self.event, "callbackUrl": url}
                 self._postpone(str(error))

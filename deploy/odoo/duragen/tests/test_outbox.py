@@ -90,7 +90,7 @@ class TestStart(DuragenCase):
 
     @mute_logger(LOGGER)
     def test_settings_that_are_wrong_fail_no_request(self):
-        """No key, no address, no gateway behind it: all wait until somebody mends it."""
+        """No key, no address, no gateway behind it: all wait until somebody fixes it."""
         made = self.asks()
         for address in ("", "gateway.example", "ftp://x"):
             with self.subTest(address=address):
@@ -108,7 +108,7 @@ class TestStart(DuragenCase):
         self.assertEqual(made.start_attempts, 11)
 
     @mute_logger(LOGGER)
-    def test_a_wrong_address_of_odoo_is_mended_for_what_waits(self):
+    def test_a_wrong_address_of_odoo_is_fixed_for_what_waits(self):
         """The next try names the address that the settings name by then."""
         made = self.asks()
         refusal = problem(422, "invalid_event", "callbackUrl: not one of ours")

@@ -1,0 +1,1 @@
+"""Delivering an outcome to Odoo, by callback or by RPC."""

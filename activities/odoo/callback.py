@@ -1,0 +1,117 @@
+"""Delivery by HTTP: POST to the request's `callbackUrl`, with bearer token and signature.
+
+The signature follows Standard Webhooks; `webhook-id` is the same at each repeat of an event, so
+that Odoo can tell a repeat from news.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx
+from standardwebhooks import Webhook
+
+from activities.errors import OdooError
+from activities.odoo.deliver import OutcomeEvent
+from contracts.errors import DeliveryError
+from contracts.events import origin_of
+from contracts.generation import DeliverTask
+from peers.http import Answer, TooLargeError, call, parsed, retry_after_seconds
+from peers.redaction import redact
+
+TIMEOUT_SECONDS = 60.0
+# spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
+
+MAX_ANSWER_BYTES = 64 * 1024
+_TRY_AGAIN = frozenset({408, 425, 429})
+
+
+class CallbackDelivery:
+    """Callbacks to one Odoo; `origin` is checked again here, at the last door out."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        origin: str,
+        token: str | None,
+        signing_secret: str | None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._client = client
+        self._origin = origin
+        self._token = token
+        self._webhook = Webhook(signing_secret) if signing_secret else None
+        self._now = now
+        self._timeout_seconds = timeout_seconds
+
+    async def deliver(self, task: DeliverTask, event: OutcomeEvent) -> str:
+        """POST the event. Any 2xx is taken, unless it is an error or a page in disguise."""
+        if origin_of(task.callback_url) != self._origin:
+            raise OdooError(
+                DeliveryError.ODOO_REFUSED,
+                f"callbackUrl is at {origin_of(task.callback_url)}, not at {self._origin}",
+            )
+        body = event.model_dump_json(exclude_none=True)
+        try:
+            answer = await call(
+                self._client,
+                "POST",
+                task.callback_url,
+                timeout_seconds=self._timeout_seconds,
+                max_bytes=MAX_ANSWER_BYTES,
+                headers=self._headers(task, body),
+                content=body.encode(),
+            )
+        except TooLargeError as error:
+            raise OdooError(DeliveryError.ODOO_REFUSED, f"{self._where(task)} {error}") from error
+        except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeEncodeError) as error:
+            # Without the error's own text: it quotes the header, and the token in it.
+            raise OdooError(
+                DeliveryError.ODOO_REFUSED,
+                f"{self._where(task)} cannot be called: check callbackUrl, and the token for what"
+                " no header may hold (a line break?)",
+            ) from error
+        except (TimeoutError, httpx.HTTPError) as error:
+            reason = str(error) or type(error).__name__
+            raise OdooError(
+                DeliveryError.ODOO_UNAVAILABLE, f"{self._where(task)} did not answer: {reason}"
+            ) from error
+        return self._taken(task, answer)
+
+    def _headers(self, task: DeliverTask, body: str) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if self._webhook:
+            now = self._now()
+            identity = task.message_id
+            headers["webhook-id"] = identity
+            headers["webhook-timestamp"] = str(int(now.timestamp()))
+            headers["webhook-signature"] = self._webhook.sign(identity, now, body)
+        return headers
+
+    def _taken(self, task: DeliverTask, answer: Answer) -> str:
+        again = answer.status in _TRY_AGAIN or answer.status >= 500
+        trouble = None
+        if not 200 <= answer.status < 300:
+            trouble = "it is in trouble itself" if again else "a refusal"
+        if trouble is None and answer.content_type == "text/html":
+            trouble = "a web page: is callbackUrl the callback's route?"
+        if trouble is None and answer.content_type == "application/json":
+            said = parsed(answer)
+            # Odoo's JSON routes answer 200 whatever happened, with the error inside.
+            if isinstance(said, dict) and said.get("error"):
+                trouble = "an error inside"
+        glimpse = redact(self._token or "", answer.body[:300].decode("utf-8", "replace"))
+        if trouble is None:
+            return f"{answer.status} {glimpse}".strip()
+        raise OdooError(
+            DeliveryError.ODOO_UNAVAILABLE if again else DeliveryError.ODOO_REFUSED,
+            f"{self._where(task)} answered {answer.status} ({trouble}): {glimpse}",
+            retry_after=retry_after_seconds(answer.headers) if again else None,
+        )
+
+    def _where(self, task: DeliverTask) -> str:
+        return f"{self._origin}{urlsplit(task.callback_url).path}"

@@ -1,0 +1,70 @@
+"""What each kind of image service says of itself: its settings, how it is built and probed.
+
+`activities/providers/registry.py` lists the kinds; docs/adding-a-provider.md leads to a new one.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Generic, NamedTuple, TypeVar
+
+import httpx
+from pydantic import ConfigDict, Field
+
+from activities.providers.service import ImageService
+from activities.storage import ImageStore
+from contracts.events import HttpUrl
+from contracts.provider_health import Probed
+from peers.setting_types import ApiKey, Group
+
+
+class RequestField(StrEnum):
+    """The optional fields of EVT-AIG-001 that shape an image. Every kind carries the others."""
+
+    NEGATIVE_PROMPT = "negativePrompt"
+    SEED = "seed"
+    INFERENCE_STEPS = "inferenceSteps"
+    CFG_SCALE = "cfgScale"
+
+
+class ProviderSettings(Group):
+    """The settings that every kind has; a kind adds its own. The table's name is the provider's."""
+
+    # A variable that holds digits arrives as a number where only the kind knows that it is a text.
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    kind: str
+    base_url: HttpUrl
+    api_key: ApiKey
+    submissions_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Held by the Temporal server over all workers; None is no limit."""
+    max_in_flight: Annotated[int, Field(ge=1)] = 200
+    """Calls, and jobs, that one worker has open at a time."""
+
+
+class Parts(NamedTuple):
+    """What an adapter may be built from; `closing` closes what it opens for itself."""
+
+    http: httpx.AsyncClient
+    store: ImageStore
+    closing: AsyncExitStack
+
+
+S = TypeVar("S", bound=ProviderSettings)
+
+
+@dataclass(frozen=True)
+class ProviderKind(Generic[S]):
+    """One kind of image service; `name` is the value of the setting `kind`."""
+
+    name: str
+    settings: type[S]
+    build: Callable[[S, Parts], ImageService]
+    """A JobService when `has_jobs`."""
+    probe: Callable[[str, S, httpx.AsyncClient], Awaitable[Probed]]
+    """Asks, for free, whether the provider of that name would serve us. Raises nothing."""
+    has_jobs: bool
+    """Whether it answers with jobs, which are collected on a queue of their own."""
+    carries: Callable[[S], frozenset[RequestField]]
+    """The optional request fields that reach the service; it never sees the others."""

@@ -1,0 +1,1 @@
+"""A model on one's own Kubernetes: one Job for each request."""

@@ -1,0 +1,110 @@
+"""Why a Job made no image: its condition, its pods' states, its container's exit code.
+
+Decided by reasons and codes alone. Their texts are for operators.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from activities.errors import ProviderError
+from activities.providers.errors import parameter_hint
+from activities.providers.kubernetes.job_object import CONTAINER
+from activities.providers.kubernetes.objects import Condition, JobRef, Pod, Terminated
+from contracts.errors import ErrorCode
+
+MAX_TOLD_CHARACTERS = 300
+
+_NEVER_STARTS = {
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "InvalidImageName",
+    "SignatureValidationFailed",
+    "CreateContainerConfigError",  # a Secret that does not exist
+}
+"""Reasons for which the kubelet tries again and again, until the Job's deadline."""
+
+_CANNOT_RUN = {"StartError", "ContainerCannotRun"}
+"""The image has no such command."""
+
+_DISRUPTED = {"Evicted", "Preempting", "NodeLost", "NodeShutdown", "NodeAffinity", "Terminated"}
+"""A pod's own reasons, where no condition DisruptionTarget says it."""
+
+
+class _Exit(NamedTuple):
+    code: ErrorCode
+    meaning: str
+
+
+EXITS: Mapping[int, _Exit] = {
+    64: _Exit(ErrorCode.INVALID_INPUT, "the request cannot be used"),
+    65: _Exit(ErrorCode.INVALID_INPUT, "the request's data are wrong"),
+    75: _Exit(ErrorCode.PROVIDER_UNAVAILABLE, "a passing trouble"),
+    76: _Exit(ErrorCode.POLICY_OUTPUT, "the image goes against the rules"),
+    77: _Exit(ErrorCode.POLICY_INPUT, "the prompt goes against the rules"),
+    78: _Exit(ErrorCode.MODEL_CONFIG, "the container's configuration is wrong"),
+}
+"""The contract with the container, near to sysexits.h; every other code is a passing trouble."""
+
+_OTHER = _Exit(ErrorCode.PROVIDER_UNAVAILABLE, "a code without a meaning of its own")
+
+
+def never_starts(ref: JobRef, pods: Iterable[Pod]) -> ProviderError | None:
+    """What keeps a pod from ever running; None when nothing does."""
+    for pod in pods:
+        for container in pod.status.containers:
+            waiting = container.state.waiting
+            if waiting and waiting.reason in _NEVER_STARTS:
+                what = f"does not start: {waiting.reason}"
+                return _failure(ErrorCode.MODEL_CONFIG, ref, what, waiting.message)
+    return None
+
+
+def failure_of(ref: JobRef, end: Condition, pods: Iterable[Pod]) -> ProviderError:
+    """Why the Job, whose condition `Failed` is `end`, has failed; it is over."""
+    if end.reason == "DeadlineExceeded":
+        return _failure(ErrorCode.PROVIDER_TIMEOUT, ref, "took longer than its route allows")
+    pods = list(pods)
+    ends = [each for pod in pods for each in _ends(pod)]
+    if any(each.reason == "OOMKilled" for each in ends):
+        what = "was killed out of memory: raise resources.limits.memory among the parameters"
+        return _failure(ErrorCode.MODEL_CONFIG, ref, what)
+    for pod in pods:
+        reason = _disruption(pod)
+        if reason:
+            what = f"lost its pod: {reason}"
+            return _failure(ErrorCode.PROVIDER_UNAVAILABLE, ref, what, pod.status.message)
+    for each in ends:
+        if each.reason in _CANNOT_RUN:
+            what = f"cannot run its command: {each.reason}"
+            return _failure(ErrorCode.MODEL_CONFIG, ref, what, each.message)
+        code, meaning = EXITS.get(each.exit_code, _OTHER)
+        error = _failure(code, ref, f"exited with {each.exit_code}, {meaning}", each.message)
+        if code is ErrorCode.INVALID_INPUT:
+            hint = parameter_hint((each.message or "").strip())
+            error.failure = error.failure.model_copy(update={"hint": hint})
+        return error
+    what = f"failed ({end.reason}), and no pod is left that says why"
+    return _failure(ErrorCode.PROVIDER_UNAVAILABLE, ref, what, end.message)
+
+
+def _ends(pod: Pod) -> list[Terminated]:
+    """How its containers failed, ours before those that a cluster adds."""
+    failed = [
+        (container.name != CONTAINER, container.state.terminated)
+        for container in pod.status.containers
+        if container.state.terminated and container.state.terminated.exit_code != 0
+    ]
+    return [terminated for _, terminated in sorted(failed, key=lambda each: each[0])]
+
+
+def _disruption(pod: Pod) -> str | None:
+    for condition in pod.status.conditions or ():
+        if condition.type == "DisruptionTarget" and condition.status == "True":
+            return condition.reason or condition.type
+    return pod.status.reason if pod.status.reason in _DISRUPTED else None
+
+
+def _failure(code: ErrorCode, ref: JobRef, what: str, told: str | None = None) -> ProviderError:
+    said = f": {' '.join(told.split())[:MAX_TOLD_CHARACTERS]}" if told and told.strip() else ""
+    return ProviderError(code, f"the Job {ref} {what}{said}", final=True)

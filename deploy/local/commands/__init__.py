@@ -1,0 +1,1 @@
+"""The commands `duragen up`, `logs` and `demo`."""

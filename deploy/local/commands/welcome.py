@@ -1,0 +1,108 @@
+"""What `duragen up` says when everything runs: where to look, and a first request to paste."""
+
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from uuid import uuid4
+
+from deploy.local.real_odoo.configure import Login
+from deploy.local.stack.config import (
+    BUCKET,
+    CALLBACK_PATH,
+    FLUX_MODEL_ID,
+    OPENAI_MODEL_ID,
+    TWO_ROUTES_MODEL_ID,
+)
+from deploy.local.stack.local_stack import LocalStack
+
+
+def welcome(stack: LocalStack, people: Collection[Login] = ()) -> str:
+    """The whole text. The request's ids are fresh; pasting it twice starts one generation.
+
+    `people` can log in to the real Odoo that was set up beside the stack.
+    """
+    whose = "the sandbox" if "odoo" in stack.parts else "a real one" if people else "yours"
+    rows = {
+        "Web UI": stack.ui_url,
+        "Odoo": f"{stack.odoo_url}  ({whose})",
+        **_logins(people),
+        **_told(stack),
+        "gateway": f"{stack.gateway_url}  (its documentation: {stack.gateway_url}/docs)",
+        "API key": stack.secrets.api_key,
+        "image service": f"{stack.images_url}  (calls: {stack.images_url}/_sandbox/calls)",
+        "S3": f"{stack.s3_url}  (bucket {BUCKET}, keys in the settings)",
+        "Temporal": stack.temporal_address,
+        "FLUX model": str(FLUX_MODEL_ID),
+        "OpenAI model": str(OPENAI_MODEL_ID),
+        "two routes": str(TWO_ROUTES_MODEL_ID),
+        "settings": _short(stack.config_path),
+        "logs": f"{_short(stack.log_path('worker').parent)}/PART.log  ({', '.join(stack.parts)})",
+    }
+    table = "\n".join(f"  {name:<14} {value}" for name, value in rows.items())
+    return f"""Duragen runs.
+
+{table}
+
+Ask for an image:
+
+{_in_odoo(stack) if people else _curl(stack)}
+
+{_by_hand(stack)}Ctrl-C ends everything; what is stored is kept for the next start."""
+
+
+def _logins(people: Collection[Login]) -> dict[str, str]:
+    """Who can log in to the real Odoo: login and password."""
+    if not people:
+        return {}
+    logins = ", ".join(f"{who.login}/{who.password}" for who in people)
+    return {"logins": logins}
+
+
+def _told(stack: LocalStack) -> dict[str, str]:
+    """Who else is told: where their notices can be seen."""
+    rows = {}
+    if "notices" in stack.parts:
+        rows["notifications"] = f"{stack.notices_url}  (the sandbox)"
+    if "notices" in stack.parts or stack.alerts_url != stack.notices_url:
+        whose = "the sandbox" if stack.alerts_url == stack.notices_url else "yours"
+        rows["Alertmanager"] = f"{stack.alerts_url}  ({whose})"
+    return rows
+
+
+def _in_odoo(stack: LocalStack) -> str:
+    """A request of Odoo's begins in Odoo: it would refuse the outcome of any other."""
+    return f"  log in as portal, and write a prompt at {stack.odoo_url}/my/images"
+
+
+def _curl(stack: LocalStack) -> str:
+    event = {
+        "requestId": str(uuid4()),
+        "correlationId": str(uuid4()),
+        "userId": str(uuid4()),
+        "prompt": "a lighthouse at dawn, oil on canvas",
+        "modelId": str(FLUX_MODEL_ID),
+        "resolution": "1024x1024",
+        "aspectRatio": "1:1",
+        "callbackUrl": stack.odoo_url + CALLBACK_PATH,
+    }
+    body = ",\n    ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in event.items())
+    return f"""  curl {stack.gateway_url}/v1/generations \\
+    -H 'Authorization: Bearer {stack.secrets.api_key}' -H 'Content-Type: application/json' -d '{{
+    {body}
+  }}'"""
+
+
+def _by_hand(stack: LocalStack) -> str:
+    """How to run what was left out."""
+    missing = [part for part in ("worker", "gateway") if part not in stack.parts]
+    if not missing:
+        return ""
+    environment = " ".join(f"{name}={value}" for name, value in stack.environment.items())
+    lines = [f"  {environment} duragen {part}" for part in missing]
+    return "By hand:\n\n" + "\n".join(lines) + "\n\n"
+
+
+def _short(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -1,0 +1,1 @@
+"""The sandbox image service: speaks OpenAI Images and FLUX, breaks on demand."""

@@ -1,0 +1,86 @@
+"""The sandbox image service: speaks OpenAI Images and FLUX, makes real images, breaks on demand.
+
+    python -m deploy.local.sandbox.images.app --port 8091 --state .duragen/images
+
+By hand, words in the prompt make it fail: see `faults.fault_in`. In tests, `PUT /_sandbox/faults`
+sets what happens to the next calls (`faults.Faults`), and `GET /_sandbox/calls` tells what really
+happened, also what was paid for. The keys come by options or from `DURAGEN_SANDBOX_OPENAI_KEY` and
+`DURAGEN_SANDBOX_FLUX_KEY`; without one, any key will do.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from deploy.local.sandbox.images.faults import Faults
+from deploy.local.sandbox.images.flux import FluxApi
+from deploy.local.sandbox.images.openai import OpenAIApi
+from deploy.local.sandbox.images.service import ImageService
+from deploy.local.sandbox.serving import serve
+
+
+def build(service: ImageService, *, openai_key: str = "", flux_key: str = "") -> Starlette:
+    """The ASGI application."""
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def put_faults(request: Request) -> Response:
+        try:
+            service.faults = Faults.model_validate_json(await request.body())
+        except ValidationError as error:
+            return Response(error.json(), 422, media_type="application/json")
+        return JSONResponse(service.faults.model_dump(mode="json"))
+
+    async def get_faults(_request: Request) -> Response:
+        return JSONResponse(service.faults.model_dump(mode="json"))
+
+    async def get_calls(request: Request) -> Response:
+        wanted = request.query_params
+        calls = service.book.calls(wanted.get("correlation_id"), wanted.get("operation"))
+        return JSONResponse({"calls": calls, "paid": sum(call["paid"] for call in calls)})
+
+    return Starlette(
+        routes=[
+            Route("/_sandbox/health", health),
+            Route("/_sandbox/faults", put_faults, methods=["PUT"]),
+            Route("/_sandbox/faults", get_faults),
+            Route("/_sandbox/calls", get_calls),
+            *OpenAIApi(service, openai_key).routes(),
+            # Last: FLUX has the model's name in the path, which would swallow everything.
+            *FluxApi(service, flux_key).routes(),
+        ]
+    )
+
+
+def main() -> None:
+    """Reads the options and serves until it is told to stop."""
+    options = argparse.ArgumentParser(prog="sandbox_images", description="Sandbox image service.")
+    options.add_argument("--port", type=int, required=True)
+    options.add_argument("--state", type=Path, required=True, help="folder of its SQLite file")
+    options.add_argument("--latency", type=float, default=0, help="seconds that an image takes")
+    options.add_argument(
+        "--canned-bytes",
+        type=int,
+        help="answer every OpenAI call with one precomputed 1024x1024 PNG of about this size",
+    )
+    options.add_argument(
+        "--openai-key", default=os.environ.get("DURAGEN_SANDBOX_OPENAI_KEY", ""), metavar="KEY"
+    )
+    options.add_argument(
+        "--flux-key", default=os.environ.get("DURAGEN_SANDBOX_FLUX_KEY", ""), metavar="KEY"
+    )
+    chosen = options.parse_args()
+    service = ImageService(chosen.state, chosen.latency, canned_bytes=chosen.canned_bytes)
+    app = build(service, openai_key=chosen.openai_key, flux_key=chosen.flux_key)
+    serve(app, chosen.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The sandbox of the notification service and of Alertmanager."""

@@ -1,0 +1,1 @@
+"""The sandbox Odoo: callback, JSON-RPC, accounts in credits."""

@@ -1,0 +1,1 @@
+"""The embedded stack: its parts, their ports, settings, processes and logs."""

@@ -1,0 +1,191 @@
+"""The settings file and the secrets of the embedded stack.
+
+Secrets are made once and kept; the settings file is written again at every start, because ports
+may change. A developer's own settings belong in `DURAGEN_*` variables, which win over the file.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from deploy.local.sandbox.images.openai import MODELS
+from deploy.local.sandbox.serving import HOST
+from deploy.local.stack.ports import Ports
+
+FLUX_MODEL_ID = UUID("11111111-1111-4111-8111-111111111111")
+"""`modelId` that goes to FLUX."""
+OPENAI_MODEL_ID = UUID("22222222-2222-4222-8222-222222222222")
+"""`modelId` that goes to OpenAI Images."""
+TWO_ROUTES_MODEL_ID = UUID("33333333-3333-4333-8333-333333333333")
+"""`modelId` that goes to OpenAI Images, and to FLUX when that cannot make the image."""
+
+BUCKET = "duragen"
+ODOO_DATABASE, ODOO_LOGIN = "sandbox", "duragen"
+CALLBACK_PATH = "/duragen/v1/callback"
+
+
+def _random() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@dataclass(frozen=True, repr=False)
+class Secrets:
+    """Every secret of one home folder."""
+
+    api_key: str
+    openai_key: str
+    flux_key: str
+    s3_access_key: str
+    s3_secret_key: str
+    odoo_token: str
+    odoo_signing_secret: str
+    odoo_password: str
+    notify_token: str
+
+
+def keep_secrets(file: Path) -> Secrets:
+    """The secrets in `file`; those that are not there yet are made now. Mode 0600."""
+    made = Secrets(
+        api_key=f"dk_{_random()}",
+        openai_key=f"sk-{_random()}",
+        flux_key=_random(),
+        s3_access_key=secrets.token_hex(10),
+        s3_secret_key=_random(),
+        odoo_token=_random(),
+        odoo_signing_secret="whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
+        odoo_password=_random(),
+        notify_token=_random(),
+    )
+    known = json.loads(file.read_text()) if file.exists() else {}
+    kept = replace(made, **known)
+    if asdict(kept) != known:
+        write_private(file, json.dumps(asdict(kept), indent=2))
+    return kept
+
+
+def write_private(file: Path, text: str) -> None:
+    """Writes a file that its owner alone may read, in one step."""
+    fresh = file.with_suffix(".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    fresh.replace(file)
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Who is told: origins. Without one of the last two, the settings do not name it."""
+
+    odoo: str
+    notify: str | None = None
+    alerts: str | None = None
+
+
+def settings(ports: Ports, known: Secrets, peers: Peers) -> dict[str, Any]:
+    """The settings of worker and gateway, with everything pointing at this stack."""
+    images = f"http://{HOST}:{ports.images}"
+    openai = {"provider": "openai", "model": MODELS[1]}
+    flux = {"provider": "flux", "model": "flux-2-pro"}
+    tables: dict[str, Any] = {
+        "storage": {
+            "bucket": BUCKET,
+            "endpoint_url": f"http://{HOST}:{ports.s3}",
+            "access_key_id": known.s3_access_key,
+            "secret_access_key": known.s3_secret_key,
+        },
+        "providers": {
+            "openai": {"kind": "openai", "base_url": images, "api_key": known.openai_key},
+            "flux": {
+                "kind": "flux",
+                "base_url": images,
+                "api_key": known.flux_key,
+                "poll_seconds": 0.25,
+            },
+        },
+        "models": {
+            str(FLUX_MODEL_ID): {"name": "FLUX.2 pro", "routes": [flux]},
+            str(OPENAI_MODEL_ID): {"name": "GPT Image 2.5 flare", "routes": [openai]},
+            str(TWO_ROUTES_MODEL_ID): {"name": "flare, else FLUX.2", "routes": [openai, flux]},
+        },
+        "odoo": [
+            {
+                "origin": peers.odoo,
+                "token": known.odoo_token,
+                "signing_secret": known.odoo_signing_secret,
+                "database": ODOO_DATABASE,
+                "login": ODOO_LOGIN,
+                "password": known.odoo_password,
+            }
+        ],
+        "gateway": {
+            "host": HOST,
+            "port": ports.gateway,
+            "keys": [
+                {"name": "local", "sha256": hashlib.sha256(known.api_key.encode()).hexdigest()}
+            ],
+        },
+        "worker": {"health_host": HOST, "health_port": ports.worker, "graceful_seconds": 10},
+    }
+    if peers.notify:
+        tables["notify"] = {"base_url": peers.notify, "token": known.notify_token}
+    if peers.alerts:
+        tables["alerts"] = {"base_url": peers.alerts, "web_url": f"http://{HOST}:{ports.ui}"}
+    return tables
+
+
+def merge(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `more` over it, table by table.
+
+    A table over a list of tables is merged into each of them: `{"odoo": {"delivery": "odoorpc"}}`.
+    """
+    merged = dict(base)
+    for key, value in more.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        elif isinstance(old, list) and isinstance(value, Mapping):
+            merged[key] = [merge(row, value) for row in old]
+        else:
+            merged[key] = value
+    return merged
+
+
+def to_toml(tables: Mapping[str, Any]) -> str:
+    """TOML of nested tables, lists and scalars; the standard library can only read it."""
+    lines = ["# Written at every start of the local stack. Your own settings belong in DURAGEN_*"]
+    lines += ["# variables, which win over this file: DURAGEN_PROVIDERS__OPENAI__BASE_URL=…", ""]
+    for name, table in tables.items():
+        if isinstance(table, Mapping):
+            lines += _table(name, table)
+        else:
+            for row in table:
+                lines += [f"[[{name}]]", *_scalars(row), ""]
+    return "\n".join(lines)
+
+
+def _table(path: str, table: Mapping[str, Any]) -> list[str]:
+    inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    own = _scalars({key: value for key, value in table.items() if key not in inner})
+    lines = [f"[{path}]", *own, ""] if own else []
+    for key, value in inner.items():
+        lines += _table(f"{path}.{_value(key) if '-' in key else key}", value)
+    return lines
+
+
+def _scalars(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in table.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_scalars(value))} }}"
+    return json.dumps(value)  # JSON's strings, numbers and booleans are TOML's as well

@@ -1,0 +1,128 @@
+"""HTTP to others: one bounded call, and what its headers say about trying again."""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import httpx
+
+from otel.correlation import outgoing_headers
+
+MAX_RETRY_AFTER_SECONDS = 3_600.0
+"""A service that asks for more is taken to mean an hour; the generation's deadline comes first."""
+
+
+class Answer(NamedTuple):
+    """A complete answer; `headers` are case-insensitive."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, lower case."""
+        return str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+class TooLargeError(Exception):
+    """The body is larger than the caller is ready to hold."""
+
+
+async def _nothing() -> None:
+    """Stand-in for a caller that needs no word before the body is read."""
+
+
+async def call(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    timeout_seconds: float,
+    max_bytes: int,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    before_body: Callable[[], Awaitable[None]] = _nothing,
+) -> Answer:
+    """Make one call and read the whole answer, within `timeout_seconds` and `max_bytes`.
+
+    The time covers everything, so that a peer that drips a byte a second is cut off. `before_body`
+    is awaited between the headers and the body, and its wait does not count. Redirects are never
+    followed: a key must not travel to another host.
+
+    Raises TimeoutError, TooLargeError and httpx.TransportError.
+    """
+    async with asyncio.timeout(timeout_seconds) as limit:
+        request = client.stream(
+            method,
+            url,
+            headers={**outgoing_headers(), **(headers or {})},
+            content=content,
+            follow_redirects=False,
+        )
+        async with request as response:
+            due = limit.when()
+            limit.reschedule(None)
+            paused = asyncio.get_running_loop().time()
+            await before_body()
+            if due is not None:
+                limit.reschedule(due + asyncio.get_running_loop().time() - paused)
+            return Answer(response.status_code, response.headers, await _read(response, max_bytes))
+
+
+async def _read(response: httpx.Response, max_bytes: int) -> bytes:
+    announced = response.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise TooLargeError(f"announced {announced} bytes, at most {max_bytes} are taken")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > max_bytes:
+            raise TooLargeError(f"sent more than {max_bytes} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def parsed(answer: Answer) -> Any:
+    """The body as JSON, None when it is none."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def retry_after_seconds(headers: httpx.Headers) -> float | None:
+    """What `retry-after-ms` or `Retry-After` (seconds or an HTTP date) asks for, 0 to an hour.
+
+    None when neither is there or neither makes sense.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _bounded(milliseconds / 1_000)
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None:
+        return _bounded(seconds)
+    try:
+        date = parsedate_to_datetime(text or "")
+    except (ValueError, OverflowError):
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return _bounded((date - datetime.now(UTC)).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

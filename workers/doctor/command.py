@@ -1,0 +1,105 @@
+"""The command `duragen doctor`: is everything there that a generation needs, and if not, what then.
+
+One line for each dependency: what was found, or what is wrong and how to fix it.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable
+
+import httpx
+import typer
+from rich.console import Console
+from rich.markup import escape
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.providers.registry import probes
+from peers.settings import SettingsError
+from peers.temporal import connect, target
+from workers.doctor import services, temporal
+from workers.doctor.services import Finding
+from workers.settings import Settings
+
+TIMEOUT_SECONDS = 5.0
+EXIT_TROUBLE, EXIT_SETTINGS = 1, 2
+
+
+def doctor() -> None:
+    """Check every dependency; exit 0 when all is well, 1 on trouble, 2 for settings."""
+    try:
+        settings = Settings.read()
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # for the person at the terminal
+        raise typer.Exit(EXIT_SETTINGS) from None
+    raise typer.Exit(EXIT_TROUBLE if asyncio.run(_report(settings)) else 0)
+
+
+async def _report(settings: Settings) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    trouble = 0
+    async for finding in examine(settings):
+        trouble += bool(finding.fix)
+        sign = "[red]wrong[/]" if finding.fix else "[green]ok[/]   "
+        fix = f"; {finding.fix}" if finding.fix else ""
+        line = " ".join(f"{finding.what}: {finding.found}{fix}".split())
+        console.print(f"{sign} {escape(line)}")
+    return trouble
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at everything the settings name, one after the other."""
+    yield Finding("settings", f"{len(settings.models)} models, {len(settings.providers)} providers")
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            client = await connect()
+    except SettingsError as error:
+        yield Finding(
+            "Temporal", str(error), "set TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE and so on"
+        )
+    except (RuntimeError, TimeoutError) as error:
+        yield Finding(
+            "Temporal",
+            f"{target()} cannot be reached ({str(error) or 'no answer in time'})",
+            "start it (duragen up starts one) or set TEMPORAL_ADDRESS",
+        )
+    else:
+        async for finding in _temporal(client, settings):
+            yield finding
+    yield await _bounded("store", asyncio.to_thread(services.store, settings))
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
+        for name, probe in probes(settings.providers, http).items():
+            what = f"provider {name}"
+            yield await _bounded(what, services.provider(what, probe))
+        for odoo in settings.odoo:
+            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
+        if settings.notify:
+            looking = services.notifications(http, settings.notify)
+            yield await _bounded("notifications", looking)
+        yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
+    if not settings.odoo:
+        yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
+
+
+async def _temporal(client: Client, settings: Settings) -> AsyncIterator[Finding]:
+    attributes = await _bounded("Temporal", temporal.search_attributes(client))
+    yield attributes
+    for queue, served_as in temporal.queues(settings):
+        yield await _bounded(f"queue {queue}", temporal.served(client, queue, served_as))
+    for name in settings.providers:
+        yield await _bounded(f"health of {name}", temporal.health(client, name))
+    if attributes.fix:
+        return  # nothing can be counted by attributes that are not there
+    yield await _bounded("parked deliveries", temporal.parked(client))
+    yield await _bounded("failed generations", temporal.failed(client))
+    yield await _bounded("stuck workflows", temporal.stuck(client))
+
+
+async def _bounded(what: str, check: Awaitable[Finding]) -> Finding:
+    try:
+        async with asyncio.timeout(4 * TIMEOUT_SECONDS):
+            return await check
+    except TimeoutError:
+        return Finding(what, "no answer in time", "look whether it is overloaded or hangs")
+    except RPCError as error:
+        return Finding(what, f"Temporal said: {error.message}", "check namespace and rights")

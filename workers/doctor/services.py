@@ -1,0 +1,91 @@
+"""What `duragen doctor` asks of everything but Temporal: store, image services, Odoo, the rest."""
+
+import asyncio
+from typing import NamedTuple
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
+from activities.providers.probing import Probe
+from peers.odoo_rpc import OdooRpcError, OdooSession
+from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settings
+from workers.wiring import rpc_account, s3_client
+
+
+class Finding(NamedTuple):
+    """One dependency: `fix` is empty when it is well."""
+
+    what: str
+    found: str
+    fix: str = ""
+
+
+def store(settings: Settings) -> Finding:
+    """Whether the bucket is there, and the keys open it. Blocks."""
+    storage = settings.storage
+    where = f"bucket {storage.bucket} at {storage.endpoint_url or 'AWS S3, ' + storage.region}"
+    try:
+        s3_client(storage).head_bucket(Bucket=storage.bucket)
+    except ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        fix = {
+            404: f"create the bucket {storage.bucket}",
+            403: "check storage.access_key_id, storage.secret_access_key and the bucket's policy",
+        }.get(status, "look into the store's log")
+        return Finding("store", f"{where} answered {status}", fix)
+    except BotoCoreError as error:
+        return Finding("store", f"{where}: {error}", "check storage.* and that the store is up")
+    return Finding("store", where)
+
+
+async def provider(what: str, ask: Probe) -> Finding:
+    """Whether the service would serve us, by a free look-up."""
+    probed = await ask()
+    return Finding(what, probed.found, probed.fix)
+
+
+async def odoo_server(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
+    """Whether it answers; by odoorpc also whether it takes the login."""
+    what = f"Odoo {odoo.origin}"
+    if odoo.delivery == "odoorpc":
+        try:
+            await asyncio.to_thread(OdooSession, rpc_account(odoo))
+        except OdooRpcError as error:
+            return Finding(what, error.detail, "check the [[odoo]] table and that Odoo is up")
+        return Finding(what, f"takes the login {odoo.login} ({odoo.model}.{odoo.method})")
+    try:
+        answer = await http.get(odoo.origin)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        return Finding(what, f"cannot be reached ({reason})", "start it, or check odoo.origin")
+    return Finding(what, f"answers ({answer.status_code}); callbacks are checked when one is made")
+
+
+async def notifications(http: httpx.AsyncClient, notify: NotifySettings) -> Finding:
+    """Whether the notification service answers."""
+    what = f"notifications {notify.base_url}"
+    try:
+        answer = await http.get(notify.base_url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        return Finding(what, f"cannot be reached ({reason})", "start it, or check notify.base_url")
+    return Finding(what, f"answers ({answer.status_code})")
+
+
+async def alertmanager(http: httpx.AsyncClient, alerts: AlertSettings | None) -> Finding:
+    """Whether it takes alerts; to have none is no fault."""
+    if alerts is None:
+        found = "none in the settings: what is wrong with providers is said in the worker's log"
+        return Finding("Alertmanager", found)
+    what = f"Alertmanager {alerts.base_url}"
+    token = {"Authorization": f"Bearer {alerts.token.get_secret_value()}"} if alerts.token else {}
+    try:
+        answer = await http.get(f"{alerts.base_url.rstrip('/')}/-/ready", headers=token)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        return Finding(what, f"cannot be reached ({reason})", "start it, or check alerts.base_url")
+    if answer.status_code in {401, 403}:
+        return Finding(what, f"answered {answer.status_code}", "set a valid token: alerts.token")
+    if answer.status_code != 200:
+        return Finding(what, f"answered {answer.status_code}", "check alerts.base_url")
+    return Finding(what, "is ready")

@@ -1,0 +1,163 @@
+"""What `duragen doctor` asks of Temporal: set-up, queues, providers' health, what waits."""
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.common import QueryRejectCondition
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities import backlog
+from activities.providers.registry import kind_of
+from contracts.errors import ErrorCode
+from contracts.names import (
+    GENERATION_QUEUE,
+    HEALTH_QUERY,
+    PROVIDER_QUEUE_PREFIX,
+    SEARCH_ATTRIBUTES,
+    provider_health_id,
+    provider_jobs_queue,
+)
+from contracts.provider_health import Circuit, ProviderHealthView
+from peers.temporal import target
+from workers.doctor.services import Finding
+from workers.settings import Settings
+
+QUERY_TIMEOUT = timedelta(seconds=5)
+"""A worker answers a query at once, or there is none."""
+
+FAILED_WITHIN = timedelta(hours=24)
+
+
+async def search_attributes(client: Client) -> Finding:
+    """Whether the namespace has those that the lists and counts need."""
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    answer = await client.operator_service.list_search_attributes(request)
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    missing = [n for n in SEARCH_ATTRIBUTES if answer.custom_attributes.get(n) != keyword]
+    if missing:
+        options = " ".join(f"--name {name} --type Keyword" for name in missing)
+        return Finding(
+            "Temporal",
+            f"{target()} lacks the search attributes {', '.join(missing)}",
+            f"temporal operator search-attribute create --namespace {client.namespace} {options}",
+        )
+    return Finding("Temporal", f"{target()}, {len(SEARCH_ATTRIBUTES)} search attributes")
+
+
+def queues(settings: Settings) -> list[tuple[str, str]]:
+    """Each queue that must be served, and the name by which a worker is told to serve it."""
+    found = []
+    for queue in settings.queues:
+        found.append((queue, queue))
+        name = queue.removeprefix(PROVIDER_QUEUE_PREFIX)
+        if name != queue and kind_of(settings.providers[name]).has_jobs:
+            found.append((provider_jobs_queue(name), queue))
+    return found
+
+
+async def served(client: Client, queue: str, served_as: str) -> Finding:
+    """Whether a worker polls the queue, or did within the last minutes."""
+    kind = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    if queue == GENERATION_QUEUE:
+        kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+    answer = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+        )
+    )
+    what = f"queue {queue}"
+    if not answer.pollers:
+        return Finding(what, "no worker serves it", f"duragen worker --queue {served_as}")
+    who = sorted({poller.identity for poller in answer.pollers})
+    return Finding(what, f"{len(who)} worker{'s' * (len(who) > 1)} ({', '.join(who)})")
+
+
+async def health(client: Client, name: str, query_timeout: timedelta = QUERY_TIMEOUT) -> Finding:
+    """What the calls to a provider came to of late; wrong when its circuit is not closed."""
+    what = f"health of {name}"
+    handle = client.get_workflow_handle(provider_health_id(name))
+    try:
+        view = await handle.query(
+            HEALTH_QUERY,
+            result_type=ProviderHealthView,
+            reject_condition=QueryRejectCondition.NOT_OPEN,
+            rpc_timeout=query_timeout,
+        )
+    except WorkflowQueryRejectedError:  # somebody ended it; the next report begins a new one
+        return Finding(what, "nothing was reported yet")
+    except WorkflowQueryFailedError as error:
+        return Finding(what, f"its workflow cannot answer ({error})", f"look at {handle.id}")
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return Finding(what, "nothing was reported yet")
+        why = f"no worker answers for it ({error.message})"
+        return Finding(what, why, f"duragen worker --queue {GENERATION_QUEUE}")
+    return _told(what, view)
+
+
+def _told(what: str, view: ProviderHealthView) -> Finding:
+    failed = sum(view.failures.values())
+    calls = failed + view.successes
+    minutes = f"{view.window_seconds / 60:g} min"
+    found = f"{failed} of {calls} calls failed in the last {minutes}" + _by_code(view.failures)
+    if time.time() - view.as_of > view.window_seconds:
+        found = f"nobody called in the last {minutes}"
+    if view.circuit is not Circuit.CLOSED:
+        tried = ", some generations try it" if view.circuit is Circuit.HALF_OPEN else ""
+        found = f"avoided since {view.since}{tried}; {found}"
+    elif not view.firing:
+        return Finding(what, found)
+    for code, detail in list(view.details.items())[-1:]:
+        found += f"; last {code}: {detail}"
+    found += "".join(f"; alert {a.name} ({a.severity}): {a.summary}" for a in view.firing)
+    return Finding(what, found, _fix(view))
+
+
+def _fix(view: ProviderHealthView) -> str:
+    table = f"providers.{view.provider}"
+    codes = [alert.error_type for alert in view.firing if alert.error_type]
+    code = codes[0] if codes else next(reversed(view.details), "")
+    fixes: dict[str, str] = {
+        ErrorCode.AUTH_CONFIG: f"set a valid key: {table}.api_key",
+        ErrorCode.QUOTA_EXHAUSTED: "top up the account",
+        ErrorCode.MODEL_CONFIG: f"check the routes' model, and {table}.base_url",
+        ErrorCode.RATE_LIMITED: f"look at the account's limits and {table}.submissions_per_second",
+    }
+    return fixes.get(code, "look at the service's status page")
+
+
+async def parked(client: Client) -> Finding:
+    """Deliveries that Odoo has not taken."""
+    found = await backlog.BacklogCounter(client).parked()
+    if not found:
+        return Finding("parked deliveries", "none")
+    fix = "duragen parked lists them; when Odoo is fixed: duragen redeliver --all"
+    return Finding("parked deliveries", f"{sum(found.values())}{_by_code(found)}", fix)
+
+
+async def failed(client: Client) -> Finding:
+    """Generations that failed of late: told, but each has its end, so it is nothing wrong."""
+    number = await backlog.BacklogCounter(client).count(backlog.failed_query(FAILED_WITHIN))
+    hours = f"in the last {FAILED_WITHIN.total_seconds() / 3_600:g} h"
+    listed = "; duragen failed lists them" if number else ""
+    return Finding("failed generations", f"{number or 'none'} {hours}{listed}")
+
+
+async def stuck(client: Client) -> Finding:
+    """Workflows whose code stumbles."""
+    number = await backlog.BacklogCounter(client).stuck()
+    if not number:
+        return Finding("stuck workflows", "none")
+    fix = f'temporal workflow list --query "{backlog.STUCK}", then duragen replay ID'
+    return Finding("stuck workflows", f"{number} stumble over their own code", fix)
+
+
+def _by_code(numbers: Mapping[ErrorCode, int] | Mapping[str, int]) -> str:
+    told = ", ".join(f"{code} {number}" for code, number in numbers.items() if number)
+    return f" ({told})" if told else ""

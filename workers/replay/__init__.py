@@ -1,0 +1,1 @@
+"""The command `duragen replay`: runs recorded histories against the code as it is now."""
