@@ -1,4 +1,4 @@
-"""Telling administrators, through Alertmanager's v2 API: `POST {base_url}/api/v2/alerts`.
+"""Raising and resolving alerts through Alertmanager's v2 API: `POST {base_url}/api/v2/alerts`.
 
 spec: error-handling.sequence, 10.1 (its v1 path is gone from Alertmanager). Labels are what an
 alert is known by there: name, severity, service, errorType, and that it is ours. An alert whose
@@ -78,7 +78,7 @@ class AlertActivities:
         # An alert that fires and is resolved at the same time fires.
         ended = {_labels_of(a): a for a in task.resolved if _labels_of(a) not in firing}
         if not firing and not ended:
-            return AlertsSent(answer="nothing to tell")
+            return AlertsSent(answer="nothing to send")
         if self._base_url is None:
             _log(firing.values(), logging.WARNING, "firing")
             _log(ended.values(), logging.INFO, "resolved")

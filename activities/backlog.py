@@ -21,8 +21,8 @@ OTHER = "other"
 """Those that no code below counts."""
 
 WATCHED_FAILURES = (ErrorCode.INTERNAL, ErrorCode.MODEL_CONFIG, ErrorCode.INVALID_INPUT)
-"""Failures that no provider's health tells of. INVALID_INPUT fails a workflow, in place of
-completing it, when nobody could be told."""
+"""Failures that no provider's health reports. INVALID_INPUT fails a workflow, in place of
+completing it, when no Odoo may get the outcome."""
 
 TIMEOUT = timedelta(seconds=10)
 """For one count. It is answered within milliseconds; a large cluster's index takes longer."""

@@ -51,7 +51,7 @@ class SubmitMark(BaseModel):
 
 
 class JobMark(BaseModel):
-    """What `collect` shows while it waits: the job's id, the progress that the service tells."""
+    """What `collect` shows while it waits: the job's id, the progress that the service reports."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,10 +77,10 @@ class SubmitActivities:
 
     @activity.defn(name=SUBMIT_ACTIVITY)
     async def submit(self, task: SubmitTask) -> Submitted:
-        """Place the one paid call, unless the image stands in the store already.
+        """Make the one paid call, unless the image is in the store already.
 
         Raises ApplicationError whose type is an ErrorCode. An attempt whose predecessor died
-        between sending and hearing counts that submission as lost: at most one more is made.
+        between sending and receiving counts that submission as lost: at most one more is made.
         """
         mark = _mark_left_behind(activity.info().attempt, activity.info().heartbeat_details)
         job = mark.job or self._unreported.pop(_this_activity(), None)
@@ -102,7 +102,7 @@ class SubmitActivities:
         request, route = task.request, task.route
         image = await self._store.find(request.request_id, route.image_format)
         if image:
-            logger.info("the image stands in the store already; nothing is paid")
+            logger.info("the image is in the store already; nothing is paid")
             return Submitted(image=image)
         if mark.lost > MAX_LOST_SUBMISSIONS and not self._service.repeatable:
             raise ProviderError(
@@ -120,8 +120,8 @@ class SubmitActivities:
         try:
             await heart.record(SubmitMark(lost=mark.lost, job=made))
         except RPCError:
-            # Temporal is away just now. What it never hears of would be paid for again: a later
-            # attempt finds the job here, if it comes to this process.
+            # Temporal is away just now, and a job that it never records would be paid for again. A
+            # later attempt finds the job here, if it comes to this process.
             self._unreported[_this_activity()] = made
             logger.warning("Temporal is away; job %s is remembered here", made.id)
         return Submitted(job=made)
@@ -158,7 +158,7 @@ class CollectActivities:
 
     @activity.defn(name=STOP_JOB_ACTIVITY)
     async def stop(self, task: CollectTask) -> Stopped:
-        """Stop a job that nobody waits for; the service may have to say that it cannot.
+        """Stop a job that is no longer needed; some services cannot, and answer so.
 
         Raises ApplicationError whose type is an ErrorCode.
         """
@@ -212,7 +212,7 @@ async def _keep(store: ImageStore, task: SubmitTask | CollectTask, data: bytes) 
 
 
 async def _unless_leaving(poll: Coroutine[Any, Any, T]) -> T | None:
-    """What the poll says; None, with the poll broken off, once the worker is told to shut down."""
+    """What the poll says; None, with the poll broken off, once the worker shuts down."""
 
     async def watch(limit: asyncio.Timeout) -> None:
         await activity.wait_for_worker_shutdown()
@@ -232,7 +232,7 @@ async def _unless_leaving(poll: Coroutine[Any, Any, T]) -> T | None:
 
 
 async def _leaving_within(seconds: float) -> bool:
-    """Pause; True as soon as the worker is told to shut down."""
+    """Pause; True as soon as the worker shuts down."""
     try:
         async with asyncio.timeout(seconds):
             await activity.wait_for_worker_shutdown()

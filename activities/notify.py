@@ -1,4 +1,4 @@
-"""Telling the notification service, which tells the user. spec: error-handling.sequence, 8.4, 9.4.
+"""Notifying the user through the notification service. spec: error-handling.sequence, 8.4, 9.4.
 
 `POST {base_url}/notify/generation-error` with the friendly message, never the raw error; its twin
 `/notify/generation-success` when there is an image.
@@ -33,7 +33,7 @@ class NotifyActivities:
     async def notify(self, task: DeliverTask) -> Delivered:
         """Send the notification once; raises ApplicationError, and Temporal tries again."""
         path, message = _message(task)
-        # Said twice when a worker dies after it was heard; the service shows it once.
+        # Sent twice when a worker dies after the service received it; the service shows it once.
         headers = {"Content-Type": "application/json", "Idempotency-Key": task.message_id}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"

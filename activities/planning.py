@@ -33,15 +33,15 @@ class PlanActivities:
 
     @activity.defn(name=PLAN_ACTIVITY)
     async def plan(self, head: RequestHead) -> Plan:
-        """Routes to the model, who is told, and the deadline; or why there can be none."""
+        """Routes, the Odoo that gets the outcome, the deadline; or why there is no plan."""
         origin = origin_of(head.callback_url)
         routes = self._routes.get(head.model_id, ())
         failure = None
         if origin not in self._odoos:
             failure = Failure(
                 code=ErrorCode.INVALID_INPUT,
-                detail=f"callbackUrl is at {origin[:300]}, which is not on the allow list: nobody"
-                " was told. Add it to the settings' [[odoo]], then rerun it",
+                detail=f"callbackUrl is at {origin[:300]}, which is not on the allow list: no Odoo"
+                " has the outcome. Add it to the settings' [[odoo]], then rerun it",
             )
         elif not routes:
             failure = Failure(

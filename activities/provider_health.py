@@ -1,4 +1,4 @@
-"""What each provider's health workflow is told, in batches, and what the planner asks of it."""
+"""Reporting calls to each provider's health workflow, in batches, and reading its circuit."""
 
 import asyncio
 import logging
@@ -31,13 +31,14 @@ from contracts.provider_health import (
 logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 2.0
-"""A process tells at most one batch a provider in this time, however many calls it makes."""
+"""A process reports at most one batch a provider in this time, however many calls it makes."""
 
 PATIENCE_SECONDS = 5.0
 """For one call to Temporal, at the end of a process too."""
 
 LOOK_SECONDS = 5.0
-"""How old the planner's knowledge of a circuit may be; and how often a trial is let through."""
+"""How old the planner's knowledge of a circuit may be. A half-open circuit lets one plan through in
+this time."""
 
 
 class _Batch:
@@ -63,7 +64,7 @@ class _Batch:
         self.failing += failure.code in AGAINST_PROVIDER
 
     def after(self, earlier: "_Batch") -> None:
-        """Take in what an earlier batch could not tell."""
+        """Take in an earlier batch that could not be reported."""
         self.successes += earlier.successes
         self.failures += earlier.failures
         self.failing += 0 if self.works else earlier.failing
@@ -81,10 +82,10 @@ class _Batch:
 
 
 class ProviderReports:
-    """Gathers what becomes of calls, and tells each provider's health workflow every 2 s.
+    """Gathers what becomes of calls, and reports it to each provider's health workflow every 2 s.
 
-    Nothing waits for it. What cannot be told stays in the batch for the next time; what a killed
-    process had gathered is gone: it is statistics, and the next calls make new ones.
+    Nothing waits for it. What cannot be reported stays in the batch for the next time; what a
+    killed process had gathered is gone: it is statistics, and the next calls make new ones.
     """
 
     def __init__(self) -> None:
@@ -95,31 +96,31 @@ class ProviderReports:
         self._batches.setdefault(provider, _Batch()).succeeded()
 
     def failed(self, provider: str, failure: Failure) -> None:
-        """A call made none. What is no provider's doing is not told."""
+        """A call made none. What is no provider's fault is not reported."""
         if failure.code is not ErrorCode.INTERNAL:
             self._batches.setdefault(provider, _Batch()).failed(failure)
 
     @asynccontextmanager
-    async def telling(self, client: Client) -> AsyncIterator[None]:
-        """Tell while the block runs, and the rest at its end."""
-        task = asyncio.create_task(self._tell_on(client))
+    async def reporting(self, client: Client) -> AsyncIterator[None]:
+        """Report while the block runs, and the rest at its end."""
+        task = asyncio.create_task(self._report_on(client))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait({task})
-            await self._tell(client)
+            await self._report(client)
 
-    async def _tell_on(self, client: Client) -> None:
+    async def _report_on(self, client: Client) -> None:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            await self._tell(client)
+            await self._report(client)
 
-    async def _tell(self, client: Client) -> None:
-        await asyncio.gather(*(self._tell_one(client, name) for name in list(self._batches)))
+    async def _report(self, client: Client) -> None:
+        await asyncio.gather(*(self._report_one(client, name) for name in list(self._batches)))
 
-    async def _tell_one(self, client: Client, provider: str) -> None:
-        batch, told = self._batches.pop(provider), False
+    async def _report_one(self, client: Client, provider: str) -> None:
+        batch, reported = self._batches.pop(provider), False
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):  # over the client's own retries
                 await client.start_workflow(
@@ -132,35 +133,35 @@ class ProviderReports:
                     start_signal_args=[batch.report()],
                     static_summary=f"health of {provider}",
                 )
-            told = True
+            reported = True
         except Exception as error:  # noqa: BLE001  # whatever it is, the next round tries again
             reason = str(error) or type(error).__name__
-            logger.warning("the health of %s was not told: %s", provider, reason)
+            logger.warning("the health of %s was not reported: %s", provider, reason)
         finally:
-            if not told:
+            if not reported:
                 self._batches.setdefault(provider, _Batch()).after(batch)
 
 
 class CircuitBoard:
     """What the planner knows of the circuits: asked every 5 s, never while a plan waits.
 
-    `providers` are those that share a model with another one; nobody could avoid the rest.
+    `providers` are those that share a model with another one; no plan could avoid the rest.
     """
 
     def __init__(self, providers: Collection[str]) -> None:
         self._circuits = dict.fromkeys(providers, Circuit.CLOSED)
-        self._trials: set[str] = set()
+        self._half_open_turns: set[str] = set()
 
     def arranged(self, routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], tuple[str, ...]]:
         """The routes with the avoided ones last, and the providers that are avoided.
 
-        Of a provider on trial one plan takes the route as usual after each look.
+        After each look, one plan takes the route of a half-open provider as usual.
         """
         avoided = [route for route in routes if self._is_avoided(route.provider)]
         if len(avoided) == len(routes):
             return routes, ()
         preferred = [route for route in routes if route not in avoided]
-        self._trials.discard(preferred[0].provider)
+        self._half_open_turns.discard(preferred[0].provider)
         return (*preferred, *avoided), tuple(route.provider for route in avoided)
 
     def _is_avoided(self, provider: str) -> bool:
@@ -168,12 +169,12 @@ class CircuitBoard:
             case Circuit.OPEN:
                 return True
             case Circuit.HALF_OPEN:
-                return provider not in self._trials
+                return provider not in self._half_open_turns
         return False
 
     @asynccontextmanager
-    async def looking(self, client: Client) -> AsyncIterator[None]:
-        """Look while the block runs."""
+    async def refreshing(self, client: Client) -> AsyncIterator[None]:
+        """Refresh while the block runs."""
         task = asyncio.create_task(self._look_on(client))
         try:
             yield
@@ -185,7 +186,7 @@ class CircuitBoard:
         while True:
             for provider in self._circuits:
                 self._circuits[provider] = await self._look(client, provider)
-            self._trials = set(self._circuits)
+            self._half_open_turns = set(self._circuits)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self, client: Client, provider: str) -> Circuit:

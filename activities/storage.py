@@ -64,13 +64,13 @@ class ImageStore:
         return self._bucket
 
     async def find(self, request_id: UUID, image_format: str) -> StoredImage | None:
-        """The request's image if it stands in the store already."""
+        """The request's image if it is in the store already."""
         return await self._patiently(lambda: self._head(image_key(request_id, image_format)))
 
     async def keep(
         self, request_id: UUID, data: bytes, image_format: str, size: tuple[int, int]
     ) -> StoredImage:
-        """Verify `data`, write it unless an image of this request stands there, and refer to it.
+        """Verify `data`, write it unless an image of this request is there, and refer to it.
 
         `size` is the (width, height) in pixels that was asked for. The first image of a request
         wins: a second writer gets a reference to the first one's. Raises ProviderError with
@@ -160,7 +160,7 @@ class ImageStore:
                 },
             )
         except ClientError as error:
-            # 412: it stands there already. 409: another writer is at it (S3); look again.
+            # 412: it is there already. 409: another writer is at it (S3); look again.
             first = self._head(image.key) if _status(error) in {409, 412} else None
             if first is None:
                 raise

@@ -1,4 +1,4 @@
-"""What administrators are told, through Alertmanager.
+"""Alerts, which administrators receive through Alertmanager.
 
 An alert is known by its name and labels: the same alert raised twice is one. It is raised again for
 as long as it lasts, and ends by itself when whoever raised it has gone away.
@@ -28,7 +28,7 @@ class AlertName(StrEnum):
     """Generations failed for a reason that is no provider's: settings, or a fault of ours."""
 
     WORKFLOWS_STUCK = "DuragenWorkflowsStuck"
-    """Workflow code stumbles over and over: a fault of ours, or a deployment that does not fit."""
+    """Workflow tasks fail again and again: a fault of ours, or a deployment that does not fit."""
 
 
 class Severity(StrEnum):
@@ -62,7 +62,7 @@ class AdminAlert(Model):
 
 
 class AlertTask(Model):
-    """Input of the activity that tells Alertmanager.
+    """Input of the activity that sends alerts to Alertmanager.
 
     Those that `firing` end by themselves after `lasts_seconds` unless they are raised again.
     """
@@ -88,7 +88,7 @@ class CountTask(Model):
 class Backlog(Model):
     """Its result: generations by error code. Parked ones now; failed ones within the window.
 
-    `stuck`: workflows whose code stumbles over and over; 0 where the server does not tell.
+    `stuck`: workflows whose tasks fail again and again; 0 where the server does not report it.
     """
 
     parked: dict[str, int] = Field(default_factory=dict)
@@ -97,6 +97,6 @@ class Backlog(Model):
 
 
 class BacklogWatchState(Model):
-    """What the watch takes along into a fresh history: the alerts that stand."""
+    """What the backlog watch takes along when it continues as new: the alerts that fire."""
 
     firing: tuple[AdminAlert, ...] = ()

@@ -55,7 +55,7 @@ class Charge(StrEnum):
 
 
 class Alert(StrEnum):
-    """Whether and when operators are told."""
+    """Whether and when administrators get an alert."""
 
     NEVER = "never"
     COUNT = "count"
@@ -89,8 +89,8 @@ _REPHRASE_OUTPUT = (
     "The image made from your prompt went against the image service's content rules."
     " Please rephrase your prompt."
 )
-_WHAT_TO_FIX = "Invalid input detected. Please review your prompt and parameters."
 # spec: error-handling.sequence, 9.5 (the wording of INVALID_INPUT)
+_WHAT_TO_FIX = "Invalid input detected. Please review your prompt and parameters."
 
 _S, _C, _U = ErrorKind.SYSTEM, ErrorKind.CONFIGURATION, ErrorKind.USER
 _RELEASE, _POLICY = Charge.RELEASE, Charge.POLICY
@@ -127,4 +127,4 @@ class DeliveryError(StrEnum):
     """Refused connection, timeout, 408, 425, 429, 5xx: tried again, then parked."""
 
     ODOO_REFUSED = "ODOO_REFUSED"
-    """Any other answer: somebody must fix something, so it is parked at once."""
+    """Any other answer: a person must fix something, so it is parked at once."""

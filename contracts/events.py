@@ -32,8 +32,8 @@ _SIDES = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _RATIO = re.compile(r"(\d{1,5}):(\d{1,5})", re.ASCII)
 _VERSION = re.compile(r"(\d{1,5})(\.\d{1,5}){0,2}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-_URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*")
 # spec: RFC 3986, 2; whatever else is in a text, HTTP clients read in different ways.
+_URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*")
 
 
 class WireModel(BaseModel):
@@ -156,7 +156,7 @@ Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
 class RequestHead(WireModel):
-    """The part of a request without which nobody could be told how it ended."""
+    """The part of a request without which its outcome could not be delivered."""
 
     request_id: Uuid
     correlation_id: Uuid

@@ -24,7 +24,7 @@ class Model(BaseModel):
 
 
 class GenerationState(StrEnum):
-    """Where a generation stands; the last four are final. Also search attribute GenerationStatus.
+    """The state of a generation; the last four are final. Also search attribute GenerationStatus.
 
     The search attribute is written when it must be (`generating`, `parked`, the final ones), for
     each writing is a history event; `planning`, `delivering` and `announcing` are in the query and
@@ -41,7 +41,7 @@ class GenerationState(StrEnum):
     FAILED = "failed"
     CANCELED = "canceled"
     ABANDONED = "abandoned"
-    """An operator gave the delivery up: there is an outcome, and Odoo was never told."""
+    """An operator gave the delivery up: there is an outcome, and Odoo never got it."""
 
 
 class Route(Model):
@@ -64,8 +64,8 @@ class Route(Model):
 class Plan(Model):
     """What the settings said when the generation started; recorded, so that they may change.
 
-    Either `routes` or `failure` is set. `odoo` is the origin of the Odoo that is told, None when
-    nobody may be told because the callback's origin is not on the allow list.
+    Either `routes` or `failure` is set. `odoo` is the origin of the Odoo that gets the outcome, or
+    None: then no Odoo may get it, because the callback's origin is not on the allow list.
     """
 
     routes: tuple[Route, ...] = ()
@@ -78,7 +78,7 @@ class Plan(Model):
 
 
 class StoredImage(Model):
-    """An image that stands in the store, verified. `size` in bytes, `width`, `height` in pixels."""
+    """An image in the store, verified. `size` in bytes, `width`, `height` in pixels."""
 
     key: str
     format: str
@@ -94,7 +94,7 @@ class Job(Model):
     id: str
     polling_url: str
     stoppable: bool = False
-    """Whether the provider can stop it: one that nobody waits for any more is then stopped."""
+    """Whether the provider can stop it: one that is no longer needed is then stopped."""
 
 
 class Failure(Model):
@@ -172,7 +172,7 @@ class SubmitTask(Model):
     request: GenerationRequested
     route: Route
     number: int = 0
-    """0 for the first job on this route; one more for each that was placed anew."""
+    """0 for the first job on this route; one more for each that was submitted again."""
 
 
 class Submitted(Model):
@@ -197,13 +197,13 @@ class Collected(Model):
 
 
 class Stopped(Model):
-    """Result of the activity that stops a job nobody waits for; its input is a CollectTask."""
+    """Result of the activity that stops a job; its input is a CollectTask."""
 
     answer: str
 
 
 class Parked(Model):
-    """What a generation that has been parked for long takes along into a fresh history."""
+    """What a generation that has been parked for long takes along when it continues as new."""
 
     plan: Plan
     outcome: Outcome
@@ -211,7 +211,7 @@ class Parked(Model):
 
 
 class DeliverTask(Model):
-    """Input of the activity that tells Odoo; also of the one that notifies the user."""
+    """Input of the activity that delivers to Odoo; also of the one that notifies the user."""
 
     request_id: UUID
     correlation_id: UUID
@@ -222,7 +222,7 @@ class DeliverTask(Model):
 
     @property
     def message_id(self) -> str:
-        """The same for every try to tell this outcome.
+        """The same for every try to deliver this outcome.
 
         `{requestId}.completed`, `….canceled`, or `….failed.{errorCode}`: a rerun may end otherwise
         than the run before.

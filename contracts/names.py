@@ -57,7 +57,7 @@ PARKED_QUERY = (
 """What the server's index finds parked generations by."""
 
 PAYLOAD_DIGEST_MEMO = "payloadSha256"
-"""Memo field by which a door tells a repeated start from a conflicting one."""
+"""Memo field by which an entry point distinguishes a repeated start from a conflicting one."""
 
 PARKED_MEMO = "parked"
 """Memo field of a parked generation: its DeliveryTrouble, so that a list needs no worker."""
@@ -65,8 +65,8 @@ PARKED_MEMO = "parked"
 FAILURE_MEMO = "failure"
 """Memo field of a failed generation: its Failure, for the same reason."""
 
-CORRELATION_HEADER = "X-Correlation-ID"
 # spec: event-driven-architecture, Tracing And Correlation
+CORRELATION_HEADER = "X-Correlation-ID"
 
 
 def workflow_id(request_id: UUID) -> str:

@@ -1,4 +1,4 @@
-"""What is known of a provider's health, and how it is told."""
+"""What is known of a provider's health, and how it is reported."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -25,9 +25,9 @@ refused prompt even says that it works.
 class Circuit(StrEnum):
     """Whether generations should use a provider.
 
-    CLOSED   as the settings say
-    OPEN     put after the other routes
-    HALF_OPEN    open, but a few generations may try whether it works again
+    CLOSED      as the settings say
+    OPEN        put after the other routes
+    HALF_OPEN   open, but a few generations may try whether it works again
     """
 
     CLOSED = "closed"
@@ -60,7 +60,7 @@ class Bucket(Model):
 
 
 class ProviderHealthState(Model):
-    """All that the health workflow knows; what it takes along into a fresh history."""
+    """All that the health workflow knows; what it takes along when it continues as new."""
 
     provider: str
     circuit: Circuit = Circuit.CLOSED
@@ -83,7 +83,8 @@ class ProviderHealthView(Model):
     circuit: Circuit
     since: str
     as_of: float
-    """Unix time of the last news. A query's clock stands: when this is long ago, nobody called."""
+    """Unix time of the last report. A query's clock does not move: when this is long ago, there
+    were no calls since."""
     window_seconds: float
     successes: int
     failures: dict[ErrorCode, int]

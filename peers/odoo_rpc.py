@@ -11,8 +11,8 @@ import odoorpc
 from otel.correlation import outgoing_headers
 from peers.redaction import redact
 
-TIMEOUT_SECONDS = 60.0
 # spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
+TIMEOUT_SECONDS = 60.0
 
 _PASSING = ("odoo.exceptions.LockError", "odoo.exceptions.ConcurrencyError")
 """What Odoo raises when it stumbled over itself and a second try may pass."""

@@ -1,7 +1,7 @@
 """Taking secrets out of texts before they are logged, stored or shown."""
 
 SHORTEST_PIECE_CHARACTERS = 8
-"""A shorter piece of a secret helps nobody to guess it."""
+"""A shorter piece of a secret is no help in guessing it."""
 
 
 def redact(secret: str, text: str) -> str:

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, Sec
 
 from contracts.events import HttpUrl, origin_of
 
-MIN_SIGNING_BYTES = 24
 # Standard Webhooks, "Signature scheme": secrets of 24 to 64 bytes.
+MIN_SIGNING_BYTES = 24
 
 _SENDABLE = re.compile(r"[!-~]+")
 

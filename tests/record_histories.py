@@ -1,4 +1,4 @@
-"""Records real histories for tests/histories/: `make histories`, after a meant change of the flow.
+"""Records real histories for tests/histories/: `make histories`, after an intended change of flow.
 
 A history is named after what happened and after the day it was recorded; an old one stays for as
 long as workflows of its age may be running.
@@ -8,11 +8,13 @@ import asyncio
 import re
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
@@ -43,6 +45,8 @@ from deploy.local.stack.local_stack import LocalStack
 from starter.operations.bulk import these
 from starter.operations.rerun import Target, rerun
 from tests.lab import Handle, Lab
+
+Recording = Callable[[Lab], Awaitable[Handle]]
 
 
 async def _ended(handle: Handle) -> Handle:
@@ -93,7 +97,7 @@ async def _redelivered(lab: Lab) -> Handle:
 
 
 async def _continued(lab: Lab) -> Handle:
-    """A fresh history of one that was parked for long, begun with what such a one takes along."""
+    """One that was parked for long, in the run that continues it."""
     request = lab.request()
     taken = Failure(code=ErrorCode.PROVIDER_UNAVAILABLE, detail="answered 503")
     trouble = DeliveryTrouble(
@@ -131,7 +135,7 @@ async def _rerun(lab: Lab) -> Handle:
 
 
 async def _provider_health(lab: Lab) -> Handle:
-    """Opened by a refused key, probed, on trial, closed by a success."""
+    """Opened by a refused key, probed, half-open, closed by a success."""
     await lab.break_images(always={"kind": "status", "status": 401})
     await _ended(await lab.start(lab.request()))
     handle = lab.client.get_workflow_handle(provider_health_id("openai"))
@@ -143,41 +147,36 @@ async def _provider_health(lab: Lab) -> Handle:
     return handle
 
 
-async def _watch(lab: Lab) -> Handle:
+async def _backlog_watch(lab: Lab) -> Handle:
     """Raised an alert for a parked one, and resolved it."""
-    await _redelivered_while(lab, await _watching(lab))
-    return lab.client.get_workflow_handle(BACKLOG_WATCH_ID)
-
-
-async def _watching(lab: Lab) -> Handle:
-    return await lab.client.start_workflow(
+    await lab.client.get_workflow_handle(BACKLOG_WATCH_ID).terminate("it has seen other recordings")
+    watch: Handle = await lab.client.start_workflow(
         BACKLOG_WATCH_WORKFLOW,
         BacklogWatchState(),
         id=BACKLOG_WATCH_ID,
         task_queue=GENERATION_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,  # the worker starts it as well
     )
-
-
-async def _redelivered_while(lab: Lab, watch: Handle) -> None:
     parked = await _parked(lab)
-    await _tells(watch, 1)
+    await _sends_alerts(watch, 1)
     await lab.clear_faults()
     await parked.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="recorder"))
     await _ended(parked)
-    await _tells(watch, 2)
+    await _sends_alerts(watch, 2)
+    return lab.client.get_workflow_handle(BACKLOG_WATCH_ID)
 
 
-async def _tells(watch: Handle, times: int) -> None:
-    """Wait until it has told administrators so often."""
+async def _sends_alerts(watch: Handle, times: int) -> None:
+    """Wait until it has sent alerts so often."""
     async with asyncio.timeout(120):
         while True:
-            told = [
+            sent = [
                 event
                 async for event in watch.fetch_history_events()
                 if event.activity_task_scheduled_event_attributes.activity_type.name
                 == SEND_ALERTS_ACTIVITY
             ]
-            if len(told) >= times:
+            if len(sent) >= times:
                 return
             await asyncio.sleep(0.5)
 
@@ -196,7 +195,7 @@ def _in(time: timedelta) -> str:
     return (datetime.now(UTC) + time).isoformat()
 
 
-STORIES = {
+RECORDINGS = {
     "happy": _happy,
     "flux": _flux,
     "refused": _refused,
@@ -207,24 +206,32 @@ STORIES = {
     "failed_over": _failed_over,
     "rerun": _rerun,
     "provider_health": _provider_health,
-    "watch": _watch,
+    "backlog_watch": _backlog_watch,
     "parked": _parked,
 }
-"""The last one stays parked: nothing else is counted with it."""
+"""On a stack with a notification service. The last one stays parked, and counts for no other."""
+
+WITHOUT_NOTIFICATIONS = {"without_notifications": _happy}
+"""On a stack whose settings name no notification service."""
 
 
 async def record(folder: Path) -> None:
-    """Live each story once on a fresh stack and write its history."""
+    """Run each recording once, and write its history."""
     folder.mkdir(parents=True, exist_ok=True)
-    day = datetime.now(UTC).strftime("%Y%m%d")
     parts = ("temporal", "store", "images", "odoo", "worker")
-    with tempfile.TemporaryDirectory() as home, LocalStack(Path(home), parts) as stack:
+    await _record(folder, RECORDINGS, (*parts, "notifications"))
+    await _record(folder, WITHOUT_NOTIFICATIONS, parts)
+
+
+async def _record(folder: Path, recordings: Mapping[str, Recording], parts: Iterable[str]) -> None:
+    day = datetime.now(UTC).strftime("%Y%m%d")
+    with tempfile.TemporaryDirectory() as home, LocalStack(Path(home), tuple(parts)) as stack:
         client = await Client.connect(
             stack.temporal_address, data_converter=pydantic_data_converter
         )
-        for name, story in STORIES.items():
+        for name, recording in recordings.items():
             async with Lab.open(stack, client) as lab:
-                handle = await story(lab)
+                handle = await recording(lab)
                 history = await handle.fetch_history()
             (folder / f"{name}.{day}.json").write_text(without_machine(history.to_json()) + "\n")
             print(f"{name}: {len(history.events)} events")

@@ -22,7 +22,7 @@ from peers.settings import SettingsError
 from workers.health_server import health_server
 from workers.runtime import logging_runtime
 from workers.settings import Settings
-from workers.wiring import build_workers, health_kept, open_clients
+from workers.wiring import build_workers, open_clients, provider_health_kept
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ CONNECT_SECONDS = 10.0
 """For one try: something may accept the connection and never speak, such as a load balancer."""
 
 WATCH_SECONDS = 60.0
-"""How often a worker sees to it that the watch runs."""
+"""How often a worker makes sure that the backlog watch runs."""
 
 RECONNECT_SECONDS = 2.0
 """Between two tries to reach Temporal at the start; once connected, the SDK does it by itself."""
@@ -70,7 +70,7 @@ async def run_worker(settings: Settings) -> None:
         if client is None:
             return
         clients = await stack.enter_async_context(open_clients(settings, traced=traced))
-        await stack.enter_async_context(health_kept(client, clients))
+        await stack.enter_async_context(provider_health_kept(client, clients))
         workers += build_workers(client, settings, clients)
         for worker in workers:
             await stack.enter_async_context(worker)
@@ -90,7 +90,7 @@ async def run_worker(settings: Settings) -> None:
 
 
 async def _keep_watch(client: Client) -> None:
-    """Start the watch, and again should somebody end it. One worker does; every other finds it."""
+    """Start the backlog watch, and again if it was ended. Its id makes it one for all workers."""
     while True:
         try:
             await client.start_workflow(
@@ -102,7 +102,7 @@ async def _keep_watch(client: Client) -> None:
                 static_summary="counts what waits for a person, and raises alerts",
             )
         except RPCError as error:
-            logger.warning("the watch cannot be started, nobody is alerted: %s", error.message)
+            logger.warning("no alerts: the backlog watch cannot be started: %s", error.message)
         await asyncio.sleep(WATCH_SECONDS)
 
 

@@ -42,7 +42,7 @@ class StorageSettings(Group):
 
 
 class OdooSettings(Group):
-    """One Odoo: its origin is the allow list for `callbackUrl`; `delivery` says how it is told."""
+    """One Odoo: its origin allows a `callbackUrl`; `delivery` says how it gets the outcome."""
 
     origin: Origin
     delivery: Literal["callback", "odoorpc"] = "callback"

@@ -87,9 +87,9 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
 
 
 @asynccontextmanager
-async def health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
-    """Tell the providers' health workflows what their calls came to, and look at the circuits."""
-    async with clients.reports.telling(client), clients.board.looking(client):
+async def provider_health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
+    """Report calls to the providers' health workflows, and keep their circuits in view."""
+    async with clients.reports.reporting(client), clients.board.refreshing(client):
         yield
 
 

@@ -1,4 +1,4 @@
-"""The watch: counts what waits for a person, and tells administrators for as long as it does."""
+"""The backlog watch: counts what waits for a person, and raises alerts for as long as it does."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from contracts.errors import DeliveryError
     from workflows import options
     from workflows.alerting import sync_alerts
-    from workflows.generate import failure_of
+    from workflows.failures import failure_of
+    from workflows.signatures import Activities
 
 _WHAT_TO_DO: dict[str, str] = {
     DeliveryError.ODOO_UNAVAILABLE: "Odoo is away or answers with errors; deliveries are tried"
@@ -30,55 +31,54 @@ _WHAT_TO_DO: dict[str, str] = {
 
 @workflow.defn(name=names.BACKLOG_WATCH_WORKFLOW)
 class BacklogWatch:
-    """One a namespace, id `backlog-watch`; started by every worker, and so by none twice.
+    """One a namespace, id `backlog-watch`. Every worker starts it; the id makes it one.
 
-    It looks at what the server knows, so that nothing which dies can forget to tell it.
+    It counts what the server knows, so that a process which dies cannot hide its part.
     """
 
     @workflow.run
     async def run(self, state: BacklogWatchState) -> None:
-        """Count, tell, wait; in a fresh history before this one grows long."""
-        firing, told_at = state.firing, workflow.now()
+        """Count, synchronize alerts, wait; continue as new before the history grows long."""
+        firing, sent_at = state.firing, workflow.now()
         while workflow.info().get_current_history_length() < options.LONG_HISTORY_EVENTS:
             wanted = await _count()
             changed = wanted is not None and wanted != firing
-            refresh = bool(wanted) and workflow.now() >= told_at + options.ALERT_REFRESH
+            refresh = bool(wanted) and workflow.now() >= sent_at + options.ALERT_REFRESH
             if wanted is not None and (changed or refresh) and await sync_alerts(wanted, firing):
-                firing, told_at = wanted, workflow.now()
-            await workflow.sleep(options.WATCH_EVERY, summary="count again")
+                firing, sent_at = wanted, workflow.now()
+            await workflow.sleep(options.COUNT_EVERY, summary="count again")
         workflow.continue_as_new(BacklogWatchState(firing=firing))
 
 
 async def _count() -> tuple[AdminAlert, ...] | None:
-    """The alerts that should stand; None when nobody can tell just now."""
+    """The alerts that should fire; None when the backlog could not be counted."""
     try:
-        troubled = await workflow.execute_activity(
-            names.COUNT_BACKLOG_ACTIVITY,
+        backlog = await workflow.execute_activity_method(
+            Activities.count_backlog,
             CountTask(window_seconds=options.FAILED_WINDOW.total_seconds()),
-            result_type=Backlog,
             start_to_close_timeout=options.ALERT_TIMEOUT,
             schedule_to_close_timeout=options.ALERT_ALLOWANCE,
             summary="parked and failed generations",
         )
     except ActivityError as error:
-        workflow.logger.warning("nothing was counted: %s", failure_of(error).detail)
+        workflow.logger.warning("the backlog was not counted: %s", failure_of(error).detail)
         return None
-    return tuple(_alerts(troubled))
+    return tuple(_alerts(backlog))
 
 
-def _alerts(troubled: Backlog) -> Iterator[AdminAlert]:
-    for code, count in sorted(troubled.parked.items()):
+def _alerts(backlog: Backlog) -> Iterator[AdminAlert]:
+    for code, count in sorted(backlog.parked.items()):
         yield AdminAlert(
             name=AlertName.DELIVERIES_PARKED,
             severity=Severity.CRITICAL,
             service="odoo",
             error_type=code,
             summary=f"{count} outcomes have not reached Odoo: {code}",
-            description="Images are safe, and nothing is generated again for it. "
+            description="Images are safe, and none is generated again for this. "
             + _WHAT_TO_DO.get(code, "`duragen parked` says why."),
         )
     minutes = int(options.FAILED_WINDOW.total_seconds() // 60)
-    for code, count in sorted(troubled.failed.items()):
+    for code, count in sorted(backlog.failed.items()):
         yield AdminAlert(
             name=AlertName.GENERATIONS_FAILED,
             severity=Severity.CRITICAL,
@@ -88,12 +88,12 @@ def _alerts(troubled: Backlog) -> Iterator[AdminAlert]:
             description="`duragen failed` lists them and says why. Fix it, then `duragen rerun"
             f" --all --error {code}`; what was paid for is not paid again.",
         )
-    if troubled.stuck:
+    if backlog.stuck:
         yield AdminAlert(
             name=AlertName.WORKFLOWS_STUCK,
             severity=Severity.CRITICAL,
             service="duragen",
-            summary=f"{troubled.stuck} workflows cannot go on: their code stumbles",
-            description="Nothing is lost: they go on with a worker whose code fits. In the Web UI:"
-            " `TemporalReportedProblems IS NOT NULL`; at home: `duragen replay`.",
+            summary=f"{backlog.stuck} workflows are stuck: their workflow tasks fail",
+            description="Nothing is lost: they go on with a worker whose code fits. In the Web UI"
+            " filter by `TemporalReportedProblems IS NOT NULL`; `duragen replay` says why.",
         )

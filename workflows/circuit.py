@@ -1,6 +1,6 @@
 """What reports say about a provider: pure functions over its health's state, without a clock.
 
-Windows, shares and counts stand in `workflows.options`, each with its reason.
+Windows, shares and counts are in `workflows.options`, each with its reason.
 """
 
 import math
@@ -23,7 +23,7 @@ from workflows import options
 
 _ENOUGH = frozenset({ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED})
 """One of these is enough where nothing else is known: every further call would be refused as well.
-Among many that succeed it is one worker's trouble, which is an alert and no reason to turn away."""
+Among many calls that succeed it is one worker's trouble: an alert, and no reason to open."""
 
 _COOL_DOWN = options.COOL_DOWN.total_seconds()
 
@@ -41,7 +41,8 @@ def with_report(
     state: ProviderHealthState, report: ProviderReport, now: float
 ) -> ProviderHealthState:
     """The state after a batch of calls that ended about now."""
-    state = at(state, now)  # nobody may have looked for long: what is old must not be judged
+    # The last report may be old: calls that have left the window must not be judged.
+    state = at(state, now)
     failing = report.failing_since_success
     changed = state.model_copy(
         update={
@@ -75,7 +76,10 @@ def with_probe(state: ProviderHealthState, probed: Probed, now: float) -> Provid
 
 
 def at(state: ProviderHealthState, now: float) -> ProviderHealthState:
-    """The state when time alone has passed: calls leave the window, a trial nobody took ends."""
+    """The state when time alone has passed.
+
+    Calls leave the window; a half-open circuit that no call has tried closes.
+    """
     kept = tuple(each for each in state.buckets if each.at > now - options.HEALTH_WINDOW_SECONDS)
     state = state.model_copy(update={"buckets": kept})
     if state.circuit is Circuit.HALF_OPEN and _age(state, now) >= options.HEALTH_WINDOW_SECONDS:
@@ -102,7 +106,7 @@ def view_of(state: ProviderHealthState, now: float) -> ProviderHealthView:
 
 
 def alerts_of(state: ProviderHealthState) -> tuple[AdminAlert, ...]:
-    """The alerts that should stand."""
+    """The alerts that should fire."""
     return (*_down(state), *_frequent(state))
 
 
@@ -125,7 +129,7 @@ def _judged(state: ProviderHealthState, report: ProviderReport, now: float) -> P
         case Circuit.CLOSED if failing and (why := _reason_to_open(state, report)):
             return _turned(state, Circuit.OPEN, now, why)
         case Circuit.OPEN if report.works and not failing and _age(state, now) >= _COOL_DOWN:
-            # Somebody without another route, or a call from before: a sign, not yet a proof.
+            # A generation without another route, or a call from before: a sign, not yet a proof.
             return _turned(state, Circuit.HALF_OPEN, now)
         case Circuit.HALF_OPEN if failing:
             return _turned(state, Circuit.OPEN, now, _worst(Counter(report.failures)))
@@ -158,7 +162,7 @@ def _worst(failures: Counter[ErrorCode]) -> ErrorCode | None:
 def _turned(
     state: ProviderHealthState, circuit: Circuit, now: float, why: ErrorCode | None = None
 ) -> ProviderHealthState:
-    # On trial the reason for which it opened still stands.
+    # While it is half-open, the reason for which it opened still holds.
     opened_by = {Circuit.CLOSED: None, Circuit.OPEN: why}.get(circuit, state.opened_by)
     since = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
     turned = state.model_copy(update={"circuit": circuit, "since": since, "opened_by": opened_by})
@@ -202,7 +206,7 @@ def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
     calls = successes + failures.total()
     for code, count in failures.items():
         if state.circuit is not Circuit.CLOSED and code in AGAINST_PROVIDER:
-            continue  # said already, and louder
+            continue  # PROVIDER_DOWN says it already
         if _is_frequent(state, code, count, calls):
             minutes = options.HEALTH_WINDOW_SECONDS // 60
             page = TAXONOMY[code].alert is Alert.PAGE

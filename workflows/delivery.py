@@ -1,5 +1,6 @@
-"""Telling Odoo the outcome, however long it takes: retries, then parked until it is taken."""
+"""Delivering an outcome to Odoo, however long it takes: retries, then parked until it is taken."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -10,104 +11,97 @@ with workflow.unsafe.imports_passed_through():
     from contracts import names
     from contracts.errors import DeliveryError
     from contracts.generation import (
-        Delivered,
         DeliverTask,
         DeliveryDecision,
         DeliveryTrouble,
         GenerationState,
-        GenerationView,
     )
     from workflows import options
-    from workflows.display import ERROR_CODE, Display
-    from workflows.generate import message_of
+    from workflows.display import ERROR_CODE, publish
+    from workflows.failures import message_of
+    from workflows.signatures import Activities
 
 
 class Delivery:
-    """One outcome on its way to Odoo, and what operators decide about it meanwhile."""
+    """One outcome on its way to Odoo, and what operators decide about it meanwhile.
 
-    def __init__(self, display: Display) -> None:
-        self._display = display
+    `trouble` is what keeps it parked, None while it is tried and once Odoo has it. `changed` is
+    called at each change, so that the workflow can show it. A generation that continues as new
+    starts with the trouble it was parked with: decisions may come at once.
+    """
+
+    def __init__(self, changed: Callable[[], None], trouble: DeliveryTrouble | None) -> None:
+        self._changed = changed
         self._decision: str | None = None
         self._rounds = 0
+        self.trouble = trouble
         self.was_parked = False
+        self.abandoned: str | None = None
+        """Who gave the delivery up, and why."""
 
-    async def deliver(self, task: DeliverTask, trouble: DeliveryTrouble | None) -> bool:
-        """Until Odoo has taken it or an operator gives it up: True.
+    async def deliver(self, task: DeliverTask) -> bool:
+        """True when Odoo has taken the outcome, or an operator has given the delivery up.
 
-        False when the history has grown long: it is parked, and goes on in a fresh one, where
-        `trouble` is what the view says now.
+        False when the history has grown long: it is parked, and the workflow continues as new.
         """
-        if trouble:
-            self._park(trouble)
+        if self.trouble:
+            self._park(self.trouble)
         else:
-            trouble = await self._try(task, None)
-        while trouble:
-            if await self._may_renew():
+            await self._try(task)
+        while self.trouble:
+            if await self._may_continue_as_new():
                 return False
-            await self._wait(trouble)
-            if self._display.view.abandoned:
+            await self._wait(self.trouble)
+            if self.abandoned:
                 return True
             self._decision = None
-            self._display.enter(GenerationState.DELIVERING)
-            trouble = await self._try(task, trouble)
+            await self._try(task)
         return True
 
-    async def retry(self, decision: DeliveryDecision) -> GenerationView:
-        """Try a parked delivery now; the view after the try."""
+    async def retry(self, decision: DeliveryDecision) -> None:
+        """Try a parked delivery now; returns after the try."""
         workflow.logger.info("delivery is tried again: %s %s", decision.by, decision.reason)
         self._decision = names.RETRY_DELIVERY_UPDATE
         this_round = self._rounds + 1
         await workflow.wait_condition(lambda: self._rounds >= this_round)
-        return self._display.view
 
     def abandon(self, decision: DeliveryDecision) -> None:
-        """Give a parked delivery up: Odoo will never be told."""
+        """Give a parked delivery up: Odoo never gets the outcome."""
         workflow.logger.warning("delivery is abandoned: %s %s", decision.by, decision.reason)
         self._decision = names.ABANDON_DELIVERY_UPDATE
-        who = decision.by or "no name given"
-        self._display.change(abandoned=f"{who}: {decision.reason}")
+        self.abandoned = f"{decision.by or 'no name given'}: {decision.reason}"
+        self._changed()
 
-    def refuse_unless_parked(self) -> None:
-        """Raise ValueError when there is nothing to decide."""
-        state = self._display.view.state
-        if state is not GenerationState.PARKED:
-            raise ValueError(f"the delivery is not parked; the generation is {state}")
+    def refuse_second_decision(self) -> None:
+        """Raise ValueError when a decision has not taken effect yet."""
         if self._decision:
             raise ValueError(f"{self._decision} was decided a moment ago")
 
-    def take_over(self, trouble: DeliveryTrouble) -> None:
-        """Be parked from the first moment on, as the run before was: decisions may come at once."""
-        self._display.enter(GenerationState.PARKED, parked=trouble)
-
-    async def _try(
-        self, task: DeliverTask, before: DeliveryTrouble | None
-    ) -> DeliveryTrouble | None:
-        """One round of tries; what is in the way, None when Odoo has taken it."""
-        trouble = None
+    async def _try(self, task: DeliverTask) -> None:
+        """One round of tries, after which Odoo has the outcome or it is parked."""
+        before, self.trouble = self.trouble, None
+        self._changed()
         try:
-            await workflow.execute_activity(
-                names.DELIVER_ACTIVITY,
+            await workflow.execute_activity_method(
+                Activities.deliver,
                 task,
-                result_type=Delivered,
                 start_to_close_timeout=options.DELIVER_TIMEOUT,
                 heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
                 retry_policy=options.ODOO_RETRY,
-                summary=f"tell {task.odoo}: {task.outcome.state}",
+                summary=f"{task.outcome.state} to {task.odoo}",
             )
         except ActivityError as error:
-            trouble = _trouble(error, before)
-            self._park(trouble)
+            self._park(_trouble(error, before))
         self._rounds += 1
-        return trouble
 
     def _park(self, trouble: DeliveryTrouble) -> None:
-        self.was_parked = True
-        self._display.enter(GenerationState.PARKED, parked=trouble)
-        self._display.publish(ERROR_CODE.value_set(trouble.code))
+        self.trouble, self.was_parked = trouble, True
+        self._changed()
+        publish(GenerationState.PARKED, ERROR_CODE.value_set(trouble.code))
         workflow.upsert_memo({names.PARKED_MEMO: trouble})
 
-    async def _may_renew(self) -> bool:
-        """Whether the history is long, and nobody waits for an answer from this run."""
+    async def _may_continue_as_new(self) -> bool:
+        """Whether the history is long, and no operator waits for an answer from this run."""
         if workflow.info().get_current_history_length() <= options.LONG_HISTORY_EVENTS:
             return False
         # Without a limit: a handler waits for a try, which comes when there is a decision.

@@ -1,6 +1,6 @@
 """What an operator reads in Temporal's Web UI: where it is, what it waits for, what to do.
 
-Markdown, and neither prompt nor link: details stand in clear.
+Markdown. Neither prompt nor link, because details are stored in clear.
 """
 
 from contracts.generation import GenerationState, GenerationView
@@ -9,29 +9,29 @@ _STORY = {
     GenerationState.ACCEPTED: "Accepted; about to be planned.",
     GenerationState.PLANNING: "Looking up the routes to the model.",
     GenerationState.GENERATING: "Waiting for the image service.",
-    GenerationState.DELIVERING: "Telling Odoo.",
+    GenerationState.DELIVERING: "Delivering the outcome to Odoo.",
     GenerationState.PARKED: "**Odoo has not taken the outcome.** The image is safe and is never"
     " generated again for this.",
-    GenerationState.ANNOUNCING: "Odoo knows; telling the others.",
+    GenerationState.ANNOUNCING: "Odoo has the outcome; notifying the user.",
     GenerationState.COMPLETED: "Done: the image is in the store.",
     GenerationState.FAILED: "Ended without an image.",
-    GenerationState.ABANDONED: "Ended; Odoo was never told.",
+    GenerationState.ABANDONED: "Ended; Odoo never got the outcome.",
     GenerationState.CANCELED: "Canceled before there was an image.",
 }
 
 _PARKED_HELP = """
 **What to do.** Fix what is named above. It then goes on by itself at the next try. To try at once:
 `duragen redeliver {id}` (or `--all`), or send the update `retry_delivery`. Only if Odoo shall never
-be told: `duragen abandon {id}`, or the update `abandon_delivery`."""
+get the outcome: `duragen abandon {id}`, or the update `abandon_delivery`."""
 
 
 def details_of(view: GenerationView, workflow_id: str) -> str:
-    """The view as Markdown; `workflow_id` stands in the commands that it names."""
+    """The view as Markdown; `workflow_id` is for the commands that it names."""
     lines = [f"**{view.state}** {_STORY[view.state]}", ""]
     if view.route:
         lines.append(f"- route: `{view.route.provider}` / `{view.route.model}`")
     if view.avoided:
-        lines.append(f"- put last, for they did not serve us: {', '.join(view.avoided)}")
+        lines.append(f"- put last, because their circuits are open: {', '.join(view.avoided)}")
     outcome = view.outcome
     if outcome:
         lines += [

@@ -5,33 +5,26 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from temporalio import exceptions, workflow
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contracts.errors import ErrorCode
     from contracts.events import GenerationRequested
     from contracts.generation import (
-        MAX_DETAIL_CHARACTERS,
-        Collected,
         CollectTask,
         Failure,
         Route,
-        Stopped,
         StoredImage,
         SubmitTask,
         Submitted,
     )
-    from contracts.names import (
-        COLLECT_ACTIVITY,
-        STOP_JOB_ACTIVITY,
-        SUBMIT_ACTIVITY,
-        provider_jobs_queue,
-        provider_queue,
-    )
+    from contracts.names import provider_jobs_queue, provider_queue
     from workflows import options
+    from workflows.failures import failure_of
+    from workflows.signatures import Activities
 
-_WAIT = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 # A canceled call is waited for: when it made an image all the same, the image counts.
+_WAIT = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 
 _NEW_JOBS = {
     ErrorCode.PROVIDER_UNAVAILABLE: 2,
@@ -39,7 +32,7 @@ _NEW_JOBS = {
     ErrorCode.JOB_LOST: 1,
     ErrorCode.RESULT_EXPIRED: 1,
 }
-"""How often a job that ended so is submitted anew.
+"""How often a job that ended so is submitted again.
 
 The first two are the spec's 2 retries, for a job that the service calls failed or whose image is
 none; the others are the taxonomy's "submit once more".
@@ -80,7 +73,7 @@ async def _one_job(task: SubmitTask, deadline: datetime) -> StoredImage | tuple[
         )
     except (ActivityError, asyncio.CancelledError) as error:
         canceled = exceptions.is_cancelled_exception(error)
-        # A cancellation that nobody asked for is this workflow's leaving the worker's cache.
+        # Without a reason the worker drops this workflow from its cache; that is not ours.
         if canceled and workflow.cancellation_reason() is None:
             raise
         if job and job.stoppable:
@@ -92,10 +85,9 @@ async def _one_job(task: SubmitTask, deadline: datetime) -> StoredImage | tuple[
 
 async def _submit(task: SubmitTask, deadline: datetime) -> Submitted:
     route = task.route
-    submitted: Submitted = await workflow.execute_activity(
-        SUBMIT_ACTIVITY,
+    return await workflow.execute_activity_method(
+        Activities.submit,
         task,
-        result_type=Submitted,
         task_queue=provider_queue(route.provider),
         start_to_close_timeout=timedelta(seconds=route.timeout_seconds) + options.STORE_ALLOWANCE,
         schedule_to_close_timeout=_time_left(deadline),
@@ -104,15 +96,13 @@ async def _submit(task: SubmitTask, deadline: datetime) -> Submitted:
         cancellation_type=_WAIT,
         summary=f"{route.provider}: {route.model}, {task.request.resolution}",
     )
-    return submitted
 
 
 async def _collect(task: CollectTask, deadline: datetime) -> StoredImage:
     while True:
-        collected: Collected = await workflow.execute_activity(
-            COLLECT_ACTIVITY,
+        collected = await workflow.execute_activity_method(
+            Activities.collect,
             task,
-            result_type=Collected,
             task_queue=provider_jobs_queue(task.route.provider),
             schedule_to_close_timeout=_time_left(deadline),
             heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
@@ -126,12 +116,11 @@ async def _collect(task: CollectTask, deadline: datetime) -> StoredImage:
 
 
 async def _stop(task: CollectTask) -> None:
-    """Stop a job that nobody waits for any more; its own deadline ends it if that fails."""
+    """Stop a job that is no longer needed; its own deadline ends it if that fails."""
     try:
-        await workflow.execute_activity(
-            STOP_JOB_ACTIVITY,
+        await workflow.execute_activity_method(
+            Activities.stop,
             task,
-            result_type=Stopped,
             task_queue=provider_jobs_queue(task.route.provider),
             start_to_close_timeout=options.STOP_TIMEOUT,
             schedule_to_close_timeout=options.STOP_ALLOWANCE,
@@ -150,29 +139,3 @@ def _stop_if_canceled() -> None:
 def _time_left(deadline: datetime) -> timedelta:
     # Zero would mean "no limit" to the server.
     return max(deadline - workflow.now(), timedelta(seconds=1))
-
-
-def failure_of(error: ActivityError) -> Failure:
-    """What made an activity fail, unwrapped and cut to size."""
-    cause = error.cause
-    detail = message_of(cause or error)
-    if isinstance(cause, exceptions.TimeoutError):
-        # The last attempt's own error says more than that time ran out.
-        if isinstance(cause.cause, ApplicationError):
-            cause = cause.cause
-        elif cause.type is TimeoutType.HEARTBEAT:
-            return Failure(code=ErrorCode.OUTCOME_UNKNOWN, detail="the worker died during the call")
-        else:
-            return Failure(code=ErrorCode.PROVIDER_TIMEOUT, detail=detail)
-    if isinstance(cause, ApplicationError) and cause.type in set(ErrorCode):
-        recorded = next(iter(cause.details), None)
-        if recorded is not None:
-            return Failure.model_validate(recorded)
-        return Failure(code=ErrorCode(cause.type), detail=detail)
-    return Failure(code=ErrorCode.INTERNAL, detail=detail)
-
-
-def message_of(error: BaseException) -> str:
-    """An error's own text, cut to size; `str` would put its type before it."""
-    text = error.message if isinstance(error, exceptions.FailureError) else str(error)
-    return text[:MAX_DETAIL_CHARACTERS]

@@ -10,7 +10,6 @@ with workflow.unsafe.imports_passed_through():
     from contracts import names
     from contracts.provider_health import (
         Circuit,
-        Probed,
         ProbeTask,
         ProviderHealthState,
         ProviderHealthView,
@@ -19,15 +18,16 @@ with workflow.unsafe.imports_passed_through():
     from workflows import options
     from workflows.alerting import sync_alerts
     from workflows.circuit import alerts_of, at, view_of, with_probe, with_report
-    from workflows.generate import message_of
+    from workflows.failures import message_of
+    from workflows.signatures import Activities
 
 
 @workflow.defn(name=names.PROVIDER_HEALTH_WORKFLOW)
 class ProviderHealth:
     """One a provider, id `provider-health-{name}`; begins with its first report.
 
-    While all is well it waits for reports and does nothing else. Its history is renewed before it
-    grows long.
+    While all is well it waits for reports and does nothing else. It continues as new before its
+    history grows long.
     """
 
     @workflow.init
@@ -38,19 +38,20 @@ class ProviderHealth:
 
     @workflow.run
     async def run(self, state: ProviderHealthState) -> None:  # noqa: ARG002  # taken over above
-        """Judge what is reported, ask again after a provider that is down, tell administrators.
+        """Judge what is reported, probe a provider that is down, synchronize alerts.
 
         Ends when the provider is no longer in the settings.
         """
         turned: str | None = None
-        probe_at = tell_at = workflow.now()
+        probe_at = sync_at = workflow.now()
         while workflow.info().get_current_history_length() < options.LONG_HISTORY_EVENTS:
             self._news = False
             self._state = at(self._state, _now())
-            if self._must_tell(refresh=workflow.now() >= tell_at):
-                await self._tell()
-                tell_at = workflow.now() + options.ALERT_REFRESH
-            if turned != self._state.since:  # at once: what it objects to, it may see fixed later
+            if self._must_sync(refresh=workflow.now() >= sync_at):
+                await self._sync()
+                sync_at = workflow.now() + options.ALERT_REFRESH
+            # A turn is probed at once: what the probe objects to now, it may see fixed later.
+            if turned != self._state.since:
                 turned, probe_at = self._state.since, workflow.now()
             if self._state.circuit is Circuit.OPEN and workflow.now() >= probe_at:
                 gone = await self._probe()
@@ -69,17 +70,16 @@ class ProviderHealth:
 
     @workflow.query(name=names.HEALTH_QUERY)
     def health(self) -> ProviderHealthView:
-        """Calls of the last five minutes, circuit, standing alerts."""
+        """Calls of the last five minutes, circuit, firing alerts."""
         return view_of(self._state, _now())
 
     async def _probe(self) -> bool:
         """Ask the provider; True when there is none of that name any more."""
         provider = self._state.provider
         try:
-            probed: Probed = await workflow.execute_activity(
-                names.PROBE_ACTIVITY,
+            probed = await workflow.execute_activity_method(
+                Activities.probe_provider,
                 ProbeTask(provider=provider),
-                result_type=Probed,
                 schedule_to_close_timeout=options.PROBE_TIMEOUT,
                 summary=f"is {provider} back?",
             )
@@ -89,14 +89,14 @@ class ProviderHealth:
         self._state = with_probe(self._state, probed, _now())
         return probed.unknown and self._state.circuit is Circuit.CLOSED
 
-    def _must_tell(self, *, refresh: bool) -> bool:
-        wanted, standing = alerts_of(self._state), self._state.firing
-        changed = {each.identity for each in wanted} != {each.identity for each in standing}
+    def _must_sync(self, *, refresh: bool) -> bool:
+        wanted, firing = alerts_of(self._state), self._state.firing
+        changed = {each.identity for each in wanted} != {each.identity for each in firing}
         # An Alertmanager that did not take the change is asked again at the next refresh.
-        return (changed and not self._refused) or (refresh and bool(wanted or standing))
+        return (changed and not self._refused) or (refresh and bool(wanted or firing))
 
-    async def _tell(self) -> None:
-        """Raise what should stand and resolve the rest."""
+    async def _sync(self) -> None:
+        """Raise the alerts that should fire, and resolve the rest."""
         wanted = alerts_of(self._state)
         self._refused = not await sync_alerts(wanted, self._state.firing)
         if not self._refused:

@@ -1,4 +1,4 @@
-"""Reading what a door handed over: even a request that breaks a rule must come to an end."""
+"""Reading what an entry point handed over: even a request that breaks a rule must end."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
 def read_request(event: Any) -> tuple[RequestHead | None, GenerationRequested | Failure]:
     """EVT-AIG-001 as JSON to its head and the whole, or to why it is refused.
 
-    The head is None when not even that much can be read, so that nobody can be told.
+    The head is None when not even that much can be read: then no Odoo can get the outcome.
     """
     try:
         request = GenerationRequested.model_validate(event)

@@ -1,7 +1,7 @@
 """Delivery by HTTP: POST to the request's `callbackUrl`, with bearer token and signature.
 
 The signature follows Standard Webhooks; `webhook-id` is the same at each repeat of an event, so
-that Odoo can tell a repeat from news.
+that Odoo can distinguish a repeat from a new event.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,15 @@ from contracts.generation import DeliverTask
 from peers.http import Answer, TooLargeError, call, parsed, retry_after_seconds
 from peers.redaction import redact
 
-TIMEOUT_SECONDS = 60.0
 # spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
+TIMEOUT_SECONDS = 60.0
 
 MAX_ANSWER_BYTES = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})
 
 
 class CallbackDelivery:
-    """Callbacks to one Odoo; `origin` is checked again here, at the last door out."""
+    """Callbacks to one Odoo; `origin` is checked once more, right before the call."""
 
     def __init__(
         self,
@@ -104,12 +104,12 @@ class CallbackDelivery:
             # Odoo's JSON routes answer 200 whatever happened, with the error inside.
             if isinstance(said, dict) and said.get("error"):
                 trouble = "an error inside"
-        glimpse = redact(self._token or "", answer.body[:300].decode("utf-8", "replace"))
+        beginning = redact(self._token or "", answer.body[:300].decode("utf-8", "replace"))
         if trouble is None:
-            return f"{answer.status} {glimpse}".strip()
+            return f"{answer.status} {beginning}".strip()
         raise OdooError(
             DeliveryError.ODOO_UNAVAILABLE if again else DeliveryError.ODOO_REFUSED,
-            f"{self._where(task)} answered {answer.status} ({trouble}): {glimpse}",
+            f"{self._where(task)} answered {answer.status} ({trouble}): {beginning}",
             retry_after=retry_after_seconds(answer.headers) if again else None,
         )
 

@@ -1,4 +1,4 @@
-"""Telling Odoo the outcome: EVT-AIG-002 or EVT-AIG-003, by the way its settings say."""
+"""Delivering the outcome to Odoo: EVT-AIG-002 or EVT-AIG-003, by the way its settings say."""
 
 import re
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class OdooActivities:
 
     @activity.defn(name=DELIVER_ACTIVITY)
     async def deliver(self, task: DeliverTask) -> Delivered:
-        """Tell Odoo. Raises ApplicationError whose type is a DeliveryError."""
+        """Deliver the outcome. Raises ApplicationError whose type is a DeliveryError."""
         odoo = self._odoos.get(task.odoo)
         if odoo is None:
             raise OdooError(
@@ -69,7 +69,7 @@ class OdooActivities:
         return failed_event(task, failure)
 
 
-def _story(task: DeliverTask, failure: Failure) -> str:
+def _detail(task: DeliverTask, failure: Failure) -> str:
     """The last failure, and why each other route was left before."""
     before = [each for each in task.outcome.tried if each.failure != failure]
     left = "".join(f"; before that {e.route.provider}: {e.failure.code}" for e in before)
@@ -92,7 +92,7 @@ def failed_event(task: DeliverTask, failure: Failure) -> GenerationFailed:
         correlation_id=task.correlation_id,
         status="failed",
         error_code=failure.code,
-        error_message=_story(task, failure),
+        error_message=_detail(task, failure),
         error_type=rule.kind,
         # For the platform our settings are the system: neither is the user's fault.
         is_system_error=rule.kind in {ErrorKind.SYSTEM, ErrorKind.CONFIGURATION},

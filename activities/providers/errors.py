@@ -60,7 +60,7 @@ def refused(answer: Answer, dialect: Dialect) -> ProviderError:
     return ProviderError(
         code,
         f"{dialect.name} answered {answer.status} ({answer.content_type or 'no content type'})"
-        f"{_request_id(answer)}: {said or _glimpse(answer)}",
+        f"{_request_id(answer)}: {said or _beginning(answer)}",
         hint=parameter_hint(refusal.parameter) if code is ErrorCode.INVALID_INPUT else None,
         retry_after=retry_after_seconds(answer.headers),
     )
@@ -147,7 +147,7 @@ def _by_status(status: int, dialect: Dialect) -> ErrorCode:
 
 
 def parameter_hint(parameter: str | None) -> str | None:
-    """What a user is told of the parameter at fault; None when it is not fit to be shown."""
+    """What the user may read of the parameter at fault; None when it is not fit to be shown."""
     return f"Check: {parameter}." if _SAFE_PARAMETER.fullmatch(parameter or "") else None
 
 
@@ -156,7 +156,7 @@ def _request_id(answer: Answer) -> str:
     return f" [x-request-id {request_id}]" if request_id else ""
 
 
-def _glimpse(answer: Answer) -> str:
+def _beginning(answer: Answer) -> str:
     if not answer.body:
         return "an empty body"
     start = answer.body[:160].decode("utf-8", "replace")
@@ -168,7 +168,7 @@ def _outline(answer: Answer) -> str:
     body = parsed(answer)
     if isinstance(body, dict):
         return f"{len(answer.body)} bytes of JSON with {', '.join(sorted(body))[:100]}"
-    return _glimpse(answer)
+    return _beginning(answer)
 
 
 def _text(error: Exception) -> str:

@@ -7,7 +7,7 @@ from contracts.generation import CollectTask, Job, SubmitTask
 
 
 class JobProgress(NamedTuple):
-    """What a poll says: `result_url` once the image can be fetched; `percent` when it is told."""
+    """What a poll says: `result_url` once there is an image; `percent` where it is known."""
 
     result_url: str | None = None
     percent: int | None = None
@@ -33,7 +33,7 @@ class JobService(ImageService, Protocol):
     """Pause between two polls."""
 
     async def poll(self, task: CollectTask) -> JobProgress:
-        """Ask once how the job stands."""
+        """Ask once for the job's progress."""
 
     async def fetch(self, task: CollectTask, result_url: str, admit: Admit) -> bytes:
         """The finished job's image, as the file's bytes."""
@@ -42,4 +42,4 @@ class JobService(ImageService, Protocol):
         """Remove what the service left elsewhere, once the image is kept. Raises nothing."""
 
     async def stop(self, task: CollectTask) -> str:
-        """Stop a job that nobody waits for; what was found, for operators. Gone is no error."""
+        """Stop a job; returns what was found, for operators. A job that is gone is no error."""

@@ -51,7 +51,7 @@ async def search_attributes(client: Client) -> Finding:
 
 
 def queues(settings: Settings) -> list[tuple[str, str]]:
-    """Each queue that must be served, and the name by which a worker is told to serve it."""
+    """Each queue that must be served, and the option by which a worker serves it."""
     found = []
     for queue in settings.queues:
         found.append((queue, queue))
@@ -98,16 +98,16 @@ async def health(client: Client, name: str, query_timeout: timedelta = QUERY_TIM
             return Finding(what, "nothing was reported yet")
         why = f"no worker answers for it ({error.message})"
         return Finding(what, why, f"duragen worker --queue {GENERATION_QUEUE}")
-    return _told(what, view)
+    return _read(what, view)
 
 
-def _told(what: str, view: ProviderHealthView) -> Finding:
+def _read(what: str, view: ProviderHealthView) -> Finding:
     failed = sum(view.failures.values())
     calls = failed + view.successes
     minutes = f"{view.window_seconds / 60:g} min"
     found = f"{failed} of {calls} calls failed in the last {minutes}" + _by_code(view.failures)
     if time.time() - view.as_of > view.window_seconds:
-        found = f"nobody called in the last {minutes}"
+        found = f"no calls in the last {minutes}"
     if view.circuit is not Circuit.CLOSED:
         tried = ", some generations try it" if view.circuit is Circuit.HALF_OPEN else ""
         found = f"avoided since {view.since}{tried}; {found}"
@@ -142,7 +142,7 @@ async def parked(client: Client) -> Finding:
 
 
 async def failed(client: Client) -> Finding:
-    """Generations that failed of late: told, but each has its end, so it is nothing wrong."""
+    """Generations that failed of late: shown, but nothing wrong, because each has its outcome."""
     number = await backlog.BacklogCounter(client).count(backlog.failed_query(FAILED_WITHIN))
     hours = f"in the last {FAILED_WITHIN.total_seconds() / 3_600:g} h"
     listed = "; duragen failed lists them" if number else ""
@@ -150,14 +150,14 @@ async def failed(client: Client) -> Finding:
 
 
 async def stuck(client: Client) -> Finding:
-    """Workflows whose code stumbles."""
+    """Workflows whose workflow tasks fail."""
     number = await backlog.BacklogCounter(client).stuck()
     if not number:
         return Finding("stuck workflows", "none")
     fix = f'temporal workflow list --query "{backlog.STUCK}", then duragen replay ID'
-    return Finding("stuck workflows", f"{number} stumble over their own code", fix)
+    return Finding("stuck workflows", f"{number}, whose workflow tasks fail", fix)
 
 
 def _by_code(numbers: Mapping[ErrorCode, int] | Mapping[str, int]) -> str:
-    told = ", ".join(f"{code} {number}" for code, number in numbers.items() if number)
-    return f" ({told})" if told else ""
+    listed = ", ".join(f"{code} {number}" for code, number in numbers.items() if number)
+    return f" ({listed})" if listed else ""

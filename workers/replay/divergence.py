@@ -5,7 +5,7 @@ import re
 from temporalio.client import WorkflowHistory
 from temporalio.workflow import NondeterminismError
 
-# The SDK tells a divergence as text alone; what cannot be read here is shown as it is.
+# The SDK describes a divergence by text alone; what cannot be read here is shown as it is.
 _SAID = re.compile(r'\[TMPRL1100\] Nondeterminism error: (.*?)", source:', re.DOTALL)
 _EVENT = re.compile(r"HistoryEvent\(id: (\d+)")
 _LOCAL_ACTIVITY = re.compile(r"LocalActivity\((\d+)\)")

@@ -26,7 +26,7 @@ from contracts.errors import ErrorCode
 from peers.http import Answer, TooLargeError, parsed
 
 WATCH_GRACE_SECONDS = 5.0
-"""How much longer than it was told a server may hold a watch."""
+"""How much longer than it was asked to a server may hold a watch."""
 
 MAX_PODS = 5
 
@@ -91,7 +91,7 @@ class Cluster:
         return await self._connection.ask(_created, call, namespace, job)
 
     async def look(self, ref: JobRef) -> JobSnapshot:
-        """The Job as it stands.
+        """The Job as it is now.
 
         A list of one: its version is today's. The Job's own may be too old to be watched from.
         """

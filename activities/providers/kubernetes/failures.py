@@ -12,7 +12,7 @@ from activities.providers.kubernetes.job_object import CONTAINER
 from activities.providers.kubernetes.objects import Condition, JobRef, Pod, Terminated
 from contracts.errors import ErrorCode
 
-MAX_TOLD_CHARACTERS = 300
+MAX_MESSAGE_CHARACTERS = 300
 
 _NEVER_STARTS = {
     "ImagePullBackOff",
@@ -105,6 +105,7 @@ def _disruption(pod: Pod) -> str | None:
     return pod.status.reason if pod.status.reason in _DISRUPTED else None
 
 
-def _failure(code: ErrorCode, ref: JobRef, what: str, told: str | None = None) -> ProviderError:
-    said = f": {' '.join(told.split())[:MAX_TOLD_CHARACTERS]}" if told and told.strip() else ""
-    return ProviderError(code, f"the Job {ref} {what}{said}", final=True)
+def _failure(code: ErrorCode, ref: JobRef, what: str, message: str | None = None) -> ProviderError:
+    said = " ".join((message or "").split())[:MAX_MESSAGE_CHARACTERS]
+    detail = f"the Job {ref} {what}: {said}" if said else f"the Job {ref} {what}"
+    return ProviderError(code, detail, final=True)

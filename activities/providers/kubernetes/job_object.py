@@ -71,8 +71,8 @@ def job_name(task: SubmitTask, run_id: str) -> str:
     """`duragen-{requestId}-{digest}`, 53 characters.
 
     The same for every try of one submission, so that trying again finds what was made before;
-    another one for a job placed anew, for a run that was reset, and for a route that differs in its
-    parameters alone (more memory, for instance).
+    another one for a job that is submitted again, for a run that was reset, and for a route that
+    differs in its parameters alone (more memory, for instance).
     """
     route = task.route
     parts = run_id, route.provider, route.model, route.parameters, task.number
@@ -132,7 +132,7 @@ def job_object(task: SubmitTask, ref: JobRef, bucket: str, ttl_seconds: int) -> 
             "annotations": annotations,
         },
         "spec": {
-            # One run: what is tried again is decided by the taxonomy, and told.
+            # One run: the taxonomy decides what is tried again, and each try is recorded.
             "backoffLimit": 0,
             "activeDeadlineSeconds": math.ceil(task.route.timeout_seconds),
             "ttlSecondsAfterFinished": ttl_seconds,

@@ -63,7 +63,7 @@ class KubernetesJobs:
                 await self._check_ours(task, ref)
                 logger.info("the Job %s was created before", ref)
         except asyncio.CancelledError:
-            # It may be there. Nobody will ask for it when the generation was canceled; a worker
+            # It may be there. When the generation was canceled, no activity asks for it; a worker
             # that leaves or was late only hands over to a try that finds it.
             details = activity.cancellation_details()
             if details and details.cancel_requested:
@@ -135,5 +135,5 @@ class KubernetesJobs:
 
 
 def _run_id() -> str:
-    """Another one for a generation that was reset or started anew: it gets a Job of its own."""
+    """Another one for a generation that was reset or started again: it gets a Job of its own."""
     return activity.info().workflow_run_id or ""

@@ -33,7 +33,7 @@ class _JobStatus(Part):
 
 
 class JobObject(Part):
-    """A Job and how it stands."""
+    """A Job and its status."""
 
     metadata: Metadata
     status: _JobStatus = _JobStatus()
@@ -86,7 +86,7 @@ class ContainerStatus(Part):
 
 
 class PodStatus(Part):
-    """How a pod stands."""
+    """The status of a pod."""
 
     reason: str | None = None
     message: str | None = None

@@ -1,0 +1,63 @@
+"""The signatures of all activities: what workflows call, so that mypy checks argument and result.
+
+`activities/` implements them under the same names; a test compares both, name by name.
+"""
+
+from typing import Protocol
+
+from temporalio import activity
+
+from contracts import names
+from contracts.alerts import AlertsSent, AlertTask, Backlog, CountTask
+from contracts.events import RequestHead
+from contracts.generation import (
+    Collected,
+    CollectTask,
+    Delivered,
+    DeliverTask,
+    Plan,
+    Stopped,
+    SubmitTask,
+    Submitted,
+)
+from contracts.provider_health import Probed, ProbeTask
+
+
+class Activities(Protocol):
+    """Every activity of Duragen; no class implements them all."""
+
+    @activity.defn(name=names.PLAN_ACTIVITY)
+    async def plan(self, head: RequestHead) -> Plan:
+        """Look up routes, Odoo and deadline in the settings."""
+
+    @activity.defn(name=names.SUBMIT_ACTIVITY)
+    async def submit(self, task: SubmitTask) -> Submitted:
+        """Make the paid call."""
+
+    @activity.defn(name=names.COLLECT_ACTIVITY)
+    async def collect(self, task: CollectTask) -> Collected:
+        """Poll a job until its image is in the store."""
+
+    @activity.defn(name=names.STOP_JOB_ACTIVITY)
+    async def stop(self, task: CollectTask) -> Stopped:
+        """Stop a job that is no longer needed."""
+
+    @activity.defn(name=names.DELIVER_ACTIVITY)
+    async def deliver(self, task: DeliverTask) -> Delivered:
+        """Hand the outcome to Odoo."""
+
+    @activity.defn(name=names.NOTIFY_ACTIVITY)
+    async def notify(self, task: DeliverTask) -> Delivered:
+        """Send the user's notification to the notification service."""
+
+    @activity.defn(name=names.SEND_ALERTS_ACTIVITY)
+    async def send_alerts(self, task: AlertTask) -> AlertsSent:
+        """Raise and resolve alerts at Alertmanager."""
+
+    @activity.defn(name=names.PROBE_ACTIVITY)
+    async def probe_provider(self, task: ProbeTask) -> Probed:
+        """Ask a provider, for free, whether it would serve us."""
+
+    @activity.defn(name=names.COUNT_BACKLOG_ACTIVITY)
+    async def count_backlog(self, task: CountTask) -> Backlog:
+        """Count what waits for a person."""
