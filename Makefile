@@ -1,77 +1,91 @@
 # Each target sets up .venv from the lock by itself; a machine needs Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-ODOO19 := deploy/local/real_odoo
+REAL_ODOO := deploy/local/real_odoo
+# Where wheels and archives go.
+OUT ?= build
+# Most tests wait for something: more processes than cores, each with servers of its own.
+TEST_PROCESSES ?= 4
 
-.PHONY: setup demo demo-odoo up addon test test-system test-odoo test-addon check bench chaos lock schemas histories
+.PHONY: help setup demo demo-odoo up addon client format check test test-system test-odoo test-addon \
+  bench chaos lock schemas histories
 
-setup: .venv/ready
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## Set up .venv from requirements.lock
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Duragen needs Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --retries 10 --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: setup
+demo: setup ## Carry one prompt to the end on the embedded stack, and show it
 	@$(BIN)/duragen demo
 
-# The same with a real Odoo, which it sets up first. On Debian.
-demo-odoo: setup
+demo-odoo: setup ## The same with a real Odoo, which it sets up first (on Debian)
 	@tests/odoo/install postgresql
 	@$(BIN)/duragen demo --real-odoo
 
-up: setup
+up: setup ## Run the embedded stack until Ctrl-C
 	@$(BIN)/duragen up
 
-# The Odoo addon with the real files in the place of its symlinks: build/duragen-odoo.zip.
-addon:
-	rm -rf build/duragen build/duragen-odoo.zip && mkdir -p build
-	cp -rL deploy/odoo/duragen build/duragen
-	find build/duragen -name __pycache__ -prune -exec rm -r {} +
-	cd build && $(PYTHON) -m zipfile -c duragen-odoo.zip duragen
+addon: ## The Odoo addon as build/duragen-odoo.zip, with real files in place of its symlinks
+	rm -rf $(OUT)/duragen $(OUT)/duragen-odoo.zip && mkdir -p $(OUT)
+	cp -rL deploy/odoo/duragen $(OUT)/duragen
+	find $(OUT)/duragen -name __pycache__ -prune -exec rm -r {} +
+	cd $(OUT) && $(PYTHON) -m zipfile -c duragen-odoo.zip duragen
 
-# Two processes, each with servers of its own: most tests wait for something.
-test: setup
-	$(BIN)/pytest -n 2 --dist worksteal
+client: setup ## The clients alone as a wheel for other people's code: build/duragen_client-*.whl
+	rm -rf $(OUT)/client $(OUT)/duragen_client-*.whl && mkdir -p $(OUT)
+	cp -rL deploy/client $(OUT)/client
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(OUT) $(OUT)/client
+	rm -r $(OUT)/client
 
-test-system: setup
-	tests/system/install
-	$(BIN)/pytest tests/system
+format: setup ## Format the code, and fix what the linter can fix by itself
+	$(BIN)/ruff check --fix --quiet || true
+	$(BIN)/ruff format
 
-# Two processes, each with an Odoo and a stack of its own; those of a file stay together.
-test-odoo: setup
-	tests/odoo/install
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/odoo
-
-# The addon's own tests alone, inside Odoo; a part: `TAGS=/duragen:TestLedger make test-addon`.
-test-addon: setup
-	tests/odoo/install
-	$(BIN)/python -m deploy.local.real_odoo.addon_tests $(TAGS)
-
-check: setup
+check: setup ## Formatter, linter, types, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup
+test: setup ## All tests that need nothing but PyPI
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
+
+test-system: setup ## Tests against programs of Debian packages, which it installs as root
+	tests/system/install
+	$(BIN)/pytest tests/system
+
+# Two processes, each with an Odoo and a stack of its own; those of a file stay together.
+test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian)
+	tests/odoo/install
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/odoo
+
+# A part: `TAGS=/duragen:TestLedger make test-addon`.
+test-addon: setup ## The addon's own tests alone, inside that Odoo
+	tests/odoo/install
+	$(BIN)/python -m deploy.local.real_odoo.addon_tests $(TAGS)
+
+bench: setup ## Measure; JSON below benchmarks/results/
 	$(BIN)/python -m benchmarks
 
-# About 12 minutes; a part of it: `CHAOS="--generations 60" make chaos`, or with other options of
-# `.venv/bin/python -m tests.chaos --help`.
-chaos: setup
+# A part: `CHAOS="--generations 60" make chaos`; options: `.venv/bin/python -m tests.chaos --help`.
+chaos: setup ## Break things under load, count what comes of it, write docs/reliability.md
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-schemas: setup
+schemas: setup ## docs/schemas/ again, after a change of the events
 	$(BIN)/python -m contracts.schemas docs/schemas
 
-histories: setup
+histories: setup ## New recorded histories, after an intended change of the flow
 	$(BIN)/python -m tests.record_histories tests/histories
 
-lock: setup
+lock: setup ## The lock files again, after a change of the dependencies
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
-	$(BIN)/uv pip compile $(ODOO19)/requirements.in --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-header --quiet -o $(ODOO19)/requirements.lock
+	$(BIN)/uv pip compile $(REAL_ODOO)/requirements.in --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet -o $(REAL_ODOO)/requirements.lock

@@ -11,9 +11,6 @@ import odoorpc
 from otel.correlation import outgoing_headers
 from peers.redaction import redact
 
-# spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
-TIMEOUT_SECONDS = 60.0
-
 _PASSING = ("odoo.exceptions.LockError", "odoo.exceptions.ConcurrencyError")
 """What Odoo raises when it stumbled over itself and a second try may pass."""
 
@@ -41,8 +38,8 @@ class OdooRpcError(Exception):
 class OdooSession:
     """A session of one account, for one thread at a time."""
 
-    def __init__(self, account: RpcAccount, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Log in. Raises OdooRpcError."""
+    def __init__(self, account: RpcAccount, timeout_seconds: float) -> None:
+        """Log in. `timeout_seconds` is for each read of a socket. Raises OdooRpcError."""
         self._account = account
         try:
             self._session = _login(account, timeout_seconds)

@@ -31,7 +31,7 @@ from deploy.local.stack.config import (
 )
 from deploy.local.stack.local_stack import LocalStack
 from workers.settings import Settings
-from workers.wiring import build_workers, health_kept, open_clients
+from workers.wiring import build_workers, provider_health_kept, open_clients
 
 Handle = WorkflowHandle[Any, Outcome]
 
@@ -175,7 +175,7 @@ async def working(client: Client, settings: Settings) -> AsyncIterator[None]:
     settings = settings.model_copy(update={"worker": quick})
     async with (
         open_clients(settings, traced=False) as clients,
-        health_kept(client, clients),
+        provider_health_kept(client, clients),
     ):
         workers = build_workers(client, settings, clients)
         running = [asyncio.create_task(worker.run()) for worker in workers]

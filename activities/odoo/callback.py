@@ -12,15 +12,12 @@ import httpx
 from standardwebhooks import Webhook
 
 from activities.errors import OdooError
-from activities.odoo.deliver import OutcomeEvent
+from activities.odoo.deliver import TIMEOUT_SECONDS, OutcomeEvent
 from contracts.errors import DeliveryError
 from contracts.events import origin_of
 from contracts.generation import DeliverTask
 from peers.http import Answer, TooLargeError, call, parsed, retry_after_seconds
 from peers.redaction import redact
-
-# spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
-TIMEOUT_SECONDS = 60.0
 
 MAX_ANSWER_BYTES = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})

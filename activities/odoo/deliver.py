@@ -14,6 +14,9 @@ from contracts.events import GenerationCompleted, GenerationFailed, ImageMetadat
 from contracts.generation import Delivered, DeliverTask, Failure
 from contracts.names import DELIVER_ACTIVITY
 
+# spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
+TIMEOUT_SECONDS = 60.0
+
 OutcomeEvent = GenerationCompleted | GenerationFailed
 
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from opentelemetry import trace
 
 from activities.errors import OdooError
-from activities.odoo.deliver import OutcomeEvent
+from activities.odoo.deliver import TIMEOUT_SECONDS, OutcomeEvent
 from contracts.errors import DeliveryError
 from contracts.generation import DeliverTask
-from peers.odoo_rpc import TIMEOUT_SECONDS, OdooRpcError, OdooSession, RpcAccount
+from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
 
 _tracer = trace.get_tracer(__name__)
 

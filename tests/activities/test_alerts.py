@@ -114,7 +114,7 @@ async def test_nothing_to_tell(http: httpx.AsyncClient, peer: Peer) -> None:
     """No alert, no call."""
     peer.says(answer(200))
     sent = await Attempt().run(telling(http, peer.url).send_alerts, task())
-    assert sent == AlertsSent(answer="nothing to tell")
+    assert sent == AlertsSent(answer="nothing to send")
     assert peer.received == []
 
 

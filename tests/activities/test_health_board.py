@@ -76,7 +76,7 @@ async def circuits(lab: Lab) -> AsyncIterator[Circuits]:
 async def looking(circuits: Circuits, client: Client | None = None) -> AsyncIterator[CircuitBoard]:
     """A board that looks."""
     board = CircuitBoard([circuits.a, circuits.b])
-    async with board.looking(client or circuits.client):
+    async with board.refreshing(client or circuits.client):
         yield board
 
 

@@ -58,7 +58,7 @@ async def _signals(lab: Lab, provider: str) -> int:
 async def test_a_thousand_calls_are_a_few_signals(lab: Lab, provider: str) -> None:
     """One batch each two seconds, whatever is going on; every call is counted."""
     reports = ProviderReports()
-    async with reports.telling(lab.client):
+    async with reports.reporting(lab.client):
         for _ in range(10):
             for _ in range(90):
                 reports.succeeded(provider)
@@ -73,7 +73,7 @@ async def test_a_thousand_calls_are_a_few_signals(lab: Lab, provider: str) -> No
 async def test_the_last_batch_is_told_when_the_process_leaves(lab: Lab, provider: str) -> None:
     """It need not wait two seconds for it."""
     reports = ProviderReports()
-    async with asyncio.timeout(REPORT_SECONDS / 2), reports.telling(lab.client):
+    async with asyncio.timeout(REPORT_SECONDS / 2), reports.reporting(lab.client):
         reports.failed(provider, AWAY)
     view = await _known(lab, provider)
     assert view.failures == {ErrorCode.PROVIDER_UNAVAILABLE: 1}
@@ -83,7 +83,7 @@ async def test_the_last_batch_is_told_when_the_process_leaves(lab: Lab, provider
 async def test_what_is_no_providers_doing_is_not_told(lab: Lab, provider: str) -> None:
     """INTERNAL is ours. A success follows, so that there is something to look at."""
     reports = ProviderReports()
-    async with reports.telling(lab.client):
+    async with reports.reporting(lab.client):
         reports.failed(provider, Failure(code=ErrorCode.INTERNAL, detail="the store is away"))
         reports.succeeded(provider)
     view = await _known(lab, provider)
@@ -100,11 +100,11 @@ async def test_what_could_not_be_told_is_told_with_the_next_batch(lab: Lab, prov
         reports.succeeded(provider)
         for _ in range(7):
             reports.failed(provider, AWAY)
-        async with reports.telling(client):
+        async with reports.reporting(client):
             pass
         relay.wire = Wire.WHOLE
         reports.failed(provider, Failure(code=ErrorCode.JOB_LOST, detail="no such task"))
-        async with reports.telling(client):
+        async with reports.reporting(client):
             pass
     view = await _known(lab, provider)
     assert await _signals(lab, provider) == 1
@@ -139,6 +139,6 @@ async def test_a_success_of_the_later_batch_ends_the_streak(
                 reports.failed(provider, ended)
             else:
                 reports.succeeded(provider)
-        async with reports.telling(lab.client):
+        async with reports.reporting(lab.client):
             pass
     assert (await _known(lab, provider)).streak == streak

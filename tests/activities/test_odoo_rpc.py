@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from activities.odoo.deliver import OdooActivities
+from activities.odoo.deliver import TIMEOUT_SECONDS, OdooActivities
 from activities.odoo.rpc import RpcDelivery
 from contracts.errors import DeliveryError
 from contracts.generation import Delivered, DeliverTask
@@ -14,7 +14,7 @@ from deploy.local.sandbox.odoo.rpc import METHOD, MODEL, JsonRpc, error_object
 from deploy.local.sandbox.odoo.rpc import OdooError as SandboxError
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
-from peers.odoo_rpc import TIMEOUT_SECONDS, OdooRpcError, OdooSession, RpcAccount
+from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, Received, Reply, answer, hang, html, raw, refusing_url
@@ -210,9 +210,9 @@ async def test_nobody_listens(clients: Clients) -> None:
 async def test_doctor_logs_in(parts: LocalStack, worker_settings: Settings) -> None:
     """A session is what the doctor opens: it logs in, or says what is wrong."""
     known = rpc_account(worker_settings.odoo[0])
-    assert await asyncio.to_thread(OdooSession, known)
+    assert await asyncio.to_thread(OdooSession, known, TIMEOUT_SECONDS)
     with pytest.raises(OdooRpcError) as caught:
-        await asyncio.to_thread(OdooSession, known._replace(password="wrong"))
+        await asyncio.to_thread(OdooSession, known._replace(password="wrong"), TIMEOUT_SECONDS)
     assert caught.value.refused
     assert parts.odoo_url in caught.value.detail
 

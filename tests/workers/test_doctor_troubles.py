@@ -175,7 +175,7 @@ async def test_stuck_workflows_are_counted() -> None:
                 await asyncio.sleep(0.05)
         await handle.terminate()
     await bare.shutdown()
-    assert finding.found == "1 stumble over their own code"
+    assert finding.found == "1, whose workflow tasks fail"
     assert "TemporalReportedProblems IS NOT NULL" in finding.fix
     assert "duragen replay ID" in finding.fix
 
@@ -206,4 +206,4 @@ def test_a_view_of_long_ago_says_that_nobody_called() -> None:
         details={},
         firing=(),
     )
-    assert temporal._told("health of spare", view).found == "nobody called in the last 5 min"
+    assert temporal._read("health of spare", view).found == "no calls in the last 5 min"

@@ -103,5 +103,5 @@ async def test_operators_see_state_and_provider_but_no_prompt(lab: Lab, worker: 
         if event.user_metadata.HasField("summary")
     ]
     assert any("openai: gpt-image-2.5-flare" in summary for summary in summaries)
-    assert any("tell http" in summary for summary in summaries)
+    assert any("completed to http" in summary for summary in summaries)
     assert not any(request.prompt in text for text in [*summaries, str(found)])

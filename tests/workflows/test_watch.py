@@ -51,7 +51,7 @@ class Watched(NamedTuple):
             while set(alerts.standing) - {FAILED} != set(keys) - {FAILED} or (
                 FAILED in keys and FAILED not in alerts.standing
             ):
-                await self.clock.sleep(options.WATCH_EVERY)
+                await self.clock.sleep(options.COUNT_EVERY)
                 await asyncio.sleep(0.1)
 
 

@@ -11,6 +11,9 @@ from peers.odoo_rpc import OdooRpcError, OdooSession
 from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settings
 from workers.wiring import rpc_account, s3_client
 
+# A login is a look-up: an Odoo that needs longer would not take outcomes in time either.
+LOGIN_SECONDS = 10.0
+
 
 class Finding(NamedTuple):
     """One dependency: `fix` is empty when it is well."""
@@ -49,7 +52,7 @@ async def odoo_server(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
     what = f"Odoo {odoo.origin}"
     if odoo.delivery == "odoorpc":
         try:
-            await asyncio.to_thread(OdooSession, rpc_account(odoo))
+            await asyncio.to_thread(OdooSession, rpc_account(odoo), LOGIN_SECONDS)
         except OdooRpcError as error:
             return Finding(what, error.detail, "check the [[odoo]] table and that Odoo is up")
         return Finding(what, f"takes the login {odoo.login} ({odoo.model}.{odoo.method})")

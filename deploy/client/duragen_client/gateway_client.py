@@ -1,0 +1,1 @@
+../../../starter/gateway_client.py
