@@ -31,7 +31,7 @@ from deploy.local.stack.config import (
 )
 from deploy.local.stack.local_stack import LocalStack
 from workers.settings import Settings
-from workers.wiring import build_workers, provider_health_kept, open_clients
+from workers.wiring import build_workers, open_clients, provider_health_kept
 
 Handle = WorkflowHandle[Any, Outcome]
 

@@ -32,8 +32,8 @@ def built(source: Path, folder: Path) -> Path:
     """The wheel of the project in `source`, built from a copy, so that no old build is in it."""
     copy = folder / "source"
     # The addon's links to the clients become files.
-    left_out = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", ".*_cache", ".duragen")
-    shutil.copytree(source, copy, ignore=left_out)
+    left_out = (".git", ".venv", ".duragen", ".*_cache", "build", "*.egg-info")
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*left_out))
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
     run(*pip, "--wheel-dir", folder, copy)
     [wheel] = folder.glob("*.whl")

@@ -1,4 +1,4 @@
-"""`make client`: the wheel `duragen-client`, in fresh environments that know nothing else of ours."""
+"""`make client`: the wheel `duragen-client`, in fresh environments with nothing else of ours."""
 
 import asyncio
 import json
@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.starter.doors import KEY, make_event
 
 from tests.deploy.packaging import ROOT, environment_with, run
-from tests.starter.entry_points import KEY, make_event
 
 START = """
 import json, sys

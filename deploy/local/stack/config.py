@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import tomli_w
+
 from deploy.local.sandbox.images.openai import MODELS
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.ports import Ports
@@ -157,35 +159,13 @@ def merge(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+_HEADER = """\
+# Written at every start of the local stack. Your own settings belong in DURAGEN_*
+# variables, which win over this file: DURAGEN_PROVIDERS__OPENAI__BASE_URL=…
+
+"""
+
+
 def to_toml(tables: Mapping[str, Any]) -> str:
-    """TOML of nested tables, lists and scalars; the standard library can only read it."""
-    lines = ["# Written at every start of the local stack. Your own settings belong in DURAGEN_*"]
-    lines += ["# variables, which win over this file: DURAGEN_PROVIDERS__OPENAI__BASE_URL=…", ""]
-    for name, table in tables.items():
-        if isinstance(table, Mapping):
-            lines += _table(name, table)
-        else:
-            for row in table:
-                lines += [f"[[{name}]]", *_scalars(row), ""]
-    return "\n".join(lines)
-
-
-def _table(path: str, table: Mapping[str, Any]) -> list[str]:
-    inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-    own = _scalars({key: value for key, value in table.items() if key not in inner})
-    lines = [f"[{path}]", *own, ""] if own else []
-    for key, value in inner.items():
-        lines += _table(f"{path}.{_value(key) if '-' in key else key}", value)
-    return lines
-
-
-def _scalars(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_value(value)}" for key, value in table.items()]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(item) for item in value)}]"
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(_scalars(value))} }}"
-    return json.dumps(value)  # JSON's strings, numbers and booleans are TOML's as well
+    """The text of the settings file."""
+    return _HEADER + tomli_w.dumps(tables)
