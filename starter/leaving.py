@@ -15,6 +15,11 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from starter import own_packages
+
+WRONG_SETUP = 2
+"""As for wrong settings: starting again does not help."""
+
 INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended."""
 
@@ -22,6 +27,7 @@ INTERRUPTED = 130
 def run_and_leave(program: Callable[[], int]) -> NoReturn:
     """Run the program and end the process with what it returns.
 
+    Refuses to run where another package has the name of one of ours.
     Call it before importing what registers exit functions: those registered later run earlier.
     """
     codes: list[int] = []
@@ -32,7 +38,11 @@ def run_and_leave(program: Callable[[], int]) -> NoReturn:
 
 def _code_of(program: Callable[[], int]) -> int:
     try:
+        own_packages.check()
         return program()
+    except own_packages.ForeignPackageError as error:
+        sys.stderr.write(f"{error}\n")
+        return WRONG_SETUP
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0

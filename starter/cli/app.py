@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from starter import own_packages
 from starter.cli import exits
 
-OWN_PACKAGES = frozenset({"contracts", "workflows", "activities", "workers", "starter", "otel"})
 HELP = "Carry AI image generations from the request until everybody who must know has been told."
 
 
@@ -61,7 +61,7 @@ def _load(name: str) -> Any:
         found = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
         missing = error.name or "a module"
-        if missing.split(".")[0] in OWN_PACKAGES:
+        if missing.split(".")[0] in own_packages.NAMES:
             exits.complain(f"`{name}` is not part of this installation ({missing} is missing)")
         else:
             exits.complain(

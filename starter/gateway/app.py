@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import logging
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from contracts.events import GenerationRequested, origin_of
+from contracts.events import GenerationRequested
 from contracts.names import CORRELATION_HEADER, workflow_id
 from starter.client import AsyncDuragenClient
 from starter.gateway import problems
@@ -25,9 +24,7 @@ from starter.gateway.models import (
 )
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
 from starter.gateway.settings import GatewaySettings
-from starter.gateway.tracing import root_span
-
-logger = logging.getLogger(__name__)
+from starter.start import EntryPoint, OriginNotAllowedError
 
 TEMPORAL_SECONDS = 2.0
 """How long a request waits for Temporal before it is told to come again; the caller retries."""
@@ -51,8 +48,8 @@ class Door:
 
     def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
         self.settings = settings.gateway
-        self.origins = settings.callback_origins
         self.client = client
+        self.entry_point = EntryPoint(client, settings.callback_origins)
 
     def knows(self, key: str) -> str | None:
         """The name of the key's owner. Every key is compared, so that time tells nothing."""
@@ -120,16 +117,17 @@ async def start(request: Request) -> JSONResponse:
     """
     door = _door(request)
     event = await read_event(request, door.settings.max_body_bytes)
-    if origin_of(event.callback_url) not in door.origins:
+    try:
+        started = await door.entry_point.start(
+            event,
+            caller=request.state.caller,
+            span=f"{request.method} {request.scope['route'].path}",
+            headers=request.headers,
+        )
+    except OriginNotAllowedError:
         message = "its origin is not one that results may be sent to"
         fault = FieldError(field="callbackUrl", rule="origin_not_allowed", message=message)
-        raise invalid([fault])
-    with root_span(request, event):
-        started = await door.client.start(event.model_dump(mode="json", exclude_none=True))
-        logger.info(
-            "generation accepted",
-            extra={"caller": request.state.caller, "repeated": not started.created},
-        )
+        raise invalid([fault]) from None
     answer = Accepted(
         request_id=event.request_id,
         correlation_id=event.correlation_id,

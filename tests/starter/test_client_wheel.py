@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.starter.doors import KEY, make_event
 
 from tests.deploy.packaging import ROOT, environment_with, run
+from tests.starter.doors import KEY, make_event
 
 START = """
 import json, sys

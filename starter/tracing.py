@@ -1,10 +1,9 @@
 """The root span of a request: its trace id is the event's correlationId."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from fastapi import Request
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -16,26 +15,32 @@ _SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
 
 @contextmanager
-def root_span(request: Request, event: GenerationRequested) -> Iterator[None]:
-    """Open it, and bind the ids for the log.
+def root_span(
+    name: str,
+    headers: Mapping[str, str],
+    event: GenerationRequested,
+    kind: trace.SpanKind = trace.SpanKind.SERVER,
+) -> Iterator[None]:
+    """Open the span `name`, and bind the event's ids for the log.
 
-    A caller whose `traceparent` is of the same trace is the parent; another trace is linked to.
+    `headers` are the caller's, with names in lower case; of HTTP, a broker or whatever carried the
+    event. A caller whose `traceparent` is of the same trace is the parent; another trace is linked.
     """
     wanted = event.correlation_id.int
-    caller = trace.get_current_span(_propagator.extract(dict(request.headers))).get_span_context()
+    caller = trace.get_current_span(_propagator.extract(dict(headers))).get_span_context()
     parent, links = caller, []
     if caller.trace_id != wanted:
         parent = trace.SpanContext(
             wanted, secrets.randbits(63) + 1, is_remote=True, trace_flags=_SAMPLED
         )
         links = [trace.Link(caller)] if caller.is_valid else []
-    tracer = trace.get_tracer("duragen.gateway")
+    tracer = trace.get_tracer("duragen.starter")
     with (
         bound(Correlation(event.correlation_id, event.request_id)),
         tracer.start_as_current_span(
-            f"{request.method} {request.scope['route'].path}",
+            name,
             trace.set_span_in_context(trace.NonRecordingSpan(parent)),
-            kind=trace.SpanKind.SERVER,
+            kind=kind,
             links=links,
             attributes={"duragen.request_id": str(event.request_id)},
         ),
