@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
+from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.sandbox.serving import HOST
-from deploy.local.stack.config import CALLBACK_PATH, OPENAI_MODEL_ID
+from deploy.local.stack.config import CALLBACK_PATH
 from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient

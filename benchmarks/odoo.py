@@ -21,7 +21,8 @@ from benchmarks.measures import Figure
 from deploy.local.real_odoo.beside import Beside, stack_with_odoo
 from deploy.local.real_odoo.configure import ADMIN, connect
 from deploy.local.real_odoo.server import RealOdoo, Serving
-from deploy.local.stack.config import CALLBACK_PATH, FLUX_MODEL_ID, Secrets
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID
+from deploy.local.stack.config import CALLBACK_PATH, Secrets
 from deploy.local.stack.layout import SandboxOptions
 
 REQUESTS = "duragen.generation.request"

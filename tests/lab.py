@@ -23,12 +23,8 @@ from contracts.names import (
     provider_health_id,
     workflow_id,
 )
-from deploy.local.stack.config import (
-    CALLBACK_PATH,
-    FLUX_MODEL_ID,
-    OPENAI_MODEL_ID,
-    TWO_ROUTES_MODEL_ID,
-)
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.stack.config import CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from workers.settings import Settings
 from workers.wiring import build_workers, open_clients, provider_health_kept

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.events import GenerationRequested
 from deploy.local.sandbox.images.painter import Picture, paint
-from deploy.local.stack.config import OPENAI_MODEL_ID
+from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
 from tests.activities.http_peer import Peer, listening

@@ -48,7 +48,7 @@ async def test_two_copies_at_most(
     options = SandboxOptions(canned_bytes=IMAGE_BYTES)
     big = asked.model_copy(update={"resolution": "1024x1024", "aspect_ratio": "1:1"})
     with LocalStack(home, parts=("images",), options=options) as stack:
-        service = openai(http, stack.images_url, stack.secrets.openai_key)
+        service = openai(http, stack.images_url, stack.secrets.provider_keys["openai"])
         task = submission(big)
         task = task.model_copy(update={"route": task.route.model_copy(update={"model": MODEL})})
 

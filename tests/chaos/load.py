@@ -12,12 +12,8 @@ from typing import Any
 
 import httpx
 
-from deploy.local.stack.config import (
-    CALLBACK_PATH,
-    FLUX_MODEL_ID,
-    OPENAI_MODEL_ID,
-    TWO_ROUTES_MODEL_ID,
-)
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.stack.config import CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient, UnavailableError
 from tests.chaos.evidence import Asked

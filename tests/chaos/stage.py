@@ -19,8 +19,9 @@ from temporalio.service import RPCError
 
 from contracts.names import request_id_of
 from deploy.local.sandbox.images.openai import MODELS
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.sandbox.serving import HOST
-from deploy.local.stack.config import FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
+from deploy.local.stack.config import TWO_ROUTES_MODEL_ID
 from deploy.local.stack.layout import SandboxOptions, environment_of_part
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.supervisor import Part, Supervisor

@@ -32,8 +32,8 @@ def home(tmp_path: Path) -> Path:
 async def images(sandboxes: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the image service with both keys and a fresh correlation id; faults are reset."""
     headers = {
-        "Authorization": f"Bearer {sandboxes.secrets.openai_key}",
-        "x-key": sandboxes.secrets.flux_key,
+        "Authorization": f"Bearer {sandboxes.secrets.provider_keys['openai']}",
+        "x-key": sandboxes.secrets.provider_keys["flux"],
         "X-Correlation-ID": str(uuid4()),
     }
     async with httpx.AsyncClient(

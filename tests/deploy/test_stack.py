@@ -16,9 +16,10 @@ import pytest
 from temporalio.client import Client
 
 from contracts.names import SEARCH_ATTRIBUTES
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack import processes
-from deploy.local.stack.config import BUCKET, FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
+from deploy.local.stack.config import BUCKET, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import HomeInUseError, LocalStack
 from deploy.local.stack.parts import SERVERS
 from deploy.local.stack.ports import Ports, PortTakenError

@@ -113,7 +113,7 @@ def test_after_kill_of_all(up: Up, home: Path) -> None:
     process = up()
     _until(process, "Ctrl-C ends everything")
     port = json.loads((home / "ports.json").read_text())["images"]
-    flux_key = json.loads((home / "secrets.json").read_text())["flux_key"]
+    flux_key = json.loads((home / "secrets.json").read_text())["provider_keys"]["flux"]
     with httpx.Client(trust_env=False, headers={"x-key": flux_key}) as client:
         url = f"http://127.0.0.1:{port}/v1/flux-2-pro"
         task = client.post(url, json={"prompt": "a fox"}).raise_for_status().json()

@@ -13,7 +13,7 @@ from websockets.sync.client import connect as open_websocket
 
 from deploy.local.real_odoo.configure import Login, browse, connect
 from deploy.local.real_odoo.server import RealOdoo
-from deploy.local.stack.config import OPENAI_MODEL_ID
+from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 
 REQUEST = "duragen.generation.request"
 PATIENCE_SECONDS = 60

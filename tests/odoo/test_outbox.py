@@ -15,7 +15,7 @@ from deploy.local.real_odoo.beside import Beside
 from deploy.local.real_odoo.configure import ADMIN
 from deploy.local.real_odoo.server import RealOdoo
 from deploy.local.real_odoo.site import OdooFailedError
-from deploy.local.stack.config import OPENAI_MODEL_ID
+from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from tests.odoo.lone import REQUEST, Rpc, RpcError
 from tests.odoo.people import PATIENCE_SECONDS
 

@@ -11,7 +11,9 @@ async def doctor(stack: LocalStack, **variables: str) -> Ended:
     ended = await run(*DOCTOR, env=environment(stack, **variables))
     said = ended.out + ended.err
     assert "Traceback" not in said
-    assert not [name for name, secret in asdict(stack.secrets).items() if secret in said]
+    secrets = asdict(stack.secrets)
+    secrets |= secrets.pop("provider_keys")
+    assert not [name for name, secret in secrets.items() if secret in said]
     return ended
 
 
@@ -22,5 +24,9 @@ def wrong(ended: Ended) -> list[str]:
 
 def spare(stack: LocalStack) -> dict[str, str]:
     """A third provider, in the doctor's settings alone."""
-    table = {"KIND": "openai", "BASE_URL": stack.images_url, "API_KEY": stack.secrets.openai_key}
+    table = {
+        "KIND": "openai",
+        "BASE_URL": stack.images_url,
+        "API_KEY": stack.secrets.provider_keys["openai"],
+    }
     return {f"DURAGEN_PROVIDERS__SPARE__{name}": value for name, value in table.items()}

@@ -27,7 +27,8 @@ from temporalio.service import RPCError
 from contracts.errors import ErrorKind
 from contracts.generation import DeliveryDecision, GenerationState
 from contracts.names import ABANDON_DELIVERY_UPDATE, RETRY_DELIVERY_UPDATE
-from deploy.local.stack.config import FLUX_MODEL_ID, OPENAI_MODEL_ID, TWO_ROUTES_MODEL_ID
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.stack.config import TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from starter.client import ConflictError
 from tests.workflows.books import ended

@@ -21,7 +21,7 @@ from deploy.local.commands.collector import Collector, ReceivedSpan
 from deploy.local.commands.demo_odoo import OdooSide, RealSide, Record, SandboxSide
 from deploy.local.commands.up import FORESEEN
 from deploy.local.real_odoo.beside import stack_with_odoo
-from deploy.local.stack.config import FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.local_stack import LocalStack
 

@@ -7,13 +7,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from deploy.local.real_odoo.configure import Login
-from deploy.local.stack.config import (
-    BUCKET,
-    CALLBACK_PATH,
-    FLUX_MODEL_ID,
-    OPENAI_MODEL_ID,
-    TWO_ROUTES_MODEL_ID,
-)
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.stack.config import BUCKET, CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 
 

@@ -13,14 +13,8 @@ import httpx
 import odoorpc
 
 from deploy.local.real_odoo.server import RealOdoo
-from deploy.local.stack.config import (
-    BUCKET,
-    FLUX_MODEL_ID,
-    ODOO_LOGIN,
-    OPENAI_MODEL_ID,
-    TWO_ROUTES_MODEL_ID,
-    Secrets,
-)
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.stack.config import BUCKET, ODOO_LOGIN, TWO_ROUTES_MODEL_ID, Secrets
 from deploy.local.stack.local_stack import LocalStack
 
 CREDITS = 1_000

@@ -17,14 +17,10 @@ from uuid import UUID
 
 import tomli_w
 
-from deploy.local.sandbox.images.openai import MODELS
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID, PROTOCOLS
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.ports import Ports
 
-FLUX_MODEL_ID = UUID("11111111-1111-4111-8111-111111111111")
-"""`modelId` that goes to FLUX."""
-OPENAI_MODEL_ID = UUID("22222222-2222-4222-8222-222222222222")
-"""`modelId` that goes to OpenAI Images."""
 TWO_ROUTES_MODEL_ID = UUID("33333333-3333-4333-8333-333333333333")
 """`modelId` that goes to OpenAI Images, and to FLUX when that cannot make the image."""
 
@@ -42,8 +38,8 @@ class Secrets:
     """Every secret of one home folder."""
 
     api_key: str
-    openai_key: str
-    flux_key: str
+    provider_keys: dict[str, str]
+    """By kind."""
     s3_access_key: str
     s3_secret_key: str
     odoo_token: str
@@ -56,8 +52,7 @@ def keep_secrets(file: Path) -> Secrets:
     """The secrets in `file`; those that are not there yet are made now. Mode 0600."""
     made = Secrets(
         api_key=f"dk_{_random()}",
-        openai_key=f"sk-{_random()}",
-        flux_key=_random(),
+        provider_keys={each.kind: f"sk-{_random()}" for each in PROTOCOLS},
         s3_access_key=secrets.token_hex(10),
         s3_secret_key=_random(),
         odoo_token=_random(),
@@ -66,7 +61,8 @@ def keep_secrets(file: Path) -> Secrets:
         notify_token=_random(),
     )
     known = json.loads(file.read_text()) if file.exists() else {}
-    kept = replace(made, **known)
+    keys = made.provider_keys | known.get("provider_keys", {})
+    kept = replace(made, **{**known, "provider_keys": keys})
     if asdict(kept) != known:
         write_private(file, json.dumps(asdict(kept), indent=2))
     return kept
@@ -93,8 +89,13 @@ class Peers:
 def settings(ports: Ports, known: Secrets, peers: Peers) -> dict[str, Any]:
     """The settings of worker and gateway, with everything pointing at this stack."""
     images = f"http://{HOST}:{ports.images}"
-    openai = {"provider": "openai", "model": MODELS[1]}
-    flux = {"provider": "flux", "model": "flux-2-pro"}
+    routes = {each.model_id: {"provider": each.kind, "model": each.model} for each in PROTOCOLS}
+    models = {
+        str(each.model_id): {"name": each.title, "routes": [routes[each.model_id]]}
+        for each in PROTOCOLS
+    }
+    both = [routes[OPENAI_MODEL_ID], routes[FLUX_MODEL_ID]]
+    models[str(TWO_ROUTES_MODEL_ID)] = {"name": "flare, else FLUX.2", "routes": both}
     tables: dict[str, Any] = {
         "storage": {
             "bucket": BUCKET,
@@ -103,19 +104,15 @@ def settings(ports: Ports, known: Secrets, peers: Peers) -> dict[str, Any]:
             "secret_access_key": known.s3_secret_key,
         },
         "providers": {
-            "openai": {"kind": "openai", "base_url": images, "api_key": known.openai_key},
-            "flux": {
-                "kind": "flux",
+            each.kind: {
+                "kind": each.kind,
                 "base_url": images,
-                "api_key": known.flux_key,
-                "poll_seconds": 0.25,
-            },
+                "api_key": known.provider_keys[each.kind],
+                **each.settings,
+            }
+            for each in PROTOCOLS
         },
-        "models": {
-            str(FLUX_MODEL_ID): {"name": "FLUX.2 pro", "routes": [flux]},
-            str(OPENAI_MODEL_ID): {"name": "GPT Image 2.5 flare", "routes": [openai]},
-            str(TWO_ROUTES_MODEL_ID): {"name": "flare, else FLUX.2", "routes": [openai, flux]},
-        },
+        "models": models,
         "odoo": [
             {
                 "origin": peers.odoo,

@@ -13,6 +13,7 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
 from contracts.names import SEARCH_ATTRIBUTES
+from deploy.local.sandbox.images.protocols import PROTOCOLS
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.config import BUCKET, ODOO_DATABASE, ODOO_LOGIN, Secrets, write_private
 from deploy.local.stack.layout import Site, environment_of_part, made_folder, program
@@ -141,11 +142,7 @@ def images(site: Site) -> Part:
     ]
     if site.options.canned_bytes:
         command += ["--canned-bytes", str(site.options.canned_bytes)]
-    # By environment and not by option, for options can be read by every user of the machine.
-    keys = {
-        "DURAGEN_SANDBOX_OPENAI_KEY": site.secrets.openai_key,
-        "DURAGEN_SANDBOX_FLUX_KEY": site.secrets.flux_key,
-    }
+    keys = {each.key_variable: site.secrets.provider_keys[each.kind] for each in PROTOCOLS}
     probe = _answers(f"http://{HOST}:{site.ports.images}/_sandbox/health")
     return Part("images", command, probe, environment=environment_of_part(keys))
 

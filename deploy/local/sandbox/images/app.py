@@ -4,12 +4,12 @@
 
 By hand, words in the prompt make it fail: see `faults.fault_in`. In tests, `PUT /_sandbox/faults`
 sets what happens to the next calls (`faults.Faults`), and `GET /_sandbox/calls` tells what really
-happened, also what was paid for. The keys come by options or from `DURAGEN_SANDBOX_OPENAI_KEY` and
-`DURAGEN_SANDBOX_FLUX_KEY`; without one, any key will do.
+happened, also what was paid for. Keys come from variables (`ImageProtocol.key_variable`).
 """
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,14 +19,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from deploy.local.sandbox.images.faults import Faults
-from deploy.local.sandbox.images.flux import FluxApi
-from deploy.local.sandbox.images.openai import OpenAIApi
+from deploy.local.sandbox.images.protocols import PROTOCOLS
 from deploy.local.sandbox.images.service import ImageService
 from deploy.local.sandbox.serving import serve
 
 
-def build(service: ImageService, *, openai_key: str = "", flux_key: str = "") -> Starlette:
-    """The ASGI application."""
+def build(service: ImageService, keys: Mapping[str, str]) -> Starlette:
+    """The ASGI application. `keys` by kind; a kind without one takes any key."""
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -52,9 +51,11 @@ def build(service: ImageService, *, openai_key: str = "", flux_key: str = "") ->
             Route("/_sandbox/faults", put_faults, methods=["PUT"]),
             Route("/_sandbox/faults", get_faults),
             Route("/_sandbox/calls", get_calls),
-            *OpenAIApi(service, openai_key).routes(),
-            # Last: FLUX has the model's name in the path, which would swallow everything.
-            *FluxApi(service, flux_key).routes(),
+            *(
+                route
+                for protocol in PROTOCOLS
+                for route in protocol.api(service, keys.get(protocol.kind, "")).routes()
+            ),
         ]
     )
 
@@ -70,16 +71,11 @@ def main() -> None:
         type=int,
         help="answer every OpenAI call with one precomputed 1024x1024 PNG of about this size",
     )
-    options.add_argument(
-        "--openai-key", default=os.environ.get("DURAGEN_SANDBOX_OPENAI_KEY", ""), metavar="KEY"
-    )
-    options.add_argument(
-        "--flux-key", default=os.environ.get("DURAGEN_SANDBOX_FLUX_KEY", ""), metavar="KEY"
-    )
     chosen = options.parse_args()
     service = ImageService(chosen.state, chosen.latency, canned_bytes=chosen.canned_bytes)
-    app = build(service, openai_key=chosen.openai_key, flux_key=chosen.flux_key)
-    serve(app, chosen.port)
+    # By environment and not by option, for options can be read by every user of the machine.
+    keys = {each.kind: os.environ.get(each.key_variable, "") for each in PROTOCOLS}
+    serve(build(service, keys), chosen.port)
 
 
 if __name__ == "__main__":
