@@ -18,14 +18,14 @@ LEAST_KEY_BYTES = 16
 
 
 class UnauthorizedError(Exception):
-    """Why the caller is not believed; safe to tell him."""
+    """Why the caller is not believed; the caller may read it."""
 
 
 def check(headers, body, token, secret, now=None):
     """Return when the caller is who he should be. Raises UnauthorizedError.
 
     `headers` is a mapping that ignores case, `body` the raw bytes. Without token and secret
-    nobody is believed.
+    no caller is believed.
     """
     if not token and not secret:
         raise UnauthorizedError("callbacks are not set up: set a token or a signing secret")

@@ -32,7 +32,7 @@ class WireError(ValueError):
 
 
 class Image(NamedTuple):
-    """An image as the event tells of it; just one of `data`, `url` and `key` says where it is."""
+    """An image as the event describes it; just one of `data`, `url` and `key` says where it is."""
 
     format: str
     size: int

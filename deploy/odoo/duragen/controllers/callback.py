@@ -1,4 +1,4 @@
-"""The callback routes: where Duragen tells outcomes over HTTP. One handler behind all of them."""
+"""The callback routes, where Duragen delivers outcomes over HTTP. One handler serves them all."""
 
 import json
 import logging

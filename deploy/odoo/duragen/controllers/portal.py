@@ -13,7 +13,7 @@ REQUESTS = "duragen.generation.request"
 PER_PAGE = 12
 MOST_ASKED_AT_ONCE = 50
 LARGEST_ID = 2**31 - 1
-"""PostgreSQL's; a larger one in an address is nobody's record, not a server error."""
+"""PostgreSQL's; a larger one in an address is no record, and no server error."""
 
 SHOWN = {
     "all": [],
@@ -140,7 +140,7 @@ class ImagesPortal(CustomerPortal):
         return self._act(lambda: record.browse(record.action_retry()["res_id"]), post)
 
     def _readable(self, request_id):
-        """The record, or None: who may not see it is not told that it is there."""
+        """The record, or None: who may not see it does not learn that it exists."""
         if not request_id or request_id > LARGEST_ID:
             return None
         record = request.env[REQUESTS].browse(request_id).exists()

@@ -1,5 +1,5 @@
 -- A copy of a production database must not start, cancel or ask about production's generations, and
--- nobody may tell it outcomes. Odoo itself switches the crons of a neutralized database off.
+-- Duragen may not deliver outcomes to it. Odoo itself switches the crons of a neutralized database off.
 DELETE FROM ir_config_parameter
  WHERE key IN ('duragen.callback_token', 'duragen.signing_secret', 'duragen.gateway_key',
                'duragen.temporal_api_key', 'duragen.s3_access_key_id',

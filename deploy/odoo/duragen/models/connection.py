@@ -64,7 +64,7 @@ class Connection(models.AbstractModel):
 
     @api.model
     def _callback_url(self):
-        """Where Duragen tells the outcome."""
+        """Where Duragen delivers the outcome."""
         base = self._setting("callback_base_url")
         if not base:
             base = self.env["ir.config_parameter"].sudo().get_param("web.base.url")
@@ -118,7 +118,7 @@ class Connection(models.AbstractModel):
 
     @api.model
     def _target(self):
-        """Where generations are started now; elsewhere nobody could know of them."""
+        """Where generations are started now; another Duragen does not know them."""
         if self._setting("start_path") == "gateway":
             return self._setting("gateway_url").rstrip("/")
         return f"{self._setting('temporal_address')}/{self._setting('temporal_namespace')}"
@@ -170,7 +170,7 @@ class Connection(models.AbstractModel):
                 signatures.key_of(secret)
         except signatures.UnauthorizedError as error:
             return False, str(error)
-        return True, _("Duragen is asked to tell the outcome to %s.", url)
+        return True, _("Duragen delivers outcomes to %s.", url)
 
     def _test_store(self):
         try:

@@ -1,4 +1,4 @@
-"""Outcomes: what Duragen tells, applied once, however often and in whatever order it comes."""
+"""Outcomes: what Duragen delivers, applied once, however often and in whatever order it comes."""
 
 import base64
 import logging
@@ -36,7 +36,7 @@ class GenerationOutcome(models.Model):
         now: send the event again).
         """
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
-            raise AccessError(_("Only Duragen's own user may tell outcomes."))
+            raise AccessError(_("Only Duragen's own user may deliver outcomes."))
         try:
             outcome = wire.parse_outcome(event)
         except wire.WireError as error:
@@ -153,13 +153,13 @@ class GenerationOutcome(models.Model):
 def _failure(failure):
     code = failure.code or "INTERNAL"
     kind, again = rule(code)
-    told = failure.retry_suggestion
+    suggested = failure.retry_suggestion
     return {
         "error_code": code[:100],
         "error_type": (failure.type or kind)[:100],
         "error_message": failure.message,
         "user_message": failure.user_message or english(code),
-        "retry_suggestion": again if told is None else told,
+        "retry_suggestion": again if suggested is None else suggested,
     }
 
 

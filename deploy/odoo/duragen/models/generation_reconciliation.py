@@ -125,8 +125,8 @@ class GenerationReconciliation(models.Model):
         else:
             failure = _failure(error)
             if state == "failed" and failure.code == "INVALID_INPUT":
-                # The request was sound; what Duragen refused is the address of this Odoo, and it
-                # told nobody (a callback that is not on its allow list). That is no user's error.
+                # The request was sound. Duragen refused the address of this Odoo, which is not on
+                # its allow list, and delivered nowhere. That is no user's error.
                 failure = failure._replace(code="INTERNAL", by_policy=False, user_message=None)
             outcome = Outcome(self.request_id, self.correlation_id, failure=failure)
         self._apply(outcome)
@@ -140,7 +140,7 @@ class GenerationReconciliation(models.Model):
         target = self.env["duragen.connection"]._target()
         if self.started_where and self.started_where != target:
             # It may run where it was started, so a second start could be paid as well.
-            return _("It was started at %s, and nobody else knows it.", self.started_where)
+            return _("It was started at %s, and no other Duragen knows it.", self.started_where)
         self._lock()
         if self.state != "started":
             return ""
@@ -170,10 +170,10 @@ def _ask(client, request_id):
 def _failure(error):
     code = (error or {}).get("code") or "INTERNAL"
     hint = (error or {}).get("hint")
-    told = (error or {}).get("userMessage") or (f"{english(code)} {hint}" if hint else None)
+    message = (error or {}).get("userMessage") or (f"{english(code)} {hint}" if hint else None)
     return Failure(
         code=code,
         message=(error or {}).get("detail") or "ended without an outcome",
-        user_message=told,
+        user_message=message,
         by_policy=code in POLICY_CODES,
     )

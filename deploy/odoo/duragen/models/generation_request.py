@@ -190,9 +190,9 @@ class GenerationRequest(models.Model):
     @api.depends_context("lang")
     def _compute_friendly_message(self):
         for request in self:
-            told = request.user_message
-            request.friendly_message = told and in_language(
-                told, request.error_code or "", self.env._
+            message = request.user_message
+            request.friendly_message = message and in_language(
+                message, request.error_code or "", self.env._
             )
 
     @api.depends("image_ids")
@@ -244,7 +244,7 @@ class GenerationRequest(models.Model):
     @api.ondelete(at_uninstall=False)
     def _drafts_alone(self):
         if any(request.state != "draft" for request in self):
-            raise UserError(_("Only drafts can be deleted: the others are part of the books."))
+            raise UserError(_("Only drafts can be deleted: the others belong to the ledger."))
 
     def action_open_workflow(self):
         """The workflow in Temporal's Web UI, in a new window."""

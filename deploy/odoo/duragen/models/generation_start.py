@@ -19,7 +19,7 @@ BATCH = 200
 
 PAUSE = timedelta(minutes=1)
 """Between two tries of one request. It does not grow: a run of the outbox ends at the first that
-reaches nobody, so an outage costs one call a minute, and when it is over all start at once."""
+reaches no Duragen, so an outage costs one call a minute; when it is over, all start at once."""
 
 QUIET_SECONDS = 10.0
 """After Duragen was not reached, submissions do not wait for it in vain: the outbox looks."""
@@ -78,7 +78,7 @@ class GenerationStart(models.Model):
                     return
 
     def _start(self):
-        """Start this request if it still waits; False when nobody could be reached.
+        """Start this request if it still waits; False when Duragen could not be reached.
 
         Safe to repeat at any time: the request id is the workflow's id. The row stays locked
         during the call, so that a cancellation finds it either waiting or started.
@@ -183,7 +183,7 @@ class GenerationStart(models.Model):
         return True
 
     def _take_back(self):
-        """Cancel one that waits; False when nobody could be reached, and the outbox tries again.
+        """Cancel one that waits; False when Duragen could not be reached: the outbox tries again.
 
         It may run all the same: a start may have arrived whose answer did not, or whose commit was
         killed. So it only ends here when Duragen says that it has none.
@@ -207,7 +207,7 @@ class GenerationStart(models.Model):
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
 
     def _pass_cancel(self):
-        """Ask Duragen to cancel; False when nobody could be reached, and the outbox asks again.
+        """Ask Duragen to cancel; False when Duragen could not be reached: the outbox asks again.
 
         The outcome comes as any other does; what had ended before is reconciled.
         """

@@ -16,7 +16,7 @@ MAX_SEED = 2**63 - 1
 MAX_CFG_SCALE = 50
 # The bounds of Duragen's EVT-AIG-001.
 
-# To whom calls over RPC, records are told as a list of ids: by itself on Odoo 19, when asked on 18.
+# Who calls over RPC gets records as a list of ids: by itself on Odoo 19, when asked on 18.
 _told_as_ids = api.returns("self") if hasattr(api, "returns") else lambda method: method
 
 _VALUES = EDITABLE | {"origin", "client_reference"}

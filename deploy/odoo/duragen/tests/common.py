@@ -1,4 +1,4 @@
-"""What the tests of the core share: people, models, events, and a gateway that answers as told."""
+"""What the tests of the core share: people, models, events, and a gateway with set answers."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ TAKEN_BACK = {"status": "failed", "errorMessage": "canceled", "errorCode": "CANC
 
 
 class DuragenCase(TransactionCase):
-    """Two users with ten credits each, a manager and a gateway; nobody listens at the other end."""
+    """Two users with ten credits each, a manager and a gateway where no server listens."""
 
     @classmethod
     def setUpClass(cls):
@@ -148,12 +148,12 @@ class DuragenCase(TransactionCase):
         ids = {"requestId": request.request_id, "correlationId": request.correlation_id}
         return {**ids, **(outcome or CLOSED)}
 
-    def told(self, event):
+    def deliver(self, event):
         """What `apply_event` says: applied or repeated."""
         return self.requests.apply_event(event)["status"]
 
     def taken_back(self, made, user=None):
-        """Cancel one that waits, with a Duragen that has never heard of it."""
+        """Cancel one that waits, with a Duragen that does not know it."""
         made.with_user(user or self.env.user).action_cancel()
         with self.gateway(UNKNOWN):
             made._start()

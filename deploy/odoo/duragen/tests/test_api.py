@@ -253,7 +253,7 @@ class TestApi(DuragenCase):
     # Status and cancel --------------------------------------------------------------------------
 
     def test_anothers_request_is_not_there(self):
-        """404, as for one that never was: not even that it exists is told."""
+        """404, as for one that never was: not even that it exists is shown."""
         of_bert = self.asks(self.bert)
         for wrong in (
             of_bert.request_id,
@@ -280,12 +280,12 @@ class TestApi(DuragenCase):
         self.assertEqual(self.api.status(self.key, made.request_id.upper())["status"], "pending")
         made._started()
         self.assertEqual(self.api.status(self.key, made.request_id)["status"], "processing")
-        self.told(self.failed(made))
+        self.deliver(self.failed(made))
         answer = self.api.status(self.key, made.request_id)
         self.assertEqual((answer["status"], answer["charged"]), ("failed", False))
         self.assertEqual(answer["error"]["code"], "JOB_LOST")
         self.assertTrue(answer["error"]["message"])
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         answer = self.api.status(self.key, made.request_id)
         self.assertEqual((answer["status"], answer["error"]), ("completed", None))
         image, token = answer["imageUrl"].split("?token=")
@@ -298,7 +298,7 @@ class TestApi(DuragenCase):
         self._assert_refused(self.api.status(self.key, draft.request_id), "NOT_FOUND", 404)
 
     def test_cancel(self):
-        """What Duragen has not heard of ends when it says so, and costs nothing."""
+        """What Duragen does not know ends at once, and costs nothing."""
         answer = self._submits()
         for _ in range(2):
             answer = self.api.cancel(self.key, answer["jobId"])

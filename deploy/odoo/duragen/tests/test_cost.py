@@ -158,11 +158,11 @@ class TestQuota(DuragenCase):
         self._quota(1)
         made = self.asks()
         self._refused()
-        self.told(self.failed(made))
+        self.deliver(self.failed(made))
         self.taken_back(self.asks())
         self.set_up(user_errors="capture")
         made = self.asks()
-        self.told(
+        self.deliver(
             self.failed(made, {"status": "failed", "errorMessage": "", "errorCode": "POLICY_INPUT"})
         )
         self._refused()

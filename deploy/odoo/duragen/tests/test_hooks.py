@@ -23,7 +23,7 @@ class TestHooks(DuragenCase):
     def test_uninstalling_leaves_no_image_behind(self):
         """Odoo would keep the files of a table that is gone."""
         made = self.asks()
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         owned = [("res_model", "=", "duragen.generated.image"), ("res_field", "!=", False)]
         self.assertTrue(self.env["ir.attachment"].search(owned))
         uninstall_hook(self.env)

@@ -19,7 +19,7 @@ class TestLedger(DuragenCase):
     """What is booked, and what it comes to."""
 
     def test_a_balance_is_the_sum_of_its_entries_after_anything(self):
-        """Whatever two users do and Duragen tells, in any order, with either policy."""
+        """Whatever two users do and Duragen delivers, in any order, with either policy."""
         for seed in SEEDS:
             with self.subTest(seed=seed):
                 self._walk(random.Random(seed))  # noqa: S311
@@ -37,10 +37,10 @@ class TestLedger(DuragenCase):
             except CreditsError:
                 self.assertLess(self.balance(user), model.price)
 
-        def tell():
+        def deliver():
             request = chance.choice(made)
             failures = [self.failed(request, each) for each in (CLOSED, REFUSED, TAKEN_BACK)]
-            self.told(chance.choice([self.completed(request), *failures]))
+            self.deliver(chance.choice([self.completed(request), *failures]))
 
         def retry():
             ended = [each for each in made if each.state in ("failed", "canceled")]
@@ -61,8 +61,8 @@ class TestLedger(DuragenCase):
             action = chance.choice(
                 [
                     submit,
-                    tell,
-                    tell,
+                    deliver,
+                    deliver,
                     retry,
                     start,
                     lambda: chance.choice(made).action_cancel(),
@@ -77,7 +77,7 @@ class TestLedger(DuragenCase):
     def test_a_completed_one_is_captured(self):
         """The reservation stands; the capture moves nothing."""
         made = self.asks()
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         self.assertEqual(self.booked(made), [("reserve", -2), ("capture", 0)])
         self.assertTrue(made.charged)
         self.assertEqual(self.balance(), CREDITS - 2)
@@ -88,30 +88,30 @@ class TestLedger(DuragenCase):
             with self.subTest(policy=policy):
                 self.set_up(user_errors=policy)
                 made = self.asks()
-                self.told(self.failed(made, CLOSED))
+                self.deliver(self.failed(made, CLOSED))
                 self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2)])
                 self.assertFalse(made.charged)
                 self.assertEqual(self.balance(), CREDITS)
 
     def test_a_users_error_costs_what_the_policy_says(self):
-        """Given back or kept; a cancellation that Duragen tells as well."""
+        """Given back or kept; a cancellation that Duragen delivers as well."""
         for outcome in (REFUSED, TAKEN_BACK):
             for policy, booked in {"release": ("release", 2), "capture": ("capture", 0)}.items():
                 with self.subTest(policy=policy, outcome=outcome["errorCode"]):
                     self.set_up(user_errors=policy)
                     made = self.asks()
                     made.cancel_requested = outcome == TAKEN_BACK
-                    self.told(self.failed(made, outcome))
+                    self.deliver(self.failed(made, outcome))
                     self.assertEqual(self.booked(made), [("reserve", -2), booked])
                     self.assertEqual(made.charged, policy == "capture")
 
     def test_completed_after_failed_takes_the_price_anew(self):
         """At the price of then, even when nothing is left: the work was asked for and done."""
         made = self.asks()
-        self.told(self.failed(made))
+        self.deliver(self.failed(made))
         self.grant(self.anna, -self.balance())
         self.cheap.price = 9
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2), ("capture", -2)])
         self.assertEqual(self.balance(), -2)
         self.assertTrue(made.charged)
@@ -120,13 +120,13 @@ class TestLedger(DuragenCase):
     def test_one_wish_is_paid_for_once(self):
         """Failed, asked for again and paid; then operators run the first one again: it is free."""
         made = self.asks()
-        self.told(self.failed(made))
+        self.deliver(self.failed(made))
         made.with_user(self.anna).sudo(False).action_retry()
         again = self.requests.search([("retry_of_id", "=", made.id)])
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2), ("capture", 0)])
         self.assertEqual((made.state, made.charged), ("completed", False))
-        self.told(self.completed(again))
+        self.deliver(self.completed(again))
         self.assertEqual(self.balance(), CREDITS - 2)
         self.assert_books()
 
@@ -134,8 +134,8 @@ class TestLedger(DuragenCase):
         """It is paid."""
         self.set_up(user_errors="capture")
         made = self.asks()
-        self.told(self.failed(made, REFUSED))
-        self.told(self.completed(made))
+        self.deliver(self.failed(made, REFUSED))
+        self.deliver(self.completed(made))
         self.assertEqual(self.booked(made), [("reserve", -2), ("capture", 0)])
         self.assertEqual(self.balance(), CREDITS - 2)
 
@@ -150,9 +150,9 @@ class TestLedger(DuragenCase):
     def test_a_negative_balance_buys_nothing(self):
         """Until it is paid off."""
         made = self.asks()
-        self.told(self.failed(made))
+        self.deliver(self.failed(made))
         self.grant(self.anna, -self.balance())
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         with self.assertRaises(CreditsError):
             self.asks()
         self.grant(self.anna, 4)
@@ -172,7 +172,7 @@ class TestLedger(DuragenCase):
 
 @tagged("post_install", "-at_install")
 class TestAppendOnly(DuragenCase):
-    """Nobody changes what was booked."""
+    """No user changes what was booked."""
 
     def setUp(self):
         """See the class."""
@@ -224,7 +224,7 @@ class TestAppendOnly(DuragenCase):
 
     def test_one_account_one_image_one_id(self):
         """The other promises that the database keeps."""
-        self.told(self.completed(self.made))
+        self.deliver(self.completed(self.made))
         self.env.flush_all()
         for table, columns in {
             "duragen_account": "user_id, company_id, balance",

@@ -47,10 +47,10 @@ class TestStart(DuragenCase):
         self.assertEqual(len(gateway.calls), 1)
 
     def test_what_has_ended_is_not_started(self):
-        """Neither what was taken back nor what Duragen has told of already."""
+        """Neither what was taken back nor what Duragen has delivered already."""
         canceled, completed = self.asks(), self.asks()
         self.taken_back(canceled)
-        self.told(self.completed(completed))
+        self.deliver(self.completed(completed))
         with self.gateway() as gateway:
             for made in (canceled, completed, self.draft().sudo()):
                 self.assertTrue(made._start())
@@ -196,14 +196,14 @@ class TestCancel(DuragenCase):
         self.assertTrue(made.ended_at)
 
     def test_a_start_whose_answer_was_lost(self):
-        """It runs, though it waits here: it is canceled there, and nobody pays anew later."""
+        """It runs, though it waits here: it is canceled there, and costs nothing later."""
         made = self.asks()
         made.with_user(self.anna).action_cancel()
         with self.gateway() as gateway:
             made._start()
         self.assertEqual([call[0] for call in gateway.calls], ["DELETE"])
         self.assertEqual((made.state, self.booked(made)), ("started", [("reserve", -2)]))
-        self.told({**self.failed(made), "errorCode": "CANCELED"})
+        self.deliver({**self.failed(made), "errorCode": "CANCELED"})
         self.assertEqual((made.state, self.balance()), ("canceled", CREDITS))
 
     @mute_logger(LOGGER)
@@ -234,7 +234,7 @@ class TestCancel(DuragenCase):
         self.assertEqual(
             gateway.calls, [("DELETE", f"/v1/generations/{made.request_id}", None)] * 2
         )
-        self.told({**self.failed(made), "errorCode": "CANCELED"})
+        self.deliver({**self.failed(made), "errorCode": "CANCELED"})
         self.assertEqual((made.state, self.balance()), ("canceled", CREDITS))
 
     @mute_logger(LOGGER)
@@ -260,7 +260,7 @@ class TestCancel(DuragenCase):
         """Stays as it is."""
         for end in (self.completed, self.failed):
             made = self.asks()
-            self.told(end(made))
+            self.deliver(end(made))
             before = made.state, self.booked(made)
             made.action_cancel()
             self.assertEqual((made.state, self.booked(made)), before)

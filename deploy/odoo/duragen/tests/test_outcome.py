@@ -45,11 +45,11 @@ class TestEveryOrder(DuragenCase):
             news = ended is None or (name == "completed" and ended != "completed")
             if news:
                 ended = STATES[name]
-                # Nobody took it back here: an operator canceled, and that is not the user's fault.
+                # No user took it back here: an operator canceled, and that is not the user's fault.
                 by_policy = name == "refused" and policy == "capture"
                 charged = name == "completed" or by_policy
             before = self._seen(made)
-            self.assertEqual(self.told(event), "applied" if news else "repeated")
+            self.assertEqual(self.deliver(event), "applied" if news else "repeated")
             if not news:
                 self.assertEqual(self._seen(made), before)
             self.assertEqual((made.state, made.charged), (ended, charged))
@@ -72,25 +72,27 @@ class TestEveryOrder(DuragenCase):
                 made = self.asks()
                 if state == "started":
                     made._started()
-                self.assertEqual(self.told(self.completed(made)), "applied")
+                self.assertEqual(self.deliver(self.completed(made)), "applied")
                 self.assertFalse(made.next_start_at or made.next_check_at)
 
     def test_a_large_picture_is_kept_as_it_came(self):
-        """Odoo makes attached pictures of more than 1920 pixels smaller, unless told not to."""
+        """Odoo makes attached pictures of more than 1920 pixels smaller, unless asked not to."""
         raw = io.BytesIO()
         Image.new("RGB", (2048, 2048), "orange").save(raw, "JPEG", quality=95)
         made = self.asks()
         metadata = {"format": "jpeg", "size": raw.tell(), "width": 2048, "height": 2048}
-        self.told(self.completed(made, raw.getvalue(), imageMetadata=metadata))
+        self.deliver(self.completed(made, raw.getvalue(), imageMetadata=metadata))
         self.env.invalidate_all()  # from the file store, not from memory
         self.assertEqual(base64.b64decode(made.image_id.data), raw.getvalue())
 
     def test_a_failure_that_ended_well_is_forgotten(self):
         """Nobody reads an old error beside an image."""
         made = self.asks()
-        self.told(self.failed(made, {**CLOSED, "userMessage": "Sorry.", "retrySuggestion": True}))
+        self.deliver(
+            self.failed(made, {**CLOSED, "userMessage": "Sorry.", "retrySuggestion": True})
+        )
         self.assertEqual((made.user_message, made.retry_suggestion), ("Sorry.", True))
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         names = ("error_code", "error_type", "error_message", "user_message", "retry_suggestion")
         self.assertEqual([made[name] for name in names], [False] * 5)
 
@@ -140,7 +142,9 @@ class TestMalformed(DuragenCase):
         self.assertIn("bytes", self._refused({**sound, "imageData": shorter}))
         self.assertIn("SHA-256", self._refused({**sound, "hashValue": "0" * 64}))
         self._refused({**sound, "imageData": ""})
-        self.assertEqual(self.told({**sound, "hashValue": sound["hashValue"].upper()}), "applied")
+        self.assertEqual(
+            self.deliver({**sound, "hashValue": sound["hashValue"].upper()}), "applied"
+        )
         self.assertEqual(base64.b64decode(made.image_id.data), IMAGE)
 
     def test_nobodys_request_is_missing(self):
@@ -158,7 +162,7 @@ class TestMalformed(DuragenCase):
         event = self.completed(made)
         event["requestId"] = event["requestId"].upper()
         event["correlationId"] = event["correlationId"].upper()
-        self.assertEqual(self.told(event), "applied")
+        self.assertEqual(self.deliver(event), "applied")
 
     def test_who_may_tell(self):
         """Duragen's own user; neither a manager nor the one to whom it belongs."""
@@ -176,7 +180,7 @@ class TestMalformed(DuragenCase):
         made = self.asks()
         event = self.failed(made)
         event.update(errorMessage="a\0\ud800" * 20_000, errorCode="X" * 500, errorType="y\0" * 500)
-        self.assertEqual(self.told(event), "applied")
+        self.assertEqual(self.deliver(event), "applied")
         self.assertEqual(len(made.error_code), 100)
         self.assertEqual(made.user_message, english("INTERNAL"))
         self.env.flush_all()
@@ -197,7 +201,7 @@ class TestImage(DuragenCase):
     def test_the_image_is_kept(self):
         """With what the event says of it; the gallery finds it without looking at the bytes."""
         made = self.asks()
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         image = made.image_id
         found = {name: image[name] for name in ("format", "size", "width", "height", "sha256")}
         self.assertEqual(
@@ -218,28 +222,28 @@ class TestImage(DuragenCase):
         """Nothing is booked and nothing is said; the same event later is applied."""
         made = self.asks()
         with self.assertRaises(UserError) as raised:
-            self.told(self._by_link(made, self._link(made)))
+            self.deliver(self._by_link(made, self._link(made)))
         self.assertNotIsInstance(raised.exception, ValidationError)
         self.assertNotIn("X-Amz", raised.exception.args[0])
         self.assertEqual((made.state, self.booked(made)), ("requested", [("reserve", -2)]))
-        self.assertEqual(self.told(self.completed(made)), "applied")
+        self.assertEqual(self.deliver(self.completed(made)), "applied")
 
     def test_a_failure_is_taken_while_the_store_is_away(self):
         """Only an image needs its bytes."""
         made = self.asks()
-        self.assertEqual(self.told(self.failed(made)), "applied")
+        self.assertEqual(self.deliver(self.failed(made)), "applied")
 
     def test_a_repeat_does_not_need_the_link(self):
         """What is known is not fetched again, for the old link has long expired."""
         made = self.asks()
-        self.told(self.completed(made))
-        self.assertEqual(self.told(self._by_link(made, self._link(made))), "repeated")
+        self.deliver(self.completed(made))
+        self.assertEqual(self.deliver(self._by_link(made, self._link(made))), "repeated")
 
     def test_an_image_that_is_left_in_the_store(self):
         """Its key is kept, nobody fetches it; has_data tells the two apart."""
         self.set_up(image_storage="s3")
         made = self.asks()
-        self.assertEqual(self.told(self._by_link(made, self._link(made))), "applied")
+        self.assertEqual(self.deliver(self._by_link(made, self._link(made))), "applied")
         image = made.image_id
         self.assertEqual(image.s3_key, f"generations/{made.request_id}.png")
         self.assertFalse(image.data or image.has_data)
@@ -250,13 +254,13 @@ class TestImage(DuragenCase):
         made, other = self.asks(), self.asks()
         for url in (f"{NOBODY}/image.png", self._link(other)):
             with self.subTest(url=url), self.assertRaises(UserError):
-                self.told(self._by_link(made, url))
+                self.deliver(self._by_link(made, url))
         self.assertEqual(made.state, "requested")
 
 
 @tagged("post_install", "-at_install")
 class TestTelling(DuragenCase):
-    """Who waits is told."""
+    """Open pages get the news."""
 
     def _messages(self):
         self.env.cr.precommit.run()
@@ -266,15 +270,15 @@ class TestTelling(DuragenCase):
         return found
 
     def test_each_change_is_told_once(self):
-        """With the state and the balance; a repeat tells nobody."""
+        """With the state and the balance; a repeat sends nothing."""
         self._messages()
         made = self.asks()
-        [told] = self._messages()
-        self.assertIn('"state":"requested"', told.replace(" ", ""))
-        self.assertIn(f'"balance":{CREDITS - 2}', told.replace(" ", ""))
-        self.told(self.failed(made))
-        [told] = self._messages()
-        self.assertIn('"state":"failed"', told.replace(" ", ""))
-        self.assertIn(f'"balance":{CREDITS}', told.replace(" ", ""))
-        self.told(self.failed(made))
+        [message] = self._messages()
+        self.assertIn('"state":"requested"', message.replace(" ", ""))
+        self.assertIn(f'"balance":{CREDITS - 2}', message.replace(" ", ""))
+        self.deliver(self.failed(made))
+        [message] = self._messages()
+        self.assertIn('"state":"failed"', message.replace(" ", ""))
+        self.assertIn(f'"balance":{CREDITS}', message.replace(" ", ""))
+        self.deliver(self.failed(made))
         self.assertEqual(self._messages(), [])

@@ -86,7 +86,7 @@ class TestReconciliation(DuragenCase):
             self.assertFalse(made.charged)
 
     def test_an_image_that_cannot_be_read_is_waited_for(self):
-        """Nothing is lost, and operators are told what to set."""
+        """Nothing is lost, and operators read what to set."""
         image = {"key": "generations/x.png", "format": "png", "size": 3, "width": 1, "height": 1}
         completed = {**STATUS, "state": "completed", "image": {**image, "sha256": "0" * 64}}
         self.made._reconcile(completed)
@@ -142,7 +142,7 @@ class TestReconciliation(DuragenCase):
         self.assertEqual((self.made.state, self.made.error_code), ("failed", "INTERNAL"))
         self.assertIn("core_manager", self.made.error_message)
         self.assertEqual(self.balance(), CREDITS)
-        self.told(self.completed(self.made))
+        self.deliver(self.completed(self.made))
         self.assertEqual((self.made.state, self.balance()), ("completed", CREDITS - 2))
         self.assert_books()
 
@@ -177,7 +177,7 @@ class TestReconciliation(DuragenCase):
 
     def test_what_ended_meanwhile_is_left_alone(self):
         """Its outcome came while the answer was on its way."""
-        self.told(self.completed(self.made))
+        self.deliver(self.completed(self.made))
         for answer in (STATUS, NotFoundError("x"), ended("JOB_LOST")):
             self.made._reconcile(answer)
         self.assertEqual(self.made.state, "completed")

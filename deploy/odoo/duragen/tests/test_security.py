@@ -11,7 +11,7 @@ call_kw = getattr(api, "call_kw", None) or service.call_kw  # Odoo 18, 19
 
 REQUEST, IMAGE, MODEL = "duragen.generation.request", "duragen.generated.image", "duragen.ai.model"
 ACCOUNT, ENTRY, QUOTA = "duragen.account", "duragen.credit.entry", "duragen.quota"
-BOOKS = (REQUEST, IMAGE, ACCOUNT, ENTRY)
+LEDGER_MODELS = (REQUEST, IMAGE, ACCOUNT, ENTRY)
 
 # Every method that RPC reaches, each of which checks for itself who calls. A name that is missing
 # here is one that any logged-in user could call: begin it with an underscore.
@@ -94,13 +94,13 @@ class TestReading(SecurityCase):
     def test_everybody_sees_what_is_his_own(self):
         """A portal user and a user see their own generations, images, account and entries alone."""
         for user in (self.portal, self.anna, self.stranger):
-            for model in BOOKS:
+            for model in LEDGER_MODELS:
                 with self.subTest(user=user.login, model=model):
                     self.assertEqual(self._seen(model, user), user)
 
     def test_an_internal_user_without_a_group_sees_nothing_of_others(self):
         """Nothing was made for him, so he sees nothing."""
-        for model in BOOKS:
+        for model in LEDGER_MODELS:
             with self.subTest(model=model):
                 self.assertFalse(self._seen(model, self.internal))
 
@@ -120,7 +120,7 @@ class TestReading(SecurityCase):
 
     def test_a_manager_sees_all_of_his_companies(self):
         """All users of the company he works in, nobody of another."""
-        for model in BOOKS:
+        for model in LEDGER_MODELS:
             with self.subTest(model=model):
                 seen = self._seen(model, self.manager)
                 self.assertLessEqual(self.portal | self.anna | self.bert, seen)
@@ -139,7 +139,7 @@ class TestReading(SecurityCase):
     def test_the_public_sees_nothing(self):
         """Who is not logged in has no access to any model."""
         public = self.env.ref("base.public_user")
-        for model in (*BOOKS, MODEL, QUOTA):
+        for model in (*LEDGER_MODELS, MODEL, QUOTA):
             with self.subTest(model=model), self.assertRaises(AccessError):
                 self.env[model].with_user(public).search([])
 
@@ -220,7 +220,7 @@ class TestWriting(SecurityCase):
             )
 
     def test_what_was_submitted_is_neither_changed_nor_deleted(self):
-        """Its words are part of the books then, for a manager as well."""
+        """Its words are part of the ledger then, for a manager as well."""
         for user in (self.anna, self.manager):
             with self.subTest(user=user.login):
                 with self.assertRaises(UserError):

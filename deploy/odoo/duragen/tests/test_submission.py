@@ -239,7 +239,7 @@ class TestAgain(DuragenCase):
     def test_trying_again_is_a_request_of_its_own(self):
         """With new ids, paid for anew, by whom it belongs to."""
         old = self.asks(model_id=self.full.id, seed="7", client_reference="order 7")
-        self.told(self.failed(old))
+        self.deliver(self.failed(old))
         opened = old.with_user(self.manager).action_retry()
         new = self.requests.browse(opened["res_id"])
         self.assertEqual((new.state, new.retry_of_id, new.user_id), ("requested", old, self.anna))
@@ -256,7 +256,7 @@ class TestAgain(DuragenCase):
         made = self.asks()
         with self.assertRaises(UserError):
             made.action_retry()
-        self.told(self.completed(made))
+        self.deliver(self.completed(made))
         with self.assertRaises(UserError):
             made.action_retry()
 
@@ -329,7 +329,7 @@ class TestWhoseItIs(DuragenCase):
     def test_a_context_brings_no_lines_of_ones_own(self):
         """Neither somebody's image nor an entry in the ledger comes with a new request."""
         theirs = self.asks(self.bert)
-        self.told(self.completed(theirs))
+        self.deliver(self.completed(theirs))
         account = self.asks().entry_ids.account_id
         line = {"account_id": account.id, "kind": "grant", "delta": 1000}
         for context in (

@@ -75,7 +75,7 @@ class TestTranslation(TransactionCase):
         self.assertIn("Standard erzeugt keine Bilder in 10x10.", str(raised.exception))
 
     def test_messages_of_failures_are_german(self):
-        """Duragen tells them in English; the user reads them in his language."""
+        """Duragen delivers them in English; the user reads them in his language."""
         model = self.env["duragen.ai.model"].create(
             {"name": "Standard", "model_uuid": "5d2f6a7e-58a2-4d55-9f0e-6c1f0a3b7c11"}
         )

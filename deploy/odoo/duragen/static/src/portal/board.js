@@ -1,7 +1,7 @@
 import { _t } from "@web/core/l10n/translation";
 import { creditsLabel, fill, isStale, localize, part, parts, phaseOf } from "./item";
 
-/** What the page shows: the cards (or the one detail), the balance, and what is told to a screen reader. */
+/** What the page shows: the cards (or the one detail), the balance, and what a screen reader says. */
 export class Board {
     /** @param {HTMLElement} root the element with data-duragen */
     constructor(root) {
@@ -36,7 +36,7 @@ export class Board {
         if (!item) {
             return null;
         }
-        // The answer to a submission may come after the bus has told more: it only adds then.
+        // The answer to a submission may come after newer messages of the bus: then it only adds.
         const merged = isLate ? { ...values, ...known } : { ...known, ...values };
         this.known.set(values.id, merged);
         fill(item, merged);

@@ -1,6 +1,6 @@
 import { _t } from "@web/core/l10n/translation";
 
-// Later states win: an answer that was on its way while the bus told something newer is stale.
+// Later states win: an answer that was on its way while the bus sent something newer is stale.
 // Odoo lets `completed` follow `failed`; nothing follows `completed`.
 const RANK = { draft: 0, requested: 1, started: 2, failed: 3, canceled: 3, completed: 4 };
 
