@@ -1,6 +1,6 @@
 """The commands by name; each is imported when it is run, so that `duragen` starts fast.
 
-Loading by name also keeps the import rules: this door knows what the worker and the local stack are
+Loading by name also keeps the import rules: this target knows what the worker and the local stack are
 called, not what they are made of.
 """
 

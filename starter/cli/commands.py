@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from starter.cli import exits
-from starter.cli.doors import GatewayOption, IdArgument, KeyOption, open_door
+from starter.cli.target import GatewayOption, IdArgument, KeyOption, open_target
 
 
 def status(
@@ -19,9 +19,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
 ) -> None:
     """Say where a generation stands."""
-    door = open_door(gateway, key)
-    with exits.errors_reported(door.name):
-        found = door.client.status(generation)
+    target = open_target(gateway, key)
+    with exits.errors_reported(target.name):
+        found = target.client.status(generation)
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines_of(found)))
 
 
@@ -51,9 +51,9 @@ def lines_of(found: dict[str, Any]) -> list[str]:
 
 def cancel(generation: IdArgument, gateway: GatewayOption = None, key: KeyOption = None) -> None:
     """Cancel a generation; Odoo is told when it has taken effect."""
-    door = open_door(gateway, key)
-    with exits.errors_reported(door.name):
-        requested = door.client.cancel(generation)
+    target = open_target(gateway, key)
+    with exits.errors_reported(target.name):
+        requested = target.client.cancel(generation)
     typer.echo("cancellation requested" if requested else "it had already ended")
 
 

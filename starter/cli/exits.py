@@ -25,8 +25,8 @@ def complain(text: str) -> None:
 
 
 @contextmanager
-def errors_reported(door: str) -> Iterator[None]:
-    """Turn the client's errors into a line on stderr and an exit code; `door` names who was asked.
+def errors_reported(target: str) -> Iterator[None]:
+    """Turn the client's errors into a line on stderr and an exit code; `target` names who was asked.
 
     Ctrl-C leaves quietly: the generation goes on without its watcher.
     """
@@ -39,16 +39,16 @@ def errors_reported(door: str) -> Iterator[None]:
             complain(f"{fault['field']}: {fault['message']}")
         raise typer.Exit(USAGE) from None
     except client.UnavailableError as error:
-        complain(f"{error}. Is {door} running, and is the address right?")
+        complain(f"{error}. Is {target} running, and is the address right?")
         raise typer.Exit(UNREACHABLE) from None
     except client.NotFoundError:
-        complain(f"there is no such generation at {door}; check the id")
+        complain(f"there is no such generation at {target}; check the id")
         raise typer.Exit(NOT_FOUND) from None
     except client.ConflictError as error:
         complain(f"{error}; take a new request id")
         raise typer.Exit(CONFLICT) from None
     except client.UnauthorizedError as error:
-        complain(f"{error}. Give the right key to {door}")
+        complain(f"{error}. Give the right key to {target}")
         raise typer.Exit(UNAUTHORIZED) from None
     except client.DuragenError as error:
         complain(f"{error}. `duragen doctor` says how to fix it")

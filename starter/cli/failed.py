@@ -93,7 +93,7 @@ def rerun(
         targets = all_failed(client, error) if everything else named
         decision = DeliveryDecision(by=name_of(by), reason=reason)
         results = rerun(client, targets, decision, error=error, rate=pace)
-        good = frozenset({Rerun.BEGUN_ANEW, Rerun.DELIVERING})
+        good = frozenset({Rerun.STARTED_AGAIN, Rerun.DELIVERING})
         return await report(results, console(), good, {Rerun.NOT_FOUND: exits.NOT_FOUND})
 
     at_temporal(work)

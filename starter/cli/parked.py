@@ -10,7 +10,6 @@ from rich.table import Table
 
 from contracts.errors import DeliveryError
 from starter.cli import exits
-from starter.cli.doors import IdArgument
 from starter.cli.operators import (
     DEFAULT_LIMIT,
     ByOption,
@@ -28,6 +27,7 @@ from starter.cli.operators import (
     report,
     span,
 )
+from starter.cli.target import IdArgument
 
 if TYPE_CHECKING:
     from temporalio.client import Client

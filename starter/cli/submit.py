@@ -12,7 +12,7 @@ from uuid import uuid4
 import typer
 
 from starter.cli import exits
-from starter.cli.doors import GatewayOption, KeyOption, open_door
+from starter.cli.target import GatewayOption, KeyOption, open_target
 from starter.cli.watch import follow
 
 FileArgument = Annotated[
@@ -68,9 +68,9 @@ def submit(  # noqa: PLR0913  # one option per field of the event
     if "aspectRatio" not in event and (ratio := _ratio_of(event.get("resolution"))):
         event["aspectRatio"] = ratio
     _configure_tracing()
-    door = open_door(gateway, key)
-    with exits.errors_reported(door.name):
-        started = door.client.start(event)
+    target = open_target(gateway, key)
+    with exits.errors_reported(target.name):
+        started = target.client.start(event)
         ids = {
             "requestId": started.request_id,
             "workflowId": started.workflow_id,
@@ -83,7 +83,7 @@ def submit(  # noqa: PLR0913  # one option per field of the event
         else:
             typer.echo("\n".join(f"{name:14} {value}" for name, value in ids.items()))
         if watch:
-            raise typer.Exit(follow(door.client, started.request_id, None))
+            raise typer.Exit(follow(target.client, started.request_id, None))
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

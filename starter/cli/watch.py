@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from starter.cli import exits
 from starter.cli.commands import lines_of
-from starter.cli.doors import GatewayOption, IdArgument, KeyOption, open_door
+from starter.cli.target import GatewayOption, IdArgument, KeyOption, open_target
 
 if TYPE_CHECKING:
     from starter.client import DuragenClient
@@ -38,9 +38,9 @@ def watch(
     Exit code: 0 completed, 1 failed or canceled, 3 nobody answers, 4 no such generation, 7 still
     running after --timeout.
     """
-    door = open_door(gateway, key)
-    with exits.errors_reported(door.name):
-        raise typer.Exit(follow(door.client, generation, timeout))
+    target = open_target(gateway, key)
+    with exits.errors_reported(target.name):
+        raise typer.Exit(follow(target.client, generation, timeout))
 
 
 def follow(client: "DuragenClient | GatewayClient", generation: str, timeout: float | None) -> int:

@@ -43,7 +43,7 @@ _EVENT_BODY = {
 }
 
 
-class Door:
+class GatewayState:
     """What all requests share: the settings and the one connection to Temporal."""
 
     def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
@@ -62,15 +62,15 @@ class Door:
         return f"{(self.settings.public_url or '').rstrip('/')}/v1/generations/{request_id}"
 
 
-def _door(request: Request) -> Door:
-    return cast("Door", request.app.state.door)
+def _state(request: Request) -> GatewayState:
+    return cast("GatewayState", request.app.state.gateway)
 
 
 async def _authenticated(
     request: Request,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
-    owner = _door(request).knows(given.credentials) if given else None
+    owner = _state(request).knows(given.credentials) if given else None
     if owner is None:
         raise ProblemError(
             401, "send Authorization: Bearer KEY", headers={"WWW-Authenticate": "Bearer"}
@@ -115,10 +115,10 @@ async def start(request: Request) -> JSONResponse:
     Sending the same request again is safe and gives the generation that exists; the same
     `requestId` with another payload is a conflict. On 503 send it again: none is started twice.
     """
-    door = _door(request)
-    event = await read_event(request, door.settings.max_body_bytes)
+    state = _state(request)
+    event = await read_event(request, state.settings.max_body_bytes)
     try:
-        started = await door.entry_point.start(
+        started = await state.entry_point.start(
             event,
             caller=request.state.caller,
             span=f"{request.method} {request.scope['route'].path}",
@@ -134,7 +134,7 @@ async def start(request: Request) -> JSONResponse:
         workflow_id=started.workflow_id,
         run_id=started.run_id,
         created=started.created,
-        status_url=door.status_url(event.request_id),
+        status_url=state.status_url(event.request_id),
     )
     headers = {"Location": answer.status_url, CORRELATION_HEADER: str(event.correlation_id)}
     return JSONResponse(answer.model_dump(mode="json"), 202, headers)
@@ -147,7 +147,7 @@ async def start(request: Request) -> JSONResponse:
 )
 async def status(request: Request, request_id: UUID) -> GenerationStatus:
     """State, progress, image or error; answers at any time, also when no worker runs."""
-    return GenerationStatus.of(await _door(request).client.status(str(request_id)))
+    return GenerationStatus.of(await _state(request).client.status(str(request_id)))
 
 
 @generations.delete(
@@ -162,13 +162,13 @@ async def status(request: Request, request_id: UUID) -> GenerationStatus:
 )
 async def cancel(request: Request, request_id: UUID) -> JSONResponse:
     """Ask for the cancellation; Odoo is told the outcome `CANCELED` when it has taken effect."""
-    door = _door(request)
-    requested = await door.client.cancel(str(request_id))
+    state = _state(request)
+    requested = await state.client.cancel(str(request_id))
     answer = CancelAnswer(
         request_id=request_id,
         workflow_id=workflow_id(request_id),
         cancel_requested=requested,
-        status_url=door.status_url(request_id),
+        status_url=state.status_url(request_id),
     )
     return JSONResponse(answer.model_dump(mode="json"), 202 if requested else 200)
 
@@ -181,12 +181,12 @@ async def cancel(request: Request, request_id: UUID) -> JSONResponse:
 )
 async def redeliver(request: Request, request_id: UUID) -> RedeliverAnswer:
     """For an Odoo that is back: it need not wait for the next try. Nothing else is repeated."""
-    door = _door(request)
-    await door.client.redeliver(str(request_id))
+    state = _state(request)
+    await state.client.redeliver(str(request_id))
     return RedeliverAnswer(
         request_id=request_id,
         workflow_id=workflow_id(request_id),
-        status_url=door.status_url(request_id),
+        status_url=state.status_url(request_id),
     )
 
 
@@ -199,7 +199,7 @@ async def live() -> Health:
 @health.get("/health/ready", responses=_documented(503), summary="Requests can be taken")
 async def ready(request: Request) -> Health:
     """200 when Temporal answers and has the namespace."""
-    await _door(request).client.ping()
+    await _state(request).client.ping()
     return Health(status="ready")
 
 
@@ -218,7 +218,7 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
         docs_url="/docs",
         redoc_url=None,
     )
-    app.state.door = Door(settings, client or impatient_client())
+    app.state.gateway = GatewayState(settings, client or impatient_client())
     problems.install(app)
     app.include_router(generations)
     app.include_router(health)

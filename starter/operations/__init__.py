@@ -4,7 +4,7 @@
     failed.py      generations that failed: list
     rerun.py       run an ended generation again, from where nothing is paid for twice
     resetting.py   where that is in its history, and the reset
-    bulk.py        one deed for thousands: so many at once, so many a second, none stops the rest
+    bulk.py        one operation for thousands: so many at once, so many a second, none stops the rest
     connection.py  a client from the `TEMPORAL_*` variables
 
 Lists come from Temporal's visibility: they need no worker, and are some moments behind. Whatever

@@ -1,4 +1,4 @@
-"""One deed for many: so many at once, so many a second, in bounded memory."""
+"""One operation for many: so many at once, so many a second, in bounded memory."""
 
 import asyncio
 import time
@@ -9,19 +9,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AT_ONCE = 20
-"""Deeds under way: thousands are soon done, and an Odoo that just came back can bear it."""
+"""Operations under way: thousands are soon done, and an Odoo that just came back can bear it."""
 
 
 async def in_bulk(
     items: AsyncIterable[T],
-    deed: Callable[[T], Coroutine[Any, Any, R]],
+    operation: Callable[[T], Coroutine[Any, Any, R]],
     *,
     rate: float | None = None,
     at_once: int = AT_ONCE,
 ) -> AsyncGenerator[R, None]:
-    """What `deed` returns for each item, as they end; at most `rate` are begun in a second.
+    """What `operation` returns for each item, as they end; at most `rate` are begun in a second.
 
-    Items are taken as they are needed. A deed reports its own failure; one that raises ends it all.
+    Items are taken as they are needed. A operation reports its own failure; one that raises ends it all.
     When the caller stops listening (`aclose`), what is under way is no longer waited for.
     """
     running: set[asyncio.Task[R]] = set()
@@ -34,7 +34,7 @@ async def in_bulk(
                     yield ended.result()
             # From now, not from the turn before: what was held up is not made good in a burst.
             begin_at = time.monotonic() + (1 / rate if rate else 0)
-            running.add(asyncio.create_task(deed(item)))
+            running.add(asyncio.create_task(operation(item)))
         while running:
             for ended in await _some(running, None):
                 running.discard(ended)

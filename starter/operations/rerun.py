@@ -38,7 +38,7 @@ _MAY_HAVE_PAID = "look at the provider first, then name it: --error OUTCOME_UNKN
 class Rerun(StrEnum):
     """What came of it."""
 
-    BEGUN_ANEW = "begun anew"
+    STARTED_AGAIN = "started again"
     """From its first step, with the settings as they are now."""
     DELIVERING = "delivering"
     """With the outcome that it had."""
@@ -94,11 +94,11 @@ def rerun(
 
     With `error`, only those that failed so.
     """
-    deed = partial(_rerun_told, client, decision=decision, error=error)
-    return in_bulk(targets, deed, rate=rate)
+    operation = partial(_rerun_reported, client, decision=decision, error=error)
+    return in_bulk(targets, operation, rate=rate)
 
 
-async def _rerun_told(
+async def _rerun_reported(
     client: Client, target: Target, *, decision: DeliveryDecision, error: str | None
 ) -> Rerunning:
     if target.left_out:
@@ -138,7 +138,7 @@ async def _rerun(
         reason = f"{decision.by or 'no name given'}: {decision.reason}"
         run_id = await reset(client, workflow_id, base, event_id, reason)
     anew = event_id == points.first and not points.first_run
-    result = Rerun.BEGUN_ANEW if anew else Rerun.DELIVERING
+    result = Rerun.STARTED_AGAIN if anew else Rerun.DELIVERING
     return Rerunning(workflow_id, result, run_id=run_id)
 
 

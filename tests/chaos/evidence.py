@@ -101,13 +101,13 @@ def read_books(home: Path) -> Evidence:
     for row in _rows(odoo, "SELECT request_id, at, status, effect FROM deliveries ORDER BY id"):
         told[row["request_id"] or ""].append(Told(*row[1:]))
     found.told = dict(told)
-    notices = home / "notices/notices.sqlite"
-    for row in _rows(notices, "SELECT request_id, effect FROM notifications"):
+    notifications = home / "notifications/notifications.sqlite"
+    for row in _rows(notifications, "SELECT request_id, effect FROM notifications"):
         if row["effect"] == "new":
             found.notified[row["request_id"]] += 1
         found.notified_again += row["effect"] == "repeated"
     names = "SELECT DISTINCT json_extract(labels, '$.alertname') AS name FROM alerts"
-    found.alerts = {row["name"] for row in _rows(notices, names)}
+    found.alerts = {row["name"] for row in _rows(notifications, names)}
     return found
 
 

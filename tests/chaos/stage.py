@@ -119,7 +119,7 @@ class Stage:
     async def late(self, seconds: float) -> None:
         """Odoo and the notification service book at once, and answer so long afterwards."""
         await self.odoo(late_seconds=seconds)
-        await self._put(self.stack.notices_url, {"late_seconds": seconds})
+        await self._put(self.stack.notifications_url, {"late_seconds": seconds})
 
     async def kill(self, part: str) -> None:
         """SIGKILL; returns when the part is back."""

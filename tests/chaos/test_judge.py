@@ -235,9 +235,9 @@ def test_reads_real_books(tmp_path: Path) -> None:
     call = Call("openai", "submit", correlation_id=str(ids["correlation_id"]))
     calls.record(call, "accepted: accept_then_reset", paid=True)
     calls.record(call, "accepted", paid=True)
-    notices = NotificationRecords(tmp_path / "notices")
+    notifications = NotificationRecords(tmp_path / "notifications")
     for _ in range(2):
-        notices.notify(Notification("success", key, "u", idempotency_key=f"{key}.x"), "{}")
+        notifications.notify(Notification("success", key, "u", idempotency_key=f"{key}.x"), "{}")
     found = read_books(tmp_path)
     assert found.records == {key: MADE}
     assert [told.effect for told in found.told[key]] == ["applied", "repeated"]

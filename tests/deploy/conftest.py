@@ -18,7 +18,9 @@ Json = dict[str, Any]
 @pytest.fixture(scope="session")
 def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """All of them, running for the whole session."""
-    with LocalStack(tmp_path_factory.mktemp("sandboxes"), ("images", "odoo", "notices")) as stack:
+    with LocalStack(
+        tmp_path_factory.mktemp("sandboxes"), ("images", "odoo", "notifications")
+    ) as stack:
         yield stack
 
 

@@ -80,7 +80,7 @@ def test_settings_are_valid(servers: LocalStack, monkeypatch: pytest.MonkeyPatch
     assert settings.odoo[0].origin == servers.odoo_url
     assert settings.notify
     assert settings.alerts
-    assert settings.notify.base_url == settings.alerts.base_url == servers.notices_url
+    assert settings.notify.base_url == settings.alerts.base_url == servers.notifications_url
 
 
 def test_secrets_are_private(servers: LocalStack) -> None:
@@ -231,16 +231,16 @@ def test_real_odoo(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_alertmanager(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real Alertmanager takes the sandbox's place by one setting; users are still told there."""
     url = "http://alerts.example:9093"
-    with LocalStack(home, ("notices",), alertmanager_url=url) as stack:
+    with LocalStack(home, ("notifications",), alertmanager_url=url) as stack:
         monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))
         settings = Settings.read()
     assert settings.alerts
     assert settings.notify
-    assert (settings.alerts.base_url, settings.notify.base_url) == (url, stack.notices_url)
+    assert (settings.alerts.base_url, settings.notify.base_url) == (url, stack.notifications_url)
 
 
 def test_nobody_else_is_told_without_the_part(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the sandbox of notices, the settings name no service that nobody runs."""
+    """Without the notification sandbox, the settings name no service that nobody runs."""
     with LocalStack(home, ()) as stack:
         monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))
         settings = Settings.read()

@@ -11,8 +11,8 @@ from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
 from starter.gateway_client import GatewayClient
 from tests.lab import Lab, working
-from tests.starter.doors import KEY, fresh_namespace, serving, temporal_server
-from tests.starter.doors import working as working_without_calls
+from tests.starter.entry_points import KEY, fresh_namespace, serving, temporal_server
+from tests.starter.entry_points import working as working_without_calls
 from workers.settings import Settings
 
 

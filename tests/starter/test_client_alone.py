@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from starter import client as module
-from tests.starter.doors import KEY, make_event
+from tests.starter.entry_points import KEY, make_event
 
 # A finder that hides our packages, and what the file must do without, from the subprocess.
 PREAMBLE = """

@@ -18,7 +18,7 @@ from starter.client import (
     UnavailableError,
     ValidationError,
 )
-from tests.starter.doors import free_port, make_event
+from tests.starter.entry_points import free_port, make_event
 
 
 async def test_start_names_the_workflow_after_the_request(client: AsyncDuragenClient) -> None:

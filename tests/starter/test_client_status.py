@@ -11,7 +11,7 @@ from starter.client import (
     NotFoundError,
     ValidationError,
 )
-from tests.starter.doors import make_event
+from tests.starter.entry_points import make_event
 
 
 async def test_status_answers_without_a_worker(client: AsyncDuragenClient) -> None:

@@ -14,7 +14,7 @@ from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.converter import PayloadConverter
 
 from starter.client import AsyncDuragenClient
-from tests.starter.doors import make_event
+from tests.starter.entry_points import make_event
 
 
 @pytest.fixture(scope="session")

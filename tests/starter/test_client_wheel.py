@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.packaging import ROOT, environment_with, run
-from tests.starter.doors import KEY, make_event
+from tests.starter.entry_points import KEY, make_event
 
 START = """
 import json, sys

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from starter.cli import app
 from starter.client import AsyncDuragenClient
-from tests.starter.doors import KEY, duragen, free_port, make_event
+from tests.starter.entry_points import KEY, duragen, free_port, make_event
 
 RUNS = 10
 

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.converter import PayloadConverter
 
-from tests.starter.doors import KEY, free_port, make_event, serving, temporal_server
+from tests.starter.entry_points import KEY, free_port, make_event, serving, temporal_server
 
 PATHS = ["/v1/generations", "/webhook/generate-image"]
 NOBODYS = "00000000-0000-4000-8000-000000000000"

@@ -19,7 +19,7 @@ from starter.client import (
     ValidationError,
 )
 from starter.gateway_client import GatewayClient
-from tests.starter.doors import KEY, free_port, make_event
+from tests.starter.entry_points import KEY, free_port, make_event
 
 
 async def test_it_starts_asks_and_cancels(caller: GatewayClient) -> None:

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.starter.doors import KEY, ODOO, make_event
+from tests.starter.entry_points import KEY, ODOO, make_event
 
 load_all_checks()
 ALL = list(HealthCheck)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.starter.doors import KEY, ODOO, duragen, free_port, make_event
+from tests.starter.entry_points import KEY, ODOO, duragen, free_port, make_event
 
 SHA256 = hashlib.sha256(KEY.encode()).hexdigest()
 

@@ -188,16 +188,16 @@ async def test_a_rate_is_kept() -> None:
     """At 20 a second, 11 take half a second at least; without a rate, no time."""
     begun_at: list[float] = []
 
-    async def deed(number: int) -> int:
+    async def operation(number: int) -> int:
         begun_at.append(time.monotonic())
         return number
 
     numbers = list(range(11))
-    assert sorted([n async for n in in_bulk(these(numbers), deed, rate=20)]) == numbers
+    assert sorted([n async for n in in_bulk(these(numbers), operation, rate=20)]) == numbers
     assert begun_at[-1] - begun_at[0] >= 0.5 - 0.05
     assert min(later - earlier for earlier, later in pairwise(begun_at)) >= 0.04
     begun_at.clear()
-    assert len([n async for n in in_bulk(these(numbers), deed)]) == 11
+    assert len([n async for n in in_bulk(these(numbers), operation)]) == 11
     assert begun_at[-1] - begun_at[0] < 0.5
 
 
@@ -212,7 +212,7 @@ async def test_only_so_many_are_under_way() -> None:
             taken += 1
             yield number
 
-    async def deed(number: int) -> int:
+    async def operation(number: int) -> int:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -220,7 +220,7 @@ async def test_only_so_many_are_under_way() -> None:
         under_way -= 1
         return number
 
-    results = in_bulk(items(), deed, at_once=5)
+    results = in_bulk(items(), operation, at_once=5)
     first = asyncio.ensure_future(anext(results))
     while under_way < 5:
         await asyncio.sleep(0)
@@ -234,7 +234,7 @@ async def test_who_stops_listening_leaves_nothing_running() -> None:
     """After `aclose`, what was under way has been canceled."""
     canceled: list[int] = []
 
-    async def deed(number: int) -> int:
+    async def operation(number: int) -> int:
         if number == 0:
             return number
         try:
@@ -244,7 +244,7 @@ async def test_who_stops_listening_leaves_nothing_running() -> None:
             raise
         return number
 
-    results = in_bulk(these([0, 1, 2]), deed)
+    results = in_bulk(these([0, 1, 2]), operation)
     assert await anext(results) == 0
     await results.aclose()
     assert set(canceled) == {1, 2}

@@ -73,7 +73,7 @@ async def test_the_list_says_why_by_code(desk: Lab) -> None:
 async def test_after_mending_a_failed_one_is_made(desk: Lab) -> None:
     """Odoo's record goes from failed to completed, release then capture, for one paid call."""
     [request] = await failed_with(desk)
-    assert (await rerun_by_id(desk, request)).result is Rerun.BEGUN_ANEW
+    assert (await rerun_by_id(desk, request)).result is Rerun.STARTED_AGAIN
     await ends(desk, request, GenerationState.COMPLETED)
     await is_delivered_once(desk, request, ("release", "capture"))
     await until(lambda: _ids(desk), set())
@@ -100,7 +100,7 @@ async def test_two_operators_at_once_make_one_run(desk: Lab) -> None:
     [request] = await failed_with(desk)
     results = await asyncio.gather(*(rerun_by_id(desk, request) for _ in range(8)))
     found = Counter(each.result for each in results)
-    assert found == {Rerun.BEGUN_ANEW: 1, Rerun.REFUSED: 7}
+    assert found == {Rerun.STARTED_AGAIN: 1, Rerun.REFUSED: 7}
     await ends(desk, request, GenerationState.COMPLETED)
     assert await runs_of(desk, request) == 2
     await is_delivered_once(desk, request, ("release", "capture"))
@@ -113,7 +113,7 @@ async def test_two_operators_run_all_again_at_once(desk: Lab) -> None:
     first, second = await asyncio.gather(_rerun_all(desk), _rerun_all(desk))
     for request in requests:
         came_to = [each.get(id_of(request)) for each in (first, second)]
-        assert came_to.count(Rerun.BEGUN_ANEW) == 1
+        assert came_to.count(Rerun.STARTED_AGAIN) == 1
         await ends(desk, request, GenerationState.COMPLETED)
         assert await runs_of(desk, request) == 2
         await is_delivered_once(desk, request, ("release", "capture"))
@@ -226,7 +226,7 @@ async def test_one_ended_during_a_call_must_be_named(desk: Lab) -> None:
     await desk.client.get_workflow_handle(id_of(request)).terminate("a test")
     assert "may be charged for" in await refused(desk, request)
     result = await rerun_by_id(desk, request, error=ErrorCode.OUTCOME_UNKNOWN)
-    assert result.result is Rerun.BEGUN_ANEW
+    assert result.result is Rerun.STARTED_AGAIN
     await ends(desk, request, GenerationState.COMPLETED)
 
 
@@ -274,12 +274,14 @@ async def test_all_leaves_out_what_a_person_must_look_at(desk: Lab) -> None:
     await ended(desk, untold)
     await until(lambda: _ids(desk), {*map(id_of, (no_key, unknown, untold))})
     assert await _rerun_all(desk) == {
-        id_of(no_key): Rerun.BEGUN_ANEW,
+        id_of(no_key): Rerun.STARTED_AGAIN,
         id_of(unknown): Rerun.LEFT_OUT,
         id_of(untold): Rerun.LEFT_OUT,
     }
     await ends(desk, no_key, GenerationState.COMPLETED)
-    assert await _rerun_all(desk, ErrorCode.OUTCOME_UNKNOWN) == {id_of(unknown): Rerun.BEGUN_ANEW}
+    assert await _rerun_all(desk, ErrorCode.OUTCOME_UNKNOWN) == {
+        id_of(unknown): Rerun.STARTED_AGAIN
+    }
     await ends(desk, unknown, GenerationState.COMPLETED)
 
 

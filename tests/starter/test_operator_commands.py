@@ -17,7 +17,7 @@ from contracts.names import GENERATION_QUEUE, GENERATION_WORKFLOW
 from starter.cli.operators import SILENCE
 from starter.operations.parked import count_parked
 from tests.lab import Lab, working
-from tests.starter.doors import Done, duragen, free_port
+from tests.starter.entry_points import Done, duragen, free_port
 from tests.starter.operating import (
     address,
     begun,
@@ -299,7 +299,7 @@ async def test_failed_are_grouped_and_run_again(desk: Lab) -> None:
     assert {each["requestId"] for each in found} == {str(r.request_id) for r in requests}
     assert {each["provider"] for each in found} == {"openai"}
     done = await _run(desk, "rerun", "--all", "--error", "AUTH_CONFIG", "--reason", "a new key")
-    assert (done.code, done.out.splitlines()[-1]) == (0, "2 in all: 2 begun anew")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "2 in all: 2 started again")
     for request in requests:
         await ends(desk, request, GenerationState.COMPLETED)
         assert "a new key" in await _decisions(desk, request)

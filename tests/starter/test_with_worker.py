@@ -11,7 +11,7 @@ import pytest
 
 from starter.client import AsyncDuragenClient, GenerationFailedError, NotFoundError
 from starter.gateway_client import GatewayClient
-from tests.starter.doors import REFUSING_ONCE, duragen, make_event
+from tests.starter.entry_points import REFUSING_ONCE, duragen, make_event
 
 pytestmark = pytest.mark.usefixtures("worker")
 

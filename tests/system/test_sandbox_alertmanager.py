@@ -7,16 +7,16 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from tests.deploy.test_sandbox_notices import ALERTS, BAD, GOOD
 
 from deploy.local.stack.local_stack import LocalStack
-from tests.deploy.test_sandbox_notices import ALERTS, BAD, GOOD
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the sandbox answers."""
-    with LocalStack(tmp_path_factory.mktemp("sandbox"), ("notices",)) as stack:
-        yield stack.notices_url
+    with LocalStack(tmp_path_factory.mktemp("sandbox"), ("notifications",)) as stack:
+        yield stack.notifications_url
 
 
 @pytest.mark.parametrize("body", [*GOOD, *(body for body, _ in BAD)])

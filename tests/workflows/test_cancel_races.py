@@ -19,7 +19,7 @@ from deploy.local.stack.config import CALLBACK_PATH
 from starter.client import AsyncDuragenClient
 from tests.activities.http_peer import Received, answer, listening
 from tests.lab import CountingProxy, Lab, flux_behind_a_relay, working
-from tests.workflows.books import begin, ended
+from tests.workflows.reservations import begin, ended
 from workers.settings import NotifySettings, Settings
 
 

@@ -31,9 +31,9 @@ from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.config import TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from starter.client import ConflictError
-from tests.workflows.books import ended
 from tests.workflows.paying import complaint
 from tests.workflows.relay import Wire
+from tests.workflows.reservations import ended
 from tests.workflows.world import FINAL, Seen, TrackedGeneration, World
 from workers.settings import Settings
 

@@ -30,8 +30,8 @@ from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
 from tests.activities.http_peer import Peer, answer, listening
 from tests.lab import Handle, Lab, Ledgers, working
-from tests.workflows.books import reserve
 from tests.workflows.relay import Relay, Wire
+from tests.workflows.reservations import reserve
 from workers.settings import NotifySettings, Settings
 from workers.wiring import s3_client
 

@@ -83,9 +83,9 @@ def up(  # noqa: PLR0913  # each is an option of the command line
     s3_port: Annotated[int, _port("s3", "the S3 store")] = STANDARD_PORTS.s3,
     images_port: Annotated[int, _port("images", "the image service")] = STANDARD_PORTS.images,
     odoo_port: Annotated[int, _port("odoo", "the sandbox Odoo")] = STANDARD_PORTS.odoo,
-    notices_port: Annotated[
-        int, _port("notices", "notifications, alerts")
-    ] = STANDARD_PORTS.notices,
+    notifications_port: Annotated[
+        int, _port("notifications", "notifications, alerts")
+    ] = STANDARD_PORTS.notifications,
     gateway_port: Annotated[int, _port("gateway", "the gateway")] = STANDARD_PORTS.gateway,
     worker_port: Annotated[int, _port("worker", "the worker's health")] = STANDARD_PORTS.worker,
 ) -> None:
@@ -95,7 +95,7 @@ def up(  # noqa: PLR0913  # each is an option of the command line
     """
     _end_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     ports = Ports(
-        *(temporal_port, ui_port, s3_port, images_port, odoo_port, notices_port),
+        *(temporal_port, ui_port, s3_port, images_port, odoo_port, notifications_port),
         *(gateway_port, worker_port),
     )
     ending = threading.Event()

@@ -55,12 +55,12 @@ def _logins(people: Collection[Login]) -> dict[str, str]:
 
 
 def _told(stack: LocalStack) -> dict[str, str]:
-    """Who else is told: where their notices can be seen."""
+    """Who else is told: where their notifications can be seen."""
     rows = {}
-    if "notices" in stack.parts:
-        rows["notifications"] = f"{stack.notices_url}  (the sandbox)"
-    if "notices" in stack.parts or stack.alerts_url != stack.notices_url:
-        whose = "the sandbox" if stack.alerts_url == stack.notices_url else "yours"
+    if "notifications" in stack.parts:
+        rows["notifications"] = f"{stack.notifications_url}  (the sandbox)"
+    if "notifications" in stack.parts or stack.alerts_url != stack.notifications_url:
+        whose = "the sandbox" if stack.alerts_url == stack.notifications_url else "yours"
         rows["Alertmanager"] = f"{stack.alerts_url}  ({whose})"
     return rows
 

@@ -37,8 +37,8 @@ class RealOdoo:
         self.database = database
         self.how = how or Serving()
         name = f"odoo19-{database}"
-        self.port = self.how.port or site.book.pick(name)
-        self._evented = site.book.pick(f"{name}-evented")
+        self.port = self.how.port or site.port_registry.pick(name)
+        self._evented = site.port_registry.pick(f"{name}-evented")
         self._pid_file = site.home / "run" / f"{name}.json"
         self.supervisor = Supervisor(self._part(name), site.home, say)
 

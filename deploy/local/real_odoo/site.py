@@ -47,13 +47,13 @@ class OdooSite:
     def __init__(self, places: Places, folder: Path, home: Path, say: Say) -> None:
         self.places = places
         self.home = home
-        self.book = PortRegistry(folder / "ports.json")
+        self.port_registry = PortRegistry(folder / "ports.json")
         self._folder = folder
         self._postgres_file = home / "run" / "postgres.json"
         self.postgres = Postgres(
             folder / "postgres",
             (folder / "password").read_text(),
-            self.book.pick("postgres"),
+            self.port_registry.pick("postgres"),
             home,
             say,
         )
@@ -154,7 +154,10 @@ class OdooSite:
     ) -> tuple[int, str]:
         """Runs Odoo on a database until it ends; returns its exit code and what it said."""
         # Tests of Odoo listen; nobody else's port may be in their way.
-        ports = {"http_port": self.book.pick("run"), "gevent_port": self.book.pick("run-evented")}
+        ports = {
+            "http_port": self.port_registry.pick("run"),
+            "gevent_port": self.port_registry.pick("run-evented"),
+        }
         options = self.options(addons, {"max_cron_threads": 0, **ports})
         command = self.command(f"run-{database}", options)
         tethered = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]

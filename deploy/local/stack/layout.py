@@ -32,7 +32,7 @@ class Site:
 
     home: Path
     ports: Ports
-    book: PortRegistry
+    port_registry: PortRegistry
     secrets: Secrets
     options: SandboxOptions
     own_environment: Mapping[str, str]

@@ -32,7 +32,7 @@ class LocalStack:
 
     Ports that are 0 are free ones, the same at the next start in the same home. `odoo_url` is the
     origin of a real Odoo in place of the sandbox, `alertmanager_url` that of a real Alertmanager.
-    Without the part `notices` the settings name nobody else to be told.
+    Without the part `notifications` the settings name nobody else to be told.
     `overrides` is merged over the settings file's tables. `say` hears what happens to parts later
     on: that one died, that it is back.
     """
@@ -87,10 +87,12 @@ class LocalStack:
         self._take_home()
         try:
             self._end_leftovers()
-            book = PortRegistry(self.home / "ports.json")
-            self.ports = book.settle(self.ports, self.parts)
+            registry = PortRegistry(self.home / "ports.json")
+            self.ports = registry.settle(self.ports, self.parts)
             self._write_settings()
-            site = Site(self.home, self.ports, book, self.secrets, self.options, self.environment)
+            site = Site(
+                self.home, self.ports, registry, self.secrets, self.options, self.environment
+            )
             for group in (SERVERS, OURS):
                 self._start(group, site)
         except BaseException:
@@ -144,14 +146,14 @@ class LocalStack:
         return self._odoo_url or f"http://{HOST}:{self.ports.odoo}"
 
     @property
-    def notices_url(self) -> str:
+    def notifications_url(self) -> str:
         """The sandbox's notification service."""
-        return f"http://{HOST}:{self.ports.notices}"
+        return f"http://{HOST}:{self.ports.notifications}"
 
     @property
     def alerts_url(self) -> str:
         """The sandbox's Alertmanager, or the real one that was named."""
-        return self._alertmanager_url or self.notices_url
+        return self._alertmanager_url or self.notifications_url
 
     @property
     def gateway_url(self) -> str:
@@ -186,10 +188,10 @@ class LocalStack:
             supervisor.wait()
 
     def _write_settings(self) -> None:
-        there = "notices" in self.parts
+        there = "notifications" in self.parts
         peers = Peers(
             odoo=self.odoo_url,
-            notify=self.notices_url if there else None,
+            notify=self.notifications_url if there else None,
             alerts=self.alerts_url if there or self._alertmanager_url else None,
         )
         tables = merge(settings(self.ports, self.secrets, peers), self._overrides)

@@ -41,11 +41,16 @@ class NotReadyError(Exception):
 
 def temporal(site: Site) -> Part:
     """The whole of Temporal with its Web UI, in one process and one SQLite file."""
-    http_port = site.book.pick("temporal_http")
+    http_port = site.port_registry.pick("temporal_http")
     command = [
         *(program("temporal"), "server", "start-dev", "--ip", HOST, "--log-level", "warn"),
         *("--port", str(site.ports.temporal), "--ui-port", str(site.ports.ui)),
-        *("--http-port", str(http_port), "--metrics-port", str(site.book.pick("temporal_metrics"))),
+        *(
+            "--http-port",
+            str(http_port),
+            "--metrics-port",
+            str(site.port_registry.pick("temporal_metrics")),
+        ),
         *("--db-filename", str(made_folder(site.home / "temporal") / "temporal.sqlite")),
         "--ui-disable-news-fetch",
         # Half the server's CPU and half the latency of SQLite's default journal; what was
@@ -72,7 +77,7 @@ def store(site: Site) -> Part:
     identities = folder / "s3.json"
     write_private(identities, json.dumps(_identities(site.secrets)))
     inner = {
-        flag: str(site.book.pick(f"store_{flag}"))
+        flag: str(site.port_registry.pick(f"store_{flag}"))
         for flag in (
             *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
             *("filer.port", "filer.port.grpc", "s3.port.grpc", "admin.port", "admin.port.grpc"),
@@ -86,7 +91,7 @@ def store(site: Site) -> Part:
         *(f"-{flag}={port}" for flag, port in inner.items()),
         *(f"-s3.config={identities}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-webdav=false", "-admin.ui=false", f"-admin.dataDir={made_folder(folder / 'admin')}"),
-        # Raft is begun anew at each start, which is immediate; resumed, it elects for a moment in
+        # Raft is started again at each start, which is immediate; resumed, it elects for a moment in
         # which the volumes call and are told to come back in 5 s. They bring all that it must know.
         "-master.resumeState=false",
         # Nothing is preallocated and nobody is told that we run it.
@@ -164,15 +169,15 @@ def odoo(site: Site) -> Part:
     return Part("odoo", command, probe, environment=environment_of_part(keys))
 
 
-def notices(site: Site) -> Part:
-    """The sandbox of notices: the notification service, and an Alertmanager."""
+def notifications(site: Site) -> Part:
+    """The notification sandbox: the notification service, and an Alertmanager."""
     command = [
         *(sys.executable, "-m", "deploy.local.sandbox.notifications.app"),
-        *("--port", str(site.ports.notices), "--state", str(site.home / "notices")),
+        *("--port", str(site.ports.notifications), "--state", str(site.home / "notifications")),
     ]
     keys = {"DURAGEN_SANDBOX_NOTIFY_TOKEN": site.secrets.notify_token}
-    probe = _answers(f"http://{HOST}:{site.ports.notices}/_sandbox/health")
-    return Part("notices", command, probe, environment=environment_of_part(keys))
+    probe = _answers(f"http://{HOST}:{site.ports.notifications}/_sandbox/health")
+    return Part("notifications", command, probe, environment=environment_of_part(keys))
 
 
 def worker(site: Site) -> Part:
@@ -205,7 +210,7 @@ SERVERS: dict[str, Callable[[Site], Part]] = {
     "store": store,
     "images": images,
     "odoo": odoo,
-    "notices": notices,
+    "notifications": notifications,
 }
 """Started together, ended last."""
 

@@ -28,7 +28,7 @@ class Ports:
     s3: int = 0
     images: int = 0
     odoo: int = 0
-    notices: int = 0
+    notifications: int = 0
     gateway: int = 0
     worker: int = 0
 
@@ -39,7 +39,7 @@ STANDARD_PORTS = Ports(
     s3=8_333,
     images=8_091,
     odoo=8_169,
-    notices=8_093,
+    notifications=8_093,
     gateway=8_090,
     worker=8_089,
 )
@@ -51,7 +51,7 @@ PART_OF_PORT = {
     "s3": "store",
     "images": "images",
     "odoo": "odoo",
-    "notices": "notices",
+    "notifications": "notifications",
     "gateway": "gateway",
     "worker": "worker",
 }
@@ -63,7 +63,7 @@ _WHAT = {
     "s3": "the S3 store",
     "images": "the sandbox image service",
     "odoo": "the sandbox Odoo",
-    "notices": "the sandbox of notices",
+    "notifications": "the notification sandbox",
     "gateway": "the gateway",
     "worker": "the worker's health endpoint",
 }

@@ -42,7 +42,7 @@ def build(service: ImageService, keys: Mapping[str, str]) -> Starlette:
 
     async def get_calls(request: Request) -> Response:
         wanted = request.query_params
-        calls = service.book.calls(wanted.get("correlation_id"), wanted.get("operation"))
+        calls = service.call_log.calls(wanted.get("correlation_id"), wanted.get("operation"))
         return JSONResponse({"calls": calls, "paid": sum(call["paid"] for call in calls)})
 
     return Starlette(

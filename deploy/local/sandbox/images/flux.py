@@ -87,13 +87,13 @@ class FluxApi:
         try:
             task = self._task(request, model, body)
         except _RefusedError as error:
-            service.book.record(call, f"refused: {error}")
+            service.call_log.record(call, f"refused: {error}")
             return error.answer
         fault = service.faults.take("submit", task.prompt)
         if refusal := service.refuse(request, call, fault):
             return refusal
         job = self._job(model, task, fault)
-        service.book.accept(call, job, f"accepted: {fault.kind}" if fault else "accepted")
+        service.call_log.accept(call, job, f"accepted: {fault.kind}" if fault else "accepted")
         if fault and (silence := lose_answer(request, fault)):
             return silence
         polling_url = str(request.base_url.replace(path="/v1/get_result", query=f"id={job.id}"))
@@ -130,26 +130,26 @@ class FluxApi:
         service, job_id = self._service, request.query_params.get("id", "")
         call = call_of(request, "flux", "poll")._replace(job_id=job_id)
         if not self._may(request):
-            service.book.record(call, "refused: not authenticated")
+            service.call_log.record(call, "refused: not authenticated")
             return _not_authenticated()
         if fault := service.faults.take("poll"):
-            service.book.record(call, f"fault: {fault.kind}")
+            service.call_log.record(call, f"fault: {fault.kind}")
             if fault.kind is Kind.JOB_LOST:
                 return _task_not_found(job_id)
             return broken_answer(request, fault)
-        job = service.book.job(job_id)
+        job = service.call_log.job(job_id)
         if job is None or job.fault == Kind.JOB_LOST:
-            service.book.record(call, "Task not found")
+            service.call_log.record(call, "Task not found")
             return _task_not_found(job_id)
         answer = _result(job, request)
-        service.book.record(call, str(answer["status"]))
+        service.call_log.record(call, str(answer["status"]))
         return JSONResponse(answer)
 
     async def _sample(self, request: Request) -> ASGIApp:
         service = self._service
         job_id, _, _ = request.path_params["name"].partition(".")
         call = call_of(request, "flux", "sample")._replace(job_id=job_id)
-        job = service.book.job(job_id)
+        job = service.call_log.job(job_id)
         fault = service.faults.take("sample")
         if refusal := service.refuse(request, call, fault):
             return refusal
@@ -157,9 +157,9 @@ class FluxApi:
         too_early = job is None or time.time() < job.ready_at
         too_late = job is not None and time.time() > job.ready_at + SAMPLE_LIFE_SECONDS
         if job is None or too_early or too_late or kind is Kind.SAMPLE_EXPIRED:
-            service.book.record(call, "expired")
+            service.call_log.record(call, "expired")
             return Response("AuthenticationFailed: Signed expiry time", 403)
-        service.book.record(call, f"fault: {kind}" if kind else "sent")
+        service.call_log.record(call, f"fault: {kind}" if kind else "sent")
         picture = Picture(job.prompt, job.seed, job.width, job.height)
         image = await service.paint(picture, job.format, kind)
         if kind is Kind.DRIP:

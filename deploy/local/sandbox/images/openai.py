@@ -69,13 +69,13 @@ class OpenAIApi:
         body = await request.body()
         call = call_of(request, "openai", "submit")._replace(request=body.decode(errors="replace"))
         if not self._may(request):
-            service.book.record(call, "refused: invalid_api_key")
+            service.call_log.record(call, "refused: invalid_api_key")
             return _unauthorized()
         try:
             asked = _asked(body)
             picture, image_format = _picture(asked)
         except _RefusedError as error:
-            service.book.record(call, f"refused: {error}")
+            service.call_log.record(call, f"refused: {error}")
             return error.answer
         call = call._replace(model=asked["model"])
         fault = service.faults.take("submit", picture.prompt)
@@ -84,9 +84,9 @@ class OpenAIApi:
         if fault and (answer := _refusal(fault.kind)):
             # An image that was moderated at the output had been made, and is paid for.
             paid = fault.kind is Kind.MODERATED_OUTPUT
-            service.book.record(call, f"refused: {fault.kind}", paid=paid)
+            service.call_log.record(call, f"refused: {fault.kind}", paid=paid)
             return answer
-        service.book.record(call, f"accepted: {fault.kind}" if fault else "accepted", paid=True)
+        service.call_log.record(call, f"accepted: {fault.kind}" if fault else "accepted", paid=True)
         return await self._accepted(request, picture, image_format, fault)
 
     async def _accepted(

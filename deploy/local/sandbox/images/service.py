@@ -24,12 +24,12 @@ _REFUSING = {Kind.STATUS, Kind.HTML, Kind.EMPTY, Kind.CLOSE, Kind.HANG}
 
 
 class ImageService:
-    """One process' state: the book, the faults, the painters."""
+    """One process' state: the call log, the faults, the painters."""
 
     def __init__(
         self, state: Path, latency_seconds: float = 0, *, canned_bytes: int | None = None
     ) -> None:
-        self.book = CallLog(state)
+        self.call_log = CallLog(state)
         self.faults = Faults(latency_seconds=latency_seconds)
         self.canned = painter.noise(canned_bytes) if canned_bytes else None
         # Two painters: more would only take turns on the machines this runs on.
@@ -56,7 +56,7 @@ class ImageService:
         """The answer, or the silence, when the fault comes before acceptance; otherwise None."""
         if fault is None or fault.kind not in _REFUSING:
             return None
-        self.book.record(call, f"fault: {fault.kind}")
+        self.call_log.record(call, f"fault: {fault.kind}")
         return broken_answer(request, fault)
 
 
@@ -108,7 +108,7 @@ def drip(body: bytes, media_type: str, seconds: float) -> StreamingResponse:
 
 
 def call_of(request: Request, protocol: str, operation: str) -> Call:
-    """The call as the book wants it, without body and model."""
+    """The call as the call log wants it, without body and model."""
     headers = request.headers
     return Call(
         protocol,

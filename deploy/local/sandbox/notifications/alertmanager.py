@@ -1,4 +1,4 @@
-"""Alertmanager's v2 API in the sandbox of notices: what is needed to raise, resolve and see alerts.
+"""Alertmanager's v2 API in the notification sandbox: what is needed to raise, resolve and see alerts.
 
 Answers and their order are those of Alertmanager 0.25, which a test compares them with.
 No routing, grouping, silences or inhibition: every alert that has not ended is `active`.
@@ -57,8 +57,8 @@ _POSTED = TypeAdapter(list[_Posted])
 class AlertmanagerApi:
     """`/api/v2/alerts`, `/api/v2/status`, `/-/ready`, `/-/healthy`."""
 
-    def __init__(self, book: NotificationRecords) -> None:
-        self._book = book
+    def __init__(self, records: NotificationRecords) -> None:
+        self._records = records
         self._started = time.time()
 
     def routes(self) -> list[Route]:
@@ -83,7 +83,7 @@ class AlertmanagerApi:
             answer = _error(422, 602, "alerts in body is required")
         else:
             alerts, answer = _read(body)
-        self._book.put_alerts(alerts, answer.status_code, text)
+        self._records.put_alerts(alerts, answer.status_code, text)
         return answer
 
     async def _get(self, request: Request) -> Response:
@@ -95,7 +95,7 @@ class AlertmanagerApi:
         return JSONResponse(
             [
                 shown(alert)
-                for alert in self._book.active_alerts()
+                for alert in self._records.active_alerts()
                 if wanted and all(match(alert.labels) for match in matches)
             ]
         )

@@ -1,4 +1,4 @@
-"""The sandbox of notices: the notification service that tells users, and an Alertmanager.
+"""The notification sandbox: the notification service that tells users, and an Alertmanager.
 
     python -m deploy.local.sandbox.notifications.app --port 8093 --state .duragen/notifications
 
@@ -66,8 +66,8 @@ _MESSAGES: dict[str, type[_Success]] = {"error": _Error, "success": _Success}
 class NotificationApi:
     """`/notify/generation-{kind}`, and what is wrong with it; an empty token lets everybody in."""
 
-    def __init__(self, book: NotificationRecords, token: str) -> None:
-        self._book = book
+    def __init__(self, records: NotificationRecords, token: str) -> None:
+        self._records = records
         self._token = token
         self._faults = Faults()
 
@@ -86,56 +86,56 @@ class NotificationApi:
         return JSONResponse(self._faults.model_dump())
 
     async def _notify(self, request: Request) -> Response:
-        book, kind = self._book, request.path_params["kind"]
+        records, kind = self._records, request.path_params["kind"]
         if kind not in _MESSAGES:
             return JSONResponse({"error": "no such notification"}, 404)
         body = await request.body()
         text = body.decode(errors="replace")
         notification = _notification(request, kind)
         if self._faults.status:
-            book.refuse(notification, "fault", text)
+            records.refuse(notification, "fault", text)
             return JSONResponse({"error": "sandbox fault"}, self._faults.status)
         if self._token and request.headers.get("authorization") != f"Bearer {self._token}":
-            book.refuse(notification, "refused: wrong bearer token", text)
+            records.refuse(notification, "refused: wrong bearer token", text)
             return JSONResponse({"error": "wrong bearer token"}, 401)
         try:
             said = _MESSAGES[kind].model_validate_json(body)
         except ValidationError as error:
-            book.refuse(notification, "refused: invalid", text)
+            records.refuse(notification, "refused: invalid", text)
             return Response(error.json(include_input=False), 422, media_type="application/json")
         notification = notification._replace(
             request_id=said.generation_request_id, user_id=said.user_id
         )
-        effect = book.notify(notification, text)
+        effect = records.notify(notification, text)
         await asyncio.sleep(self._faults.late_seconds)
         return JSONResponse({"status": effect}, 202)
 
 
-def build(book: NotificationRecords, token: str = "") -> Starlette:
+def build(records: NotificationRecords, token: str = "") -> Starlette:
     """The ASGI application."""
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def notifications(request: Request) -> Response:
-        return JSONResponse(book.notifications(request.query_params.get("request_id")))
+        return JSONResponse(records.notifications(request.query_params.get("request_id")))
 
     async def alerts(_request: Request) -> Response:
-        return JSONResponse(book.alert_posts())
+        return JSONResponse(records.alert_posts())
 
     async def index(_request: Request) -> Response:
         headers = {"content-security-policy": CONTENT_SECURITY_POLICY}
-        shown = page(book.active_alerts(), book.notifications(latest=SHOWN))
+        shown = page(records.active_alerts(), records.notifications(latest=SHOWN))
         return HTMLResponse(shown, headers=headers)
 
     return Starlette(
         routes=[
-            *NotificationApi(book, token).routes(),
+            *NotificationApi(records, token).routes(),
             Route("/", index),
             Route("/_sandbox/health", health),
             Route("/_sandbox/notifications", notifications),
             Route("/_sandbox/alerts", alerts),
-            *AlertmanagerApi(book).routes(),
+            *AlertmanagerApi(records).routes(),
         ]
     )
 
@@ -152,7 +152,9 @@ def _notification(request: Request, kind: str) -> Notification:
 
 def main() -> None:
     """Reads the options and serves until it is told to stop."""
-    options = argparse.ArgumentParser(prog="sandbox_notices", description="Sandbox of notices.")
+    options = argparse.ArgumentParser(
+        prog="sandbox_notifications", description="Notification sandbox."
+    )
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--state", type=Path, required=True, help="folder of its SQLite file")
     options.add_argument("--token", default=os.environ.get("DURAGEN_SANDBOX_NOTIFY_TOKEN", ""))

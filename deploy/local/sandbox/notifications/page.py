@@ -1,4 +1,4 @@
-"""The only page of the sandbox of notices: alerts that stand, and who was told what."""
+"""The only page of the notification sandbox: alerts that stand, and who was told what."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def page(alerts: Iterable[Alert], notifications: Iterable[dict[str, Any]]) -> st
 <html lang="en">
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="5">
-<title>Sandbox of notices</title>
+<title>Notification sandbox</title>
 <style>{_STYLE}</style>
 <h1>Alerts</h1>
 {standing}

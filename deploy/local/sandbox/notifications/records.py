@@ -1,4 +1,4 @@
-"""What the sandbox of notices was told: notifications of users, alerts of administrators.
+"""What the notification sandbox was told: notifications of users, alerts of administrators.
 
 SQLite, committed before the answer leaves: `kill -9` at any moment loses nothing that was answered.
 A notification that was new is unique by its idempotency key: the database says so.
@@ -77,7 +77,7 @@ class NotificationRecords:
 
     def __init__(self, state: Path) -> None:
         state.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(state / "notices.sqlite", isolation_level=None)
+        self._db = sqlite3.connect(state / "notifications.sqlite", isolation_level=None)
         self._db.row_factory = sqlite3.Row
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
             self._db.execute(f"PRAGMA {pragma}")

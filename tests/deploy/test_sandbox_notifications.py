@@ -1,4 +1,4 @@
-"""The sandbox of notices: who was told, once; alerts, as Alertmanager takes and shows them."""
+"""The notification sandbox: who was told, once; alerts, as Alertmanager takes and shows them."""
 
 import json
 from collections.abc import AsyncIterator
@@ -26,11 +26,11 @@ ALERTS = "/api/v2/alerts"
 
 
 @pytest.fixture
-async def notices(sandboxes: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
+async def notifications(sandboxes: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the notification service's token."""
     headers = {"Authorization": f"Bearer {sandboxes.secrets.notify_token}"}
     async with httpx.AsyncClient(
-        base_url=sandboxes.notices_url, headers=headers, trust_env=False
+        base_url=sandboxes.notifications_url, headers=headers, trust_env=False
     ) as client:
         yield client
 
@@ -42,113 +42,123 @@ def message() -> Json:
     return ids | {"userMsg": "<b>Busy</b>, please try again.", "retrySuggestion": True}
 
 
-async def _told(notices: httpx.AsyncClient, message: Json) -> list[Json]:
+async def _told(notifications: httpx.AsyncClient, message: Json) -> list[Json]:
     wanted = {"request_id": message["generationRequestId"]}
-    return (await notices.get("/_sandbox/notifications", params=wanted)).json()
+    return (await notifications.get("/_sandbox/notifications", params=wanted)).json()
 
 
 @pytest.mark.parametrize("path", [ERROR, SUCCESS])
-async def test_a_repeat_is_not_new(notices: httpx.AsyncClient, message: Json, path: str) -> None:
+async def test_a_repeat_is_not_new(
+    notifications: httpx.AsyncClient, message: Json, path: str
+) -> None:
     """The same Idempotency-Key again is answered as well, and written down as repeated."""
     key = {"Idempotency-Key": f"{message['generationRequestId']}.x"}
     for _ in range(2):
-        answer = await notices.post(path, json=message, headers=key)
+        answer = await notifications.post(path, json=message, headers=key)
         assert answer.status_code == 202
-    assert [each["effect"] for each in await _told(notices, message)] == ["new", "repeated"]
+    assert [each["effect"] for each in await _told(notifications, message)] == ["new", "repeated"]
 
 
-async def test_without_a_key_each_is_new(notices: httpx.AsyncClient, message: Json) -> None:
+async def test_without_a_key_each_is_new(notifications: httpx.AsyncClient, message: Json) -> None:
     """Nobody can tell a repeat that has no key; another key is news, too."""
     for headers in ({}, {}, {"Idempotency-Key": "a"}, {"Idempotency-Key": f"{uuid4()}"}):
-        await notices.post(ERROR, json=message, headers=headers)
-    assert [each["effect"] for each in await _told(notices, message)] == ["new"] * 4
+        await notifications.post(ERROR, json=message, headers=headers)
+    assert [each["effect"] for each in await _told(notifications, message)] == ["new"] * 4
 
 
 @pytest.mark.parametrize("change", [{"userMsg": ""}, {"userId": None}, {"userMsg": 5}])
-async def test_half_a_message(notices: httpx.AsyncClient, message: Json, change: Json) -> None:
+async def test_half_a_message(
+    notifications: httpx.AsyncClient, message: Json, change: Json
+) -> None:
     """A message that says too little is a 422, and nobody is told."""
-    assert (await notices.post(ERROR, json=message | change)).status_code == 422
-    assert await _told(notices, message) == []
+    assert (await notifications.post(ERROR, json=message | change)).status_code == 422
+    assert await _told(notifications, message) == []
 
 
-async def test_wrong_token(notices: httpx.AsyncClient, message: Json) -> None:
+async def test_wrong_token(notifications: httpx.AsyncClient, message: Json) -> None:
     """A wrong bearer token is a 401."""
-    notices.headers["Authorization"] = "Bearer wrong"
-    assert (await notices.post(ERROR, json=message)).status_code == 401
+    notifications.headers["Authorization"] = "Bearer wrong"
+    assert (await notifications.post(ERROR, json=message)).status_code == 401
 
 
-async def test_a_broken_service(notices: httpx.AsyncClient, message: Json) -> None:
+async def test_a_broken_service(notifications: httpx.AsyncClient, message: Json) -> None:
     """A fault meets every notification until it is taken back, and nobody is told."""
-    await notices.put("/_sandbox/faults", json={"status": 503})
-    assert (await notices.post(ERROR, json=message)).status_code == 503
-    await notices.put("/_sandbox/faults", json={})
-    assert (await notices.post(ERROR, json=message)).status_code == 202
-    assert [each["effect"] for each in await _told(notices, message)] == ["new"]
+    await notifications.put("/_sandbox/faults", json={"status": 503})
+    assert (await notifications.post(ERROR, json=message)).status_code == 503
+    await notifications.put("/_sandbox/faults", json={})
+    assert (await notifications.post(ERROR, json=message)).status_code == 202
+    assert [each["effect"] for each in await _told(notifications, message)] == ["new"]
 
 
-async def test_a_late_answer(notices: httpx.AsyncClient, message: Json) -> None:
+async def test_a_late_answer(notifications: httpx.AsyncClient, message: Json) -> None:
     """What is answered late was written down before: whoever gave up sends a repeat."""
     key = {"Idempotency-Key": str(uuid4())}
-    await notices.put("/_sandbox/faults", json={"late_seconds": 5})
+    await notifications.put("/_sandbox/faults", json={"late_seconds": 5})
     with pytest.raises(httpx.ReadTimeout):
-        await notices.post(ERROR, json=message, headers=key, timeout=0.3)
-    await notices.put("/_sandbox/faults", json={})
-    assert (await notices.post(ERROR, json=message, headers=key)).json() == {"status": "repeated"}
+        await notifications.post(ERROR, json=message, headers=key, timeout=0.3)
+    await notifications.put("/_sandbox/faults", json={})
+    assert (await notifications.post(ERROR, json=message, headers=key)).json() == {
+        "status": "repeated"
+    }
 
 
-async def test_other_paths(notices: httpx.AsyncClient, message: Json) -> None:
+async def test_other_paths(notifications: httpx.AsyncClient, message: Json) -> None:
     """There are two kinds of notifications."""
-    assert (await notices.post("/notify/generation-x", json=message)).status_code == 404
+    assert (await notifications.post("/notify/generation-x", json=message)).status_code == 404
 
 
 async def test_what_was_told_survives_kill(
-    notices: httpx.AsyncClient, message: Json, sandboxes: LocalStack
+    notifications: httpx.AsyncClient, message: Json, sandboxes: LocalStack
 ) -> None:
     """After `kill -9` a repeat is still known as one, and an alert still stands."""
     key, labels = {"Idempotency-Key": str(uuid4())}, {"alertname": f"A{uuid4().hex}"}
-    await notices.post(ERROR, json=message, headers=key)
-    await notices.post(ALERTS, json=[{"labels": labels}])
-    service = sandboxes.supervisor("notices")
+    await notifications.post(ERROR, json=message, headers=key)
+    await notifications.post(ALERTS, json=[{"labels": labels}])
+    service = sandboxes.supervisor("notifications")
     service.kill()
     service.wait_ready(30)
-    assert (await notices.post(ERROR, json=message, headers=key)).json() == {"status": "repeated"}
-    assert labels in [each["labels"] for each in (await notices.get(ALERTS)).json()]
+    assert (await notifications.post(ERROR, json=message, headers=key)).json() == {
+        "status": "repeated"
+    }
+    assert labels in [each["labels"] for each in (await notifications.get(ALERTS)).json()]
 
 
 def _from_now(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-async def _standing(notices: httpx.AsyncClient, name: str) -> list[Json]:
-    return (await notices.get(ALERTS, params={"filter": f'alertname="{name}"'})).json()
+async def _standing(notifications: httpx.AsyncClient, name: str) -> list[Json]:
+    return (await notifications.get(ALERTS, params={"filter": f'alertname="{name}"'})).json()
 
 
-async def test_an_alert_stands_until_its_end(notices: httpx.AsyncClient) -> None:
+async def test_an_alert_stands_until_its_end(notifications: httpx.AsyncClient) -> None:
     """Raised, raised again (still one, and as old as it is), resolved; every post is kept."""
     name = f"A{uuid4().hex}"
     labels = {"alertname": name, "severity": "critical"}
     for since in (-60, 0):
         alert = {"labels": labels, "startsAt": _from_now(since), "endsAt": _from_now(60)}
-        answer = await notices.post(ALERTS, json=[alert])
+        answer = await notifications.post(ALERTS, json=[alert])
         assert (answer.status_code, answer.content) == (200, b"")
-    (standing,) = await _standing(notices, name)
+    (standing,) = await _standing(notifications, name)
     began = datetime.fromisoformat(standing["startsAt"])
     assert timedelta(seconds=59) < datetime.now(UTC) - began < timedelta(seconds=70)
     assert standing["status"] == {"inhibitedBy": [], "silencedBy": [], "state": "active"}
     assert standing["fingerprint"] == fingerprint(labels)
-    await notices.post(ALERTS, json=[{"labels": labels, "endsAt": _from_now(0)}])
-    assert await _standing(notices, name) == []
-    posts = (await notices.get("/_sandbox/alerts")).json()
+    await notifications.post(ALERTS, json=[{"labels": labels, "endsAt": _from_now(0)}])
+    assert await _standing(notifications, name) == []
+    posts = (await notifications.get("/_sandbox/alerts")).json()
     assert sum(post["body"][0]["labels"] == labels for post in posts if post["body"]) == 3
 
 
-async def test_the_page_shows_both(notices: httpx.AsyncClient, message: Json) -> None:
+async def test_the_page_shows_both(notifications: httpx.AsyncClient, message: Json) -> None:
     """The page shows what stands and who was told, as text, and a browser may run nothing on it."""
     name = f"A{uuid4().hex}"
     annotations = {"summary": "<script>"}
-    await notices.post(ALERTS, json=[{"labels": {"alertname": name}, "annotations": annotations}])
-    await notices.post(ERROR, json=message)
-    shown = await notices.get("/")
+    await notifications.post(
+        ALERTS, json=[{"labels": {"alertname": name}, "annotations": annotations}]
+    )
+    await notifications.post(ERROR, json=message)
+    shown = await notifications.get("/")
     assert name in shown.text
     assert "&lt;script&gt;" in shown.text
     assert "&lt;b&gt;Busy&lt;/b&gt;, please try again." in shown.text
@@ -191,10 +201,10 @@ BAD = [
 
 @pytest.mark.parametrize(("body", "status"), [*((each, 200) for each in GOOD), *BAD])
 async def test_what_alertmanager_takes(
-    notices: httpx.AsyncClient, body: object, status: int
+    notifications: httpx.AsyncClient, body: object, status: int
 ) -> None:
     """Malformed alerts are refused with the real one's status."""
-    assert (await notices.post(ALERTS, json=body)).status_code == status
+    assert (await notifications.post(ALERTS, json=body)).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -206,22 +216,22 @@ async def test_what_alertmanager_takes(
     ],
 )
 async def test_what_is_no_json(
-    notices: httpx.AsyncClient, content: bytes, kind: str, status: int
+    notifications: httpx.AsyncClient, content: bytes, kind: str, status: int
 ) -> None:
     """Neither is what is not JSON at all."""
-    answer = await notices.post(ALERTS, content=content, headers={"content-type": kind})
+    answer = await notifications.post(ALERTS, content=content, headers={"content-type": kind})
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize("path", ["/-/ready", "/-/healthy", "/api/v2/status"])
-async def test_alertmanager_is_well(notices: httpx.AsyncClient, path: str) -> None:
+async def test_alertmanager_is_well(notifications: httpx.AsyncClient, path: str) -> None:
     """What a probe asks is answered."""
-    assert (await notices.get(path)).status_code == 200
+    assert (await notifications.get(path)).status_code == 200
 
 
-async def test_bad_filter(notices: httpx.AsyncClient) -> None:
+async def test_bad_filter(notifications: httpx.AsyncClient) -> None:
     """A filter that is none is a 400."""
-    assert (await notices.get(ALERTS, params={"filter": "nonsense"})).status_code == 400
+    assert (await notifications.get(ALERTS, params={"filter": "nonsense"})).status_code == 400
 
 
 def _alert(start: float, end: float, *, timed_out: bool = False) -> Alert:

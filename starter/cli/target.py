@@ -38,14 +38,14 @@ IdArgument = Annotated[
 ]
 
 
-class Door(NamedTuple):
+class Target(NamedTuple):
     """A client, and what to call it when it does not answer."""
 
     client: "DuragenClient | GatewayClient"
     name: str
 
 
-def open_door(gateway: str | None, key: str | None) -> Door:
+def open_target(gateway: str | None, key: str | None) -> Target:
     """The client for the options that were given. Nothing is connected yet."""
     if gateway and not key:
         complain("--gateway needs a key: --key, or the variable DURAGEN_GATEWAY_KEY")
@@ -55,8 +55,8 @@ def open_door(gateway: str | None, key: str | None) -> Door:
         from starter.gateway_client import GatewayClient  # noqa: PLC0415
 
         client = GatewayClient(gateway, key or "", retry_seconds=RETRY_SECONDS)
-        return Door(client, f"the gateway {gateway}")
+        return Target(client, f"the gateway {gateway}")
     from starter.client import DuragenClient  # noqa: PLC0415
 
     address = os.environ.get("TEMPORAL_ADDRESS", "localhost:7233")
-    return Door(DuragenClient(retry_seconds=RETRY_SECONDS), f"Temporal ({address})")
+    return Target(DuragenClient(retry_seconds=RETRY_SECONDS), f"Temporal ({address})")

@@ -110,7 +110,7 @@ async def test_a_failed_one_is_made_again_from_its_first_run(lab: Lab, settings:
             await latest.result()
         targets = these([Target(latest.id)])
         [again] = [each async for each in rerun(lab.client, targets, DeliveryDecision(by="test"))]
-        assert again.result is Rerun.BEGUN_ANEW
+        assert again.result is Rerun.STARTED_AGAIN
         assert (await latest.result()).state is GenerationState.COMPLETED
     ledgers = await lab.ledgers(request)
     assert ledgers.paid == 1
