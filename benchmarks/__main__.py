@@ -20,7 +20,7 @@ from benchmarks.measures import (
     Figure,
     gateway_acknowledgement,
     throughput,
-    until_odoo_is_told,
+    until_odoo_has_it,
 )
 from benchmarks.odoo import inside_odoo
 
@@ -34,7 +34,7 @@ async def measure(suites: tuple[str, ...]) -> list[Figure]:
     """Run the suites one after the other."""
     figures: list[Figure] = []
     if "latency" in suites:
-        figures += await until_odoo_is_told()
+        figures += await until_odoo_has_it()
     if "throughput" in suites:
         for in_flight, latency, runs in LOADS:
             figures += await throughput(in_flight, latency, runs)

@@ -72,13 +72,13 @@ def fresh_stack(latency_seconds: float, parts: Collection[str] = PARTS) -> Itera
 class Asking:
     """Asks for images as Odoo does: starts with the client, and then hears of it by callback.
 
-    That Odoo was told is read from the sandbox Odoo's ledger, with its own time stamps.
+    When Odoo got the outcome is read from the sandbox Odoo's ledger, with its own time stamps.
     """
 
     def __init__(self, stack: LocalStack) -> None:
         self._stack = stack
         self._client = AsyncDuragenClient()
-        self._told: dict[str, asyncio.Future[float]] = {}
+        self._delivered: dict[str, asyncio.Future[float]] = {}
 
     @asynccontextmanager
     async def warm(self) -> AsyncIterator[None]:
@@ -92,14 +92,14 @@ class Asking:
             hearing.cancel()
 
     async def generate(self) -> float:
-        """One generation; seconds from the call of `start` until Odoo was told."""
+        """One generation; seconds from the call of `start` until Odoo has the outcome."""
         asked = event(self._stack)
-        told = self._told[asked["requestId"]] = asyncio.get_running_loop().create_future()
+        delivered = self._delivered[asked["requestId"]] = asyncio.get_running_loop().create_future()
         started = time.time()
         await self._client.start(asked)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            heard: float = await told
-            return heard - started
+            at: float = await delivered
+            return at - started
 
     async def _hear(self) -> None:
         last = 0
@@ -108,7 +108,7 @@ class Asking:
                 answer = await http.get("/_sandbox/deliveries", params={"after": last})
                 for delivery in answer.json():
                     last = delivery["id"]
-                    waiting = self._told.pop(delivery["request_id"], None)
+                    waiting = self._delivered.pop(delivery["request_id"], None)
                     if waiting and not waiting.done():
                         waiting.set_result(delivery["at"])
                 await asyncio.sleep(HEAR_SECONDS)
@@ -123,14 +123,14 @@ async def asking(stack: LocalStack) -> AsyncIterator[Asking]:
         yield somebody
 
 
-async def until_odoo_is_told(runs: int = 100) -> list[Figure]:
+async def until_odoo_has_it(runs: int = 100) -> list[Figure]:
     """One at a time: from the call of `start` to Odoo's own time stamp of the delivery."""
     with fresh_stack(0) as stack:
         async with asking(stack) as somebody:
             seconds = [await somebody.generate() for _ in range(runs)]
     return [
-        Figure("submit to Odoo told, p50", _p(seconds, 50) * 1e3, "ms", "under 56"),
-        Figure("submit to Odoo told, p95", _p(seconds, 95) * 1e3, "ms"),
+        Figure("submit to delivered, p50", _p(seconds, 50) * 1e3, "ms", "under 56"),
+        Figure("submit to delivered, p95", _p(seconds, 95) * 1e3, "ms"),
     ]
 
 

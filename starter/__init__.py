@@ -1,1 +1,1 @@
-"""Every door into the system. Each validates and starts; none waits for the image."""
+"""Every entry point. Each validates and starts; none waits for the image."""

@@ -21,7 +21,7 @@ Errors, decided by status code and never by text:
         UnauthorizedError       no key, or a wrong one                               401, 403
         SetupError              the server lacks what we need: a namespace, search attributes
         UnavailableError        nobody answers, also after 3 retries (1 s, factor 2) 503
-        NotFinishedError        `result` waited as long as it was told to
+        NotFinishedError        `result` waited as long as it was asked to
         GenerationFailedError   there is no image; `code` and `detail` say why
 """
 
@@ -103,8 +103,8 @@ FIELDS = (*UUID_FIELDS, *TEXT_FIELDS, *INTEGER_FIELDS, *NUMBER_FIELDS, "payloadV
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 MAX_BODY_BYTES = 262_144
-RETRY_SECONDS = (1.0, 2.0, 4.0)
 # spec: event-driven-architecture, Retry Policies (3 retries, initial 1 s, factor 2)
+RETRY_SECONDS = (1.0, 2.0, 4.0)
 ATTEMPT_SECONDS = 5.0
 QUERY_SECONDS = 1.0  # a worker that is there answers in milliseconds; past this, describe() does
 
@@ -122,7 +122,7 @@ class ValidationError(DuragenError):
 
 
 class TooLargeError(ValidationError):
-    """The event is larger than any door takes."""
+    """The event is larger than any entry point takes."""
 
 
 class ConflictError(DuragenError):
@@ -171,7 +171,7 @@ class Started(NamedTuple):
 
 
 def normalized(event: Event) -> dict[str, Any]:
-    """The event as every door sends it: known fields, no None, UUIDs in their usual spelling.
+    """The event as all entry points send it: known fields, no None, UUIDs in their usual spelling.
 
     Checks presence and types alone; the complete check belongs to the gateway and the workflow.
     Raises ValidationError, naming every bad field at once.
@@ -232,7 +232,7 @@ def canonical(event: Event) -> bytes:
 
 
 def digest(event: Event) -> str:
-    """SHA-256 of the canonical JSON of a normalized event; tells a repetition from a conflict."""
+    """SHA-256 of the canonical JSON of a normalized event; another one is a conflict."""
     return hashlib.sha256(canonical(event)).hexdigest()
 
 
@@ -385,7 +385,7 @@ class AsyncDuragenClient:
         return await self._call(lambda client: _cancel(client, workflow_id))
 
     async def redeliver(self, request_id: str) -> None:
-        """Have a parked outcome told now; returns as soon as that is begun, and `status` goes on.
+        """Have a parked outcome delivered now; returns at once, and `status` says how it goes.
 
         Nothing happens when it is not parked. Raises NotFoundError when it has ended.
         """
@@ -397,7 +397,7 @@ class AsyncDuragenClient:
         request_id: str,
         timeout: float | None = None,  # noqa: ASYNC109  # the sync twin has it too
     ) -> dict[str, Any]:
-        """The image, as in `status`, once everybody who must know has been told.
+        """The image, as in `status`, once everybody who must know has the outcome.
 
         Raises GenerationFailedError, or NotFinishedError when `timeout` seconds have passed.
         """
@@ -512,7 +512,7 @@ async def _cancel(client: Client, workflow_id: str) -> bool:
 
 async def _redeliver(client: Client, workflow_id: str) -> None:
     handle = client.get_workflow_handle(workflow_id)
-    decision = {"by": "the client", "reason": "asked to tell it now"}
+    decision = {"by": "the client", "reason": "asked to deliver it now"}
     await handle.start_update(
         RETRY_DELIVERY_UPDATE, decision, wait_for_stage=WorkflowUpdateStage.ACCEPTED
     )
@@ -577,7 +577,7 @@ def _view(answered: dict[str, Any] | None, desc: WorkflowExecutionDescription) -
         "requestId": desc.id[len(WORKFLOW_ID_PREFIX) :],
         "workflowId": desc.id,
         "runId": desc.run_id,
-        # Only the attribute tells that a delivery was given up: the outcome itself was reached.
+        # Only the attribute says that a delivery was given up: the outcome itself was reached.
         "state": known if known == "abandoned" else view.get("state") or known,
         "progress": view.get("progress", 0),
         "route": {name: route.get(name) for name in ("provider", "model")} if route else None,

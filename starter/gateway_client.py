@@ -99,7 +99,7 @@ class GatewayClient:
 
     def ping(self) -> None:
         """Return when the gateway answers and takes our key; raise what `start` would."""
-        with suppress(NotFoundError):  # nobody's id: only who may ask is told so
+        with suppress(NotFoundError):  # an id that there is not: whoever may ask gets this answer
             self.status(str(uuid.UUID(int=0)))
 
     def result(self, request_id: str, timeout: float | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The commands by name; each is imported when it is run, so that `duragen` starts fast.
 
-Loading by name also keeps the import rules: this target knows what the worker and the local stack are
-called, not what they are made of.
+Loading by name also keeps the import rules: the command line knows what the worker and the local
+stack are called, not what they are made of.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from starter import own_packages
 from starter.cli import exits
 
-HELP = "Carry AI image generations from the request until everybody who must know has been told."
+HELP = "Carry AI image generations from the request until everybody who must know has the outcome."
 
 
 class Entry(NamedTuple):

@@ -26,7 +26,7 @@ def complain(text: str) -> None:
 
 @contextmanager
 def errors_reported(target: str) -> Iterator[None]:
-    """Turn the client's errors into a line on stderr and an exit code; `target` names who was asked.
+    """Turn the client's errors into a line on stderr and an exit code; `target` names the server.
 
     Ctrl-C leaves quietly: the generation goes on without its watcher.
     """

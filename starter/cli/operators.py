@@ -112,8 +112,8 @@ async def report(
         exits.complain("stopped; what was begun and is not listed goes on by itself")
         raise
     finally:
-        told = ", ".join(f"{number} {result}" for result, number in counts.most_common())
-        console.print(f"{counts.total()} in all{': ' if told else ''}{told}")
+        by_result = ", ".join(f"{number} {result}" for result, number in counts.most_common())
+        console.print(f"{counts.total()} in all{': ' if by_result else ''}{by_result}")
     if set(counts) <= good:
         return exits.DONE
     return codes.get(next(iter(counts)), exits.FAILED) if len(counts) == 1 else exits.FAILED

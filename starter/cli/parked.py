@@ -112,13 +112,13 @@ def abandon(
     by: ByOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Give a parked delivery up: Odoo will never be told. `duragen rerun` delivers it after all.
+    """Give a parked delivery up: Odoo never gets the outcome, unless `duragen rerun` delivers it.
 
     Exit code: 0 given up, 1 it is not parked, 3 nobody answers, 4 no such generation.
     """
     [workflow_id] = ids_of([generation], everything=False)
     if not yes and sys.stdin.isatty():
-        typer.confirm(f"Odoo will never be told of {workflow_id}. Give it up?", abort=True)
+        typer.confirm(f"Odoo will never get the outcome of {workflow_id}. Give it up?", abort=True)
 
     async def work(client: "Client") -> int:
         from contracts.generation import DeliveryDecision  # noqa: PLC0415  # pydantic, as the SDK
@@ -136,7 +136,7 @@ def abandon(
         except NoWorkerError as silent:
             exits.complain(f"not given up: {silent}. Is a worker running?")
             return exits.UNREACHABLE
-        typer.echo("given up; Odoo will not be told")
+        typer.echo("given up; Odoo will not get the outcome")
         return exits.DONE
 
     at_temporal(work)

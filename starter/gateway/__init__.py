@@ -1,1 +1,1 @@
-"""The HTTP door: takes EVT-AIG-001, starts its generation, answers at once."""
+"""The HTTP API: takes EVT-AIG-001, starts its generation, answers at once."""

@@ -27,7 +27,7 @@ from starter.gateway.settings import GatewaySettings
 from starter.start import EntryPoint, OriginNotAllowedError
 
 TEMPORAL_SECONDS = 2.0
-"""How long a request waits for Temporal before it is told to come again; the caller retries."""
+"""How long a request waits for Temporal before it is a 503; the caller sends it again."""
 
 _bearer = HTTPBearer(auto_error=False, description="A key from the operators.")
 _EVENT_BODY = {
@@ -52,7 +52,7 @@ class GatewayState:
         self.entry_point = EntryPoint(client, settings.callback_origins)
 
     def knows(self, key: str) -> str | None:
-        """The name of the key's owner. Every key is compared, so that time tells nothing."""
+        """The name of the key's owner. Every key is compared, so that the time reveals nothing."""
         digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
         owners = [k.name for k in self.settings.keys if hmac.compare_digest(k.sha256, digest)]
         return owners[0] if owners else None
@@ -161,7 +161,7 @@ async def status(request: Request, request_id: UUID) -> GenerationStatus:
     summary="Cancel a generation",
 )
 async def cancel(request: Request, request_id: UUID) -> JSONResponse:
-    """Ask for the cancellation; Odoo is told the outcome `CANCELED` when it has taken effect."""
+    """Ask for the cancellation; Odoo gets the outcome `CANCELED` when it has taken effect."""
     state = _state(request)
     requested = await state.client.cancel(str(request_id))
     answer = CancelAnswer(
@@ -177,7 +177,7 @@ async def cancel(request: Request, request_id: UUID) -> JSONResponse:
     "/v1/generations/{request_id}/redeliver",
     status_code=202,
     responses=_documented(401, 404, 422, 503),
-    summary="Tell a parked outcome now",
+    summary="Deliver a parked outcome now",
 )
 async def redeliver(request: Request, request_id: UUID) -> RedeliverAnswer:
     """For an Odoo that is back: it need not wait for the next try. Nothing else is repeated."""

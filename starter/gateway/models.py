@@ -23,7 +23,7 @@ EXAMPLE_EVENT: dict[str, Any] = {
 
 
 class Accepted(WireModel):
-    """The generation is durable: it will end, and Odoo will be told, whatever breaks."""
+    """The generation is durable: it will end, and Odoo will get its outcome, whatever breaks."""
 
     request_id: UUID
     correlation_id: UUID
@@ -43,7 +43,7 @@ class CancelAnswer(WireModel):
 
 
 class RedeliverAnswer(WireModel):
-    """The outcome is being told again; where that leads is in the status."""
+    """The outcome is being delivered again; the status says how it goes."""
 
     request_id: UUID
     workflow_id: str
@@ -80,7 +80,7 @@ class ErrorView(WireModel):
 
     @classmethod
     def of(cls, error: dict[str, Any]) -> Self:
-        """From a recorded failure; a code from the future is told as INTERNAL."""
+        """From a recorded failure; a code that is not known yet becomes INTERNAL."""
         known = error["code"] in set(ErrorCode)
         code = ErrorCode(error["code"]) if known else ErrorCode.INTERNAL
         failure = Failure.model_construct(**{**error, "code": code})
@@ -95,7 +95,7 @@ class ErrorView(WireModel):
 
 
 class ParkedView(WireModel):
-    """Why Odoo does not know the outcome yet, and when it is told again."""
+    """Why Odoo does not have the outcome yet, and when it is delivered again."""
 
     code: str
     detail: str

@@ -26,8 +26,8 @@ from starter import client
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = 1
 # spec: event-driven-architecture, Retry Policies (initial 1 s)
+RETRY_AFTER_SECONDS = 1
 
 NAMES = {
     400: "malformed_json",

@@ -21,7 +21,8 @@ async def in_bulk(
 ) -> AsyncGenerator[R, None]:
     """What `operation` returns for each item, as they end; at most `rate` are begun in a second.
 
-    Items are taken as they are needed. A operation reports its own failure; one that raises ends it all.
+    Items are taken as they are needed. An operation reports its own failure; one that raises ends
+    all.
     When the caller stops listening (`aclose`), what is under way is no longer waited for.
     """
     running: set[asyncio.Task[R]] = set()

@@ -40,7 +40,9 @@ ANSWER_SECONDS = 330.0
 
 COUNT_TIMEOUT = timedelta(seconds=10)
 
-_TOLD = frozenset({GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELED})
+_DELIVERED = frozenset(
+    {GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELED}
+)
 
 
 class ParkedGeneration(NamedTuple):
@@ -131,7 +133,7 @@ async def redeliver_one(
 
 
 async def abandon(client: Client, workflow_id: str, decision: DeliveryDecision) -> None:
-    """Give one delivery up: Odoo will never be told.
+    """Give one delivery up: Odoo never gets the outcome.
 
     Raises AbandonError when it is not parked, NoWorkerError, RPCError, NotFoundError.
     """
@@ -198,7 +200,7 @@ async def _not_parked(handle: WorkflowHandle[Any, Any], why: str) -> Redelivered
     if found.status is WorkflowExecutionStatus.RUNNING:
         return Redelivered(handle.id, Redelivery.NOT_PARKED, detail=why)
     state = attribute(found, names.GENERATION_STATUS)
-    ended_well = found.status is not WorkflowExecutionStatus.TERMINATED and state in _TOLD
+    ended_well = found.status is not WorkflowExecutionStatus.TERMINATED and state in _DELIVERED
     if ended_well:
         return Redelivered(handle.id, Redelivery.ALREADY, detail=f"it ended {state}")
     status = found.status.name.lower().replace("_", " ") if found.status else "ended"

@@ -110,9 +110,9 @@ async def _rerun_reported(
             target.workflow_id, Rerun.REFUSED, "somebody else runs it again at this moment"
         )
     except RPCError as fault:
-        told = error_of(fault)
-        result = Rerun.NOT_FOUND if isinstance(told, NotFoundError) else Rerun.ERROR
-        return Rerunning(target.workflow_id, result, str(told))
+        known = error_of(fault)
+        result = Rerun.NOT_FOUND if isinstance(known, NotFoundError) else Rerun.ERROR
+        return Rerunning(target.workflow_id, result, str(known))
 
 
 async def _rerun(
@@ -137,8 +137,8 @@ async def _rerun(
             return Rerunning(workflow_id, Rerun.REFUSED, "it was run again a moment ago")
         reason = f"{decision.by or 'no name given'}: {decision.reason}"
         run_id = await reset(client, workflow_id, base, event_id, reason)
-    anew = event_id == points.first and not points.first_run
-    result = Rerun.STARTED_AGAIN if anew else Rerun.DELIVERING
+    from_start = event_id == points.first and not points.first_run
+    result = Rerun.STARTED_AGAIN if from_start else Rerun.DELIVERING
     return Rerunning(workflow_id, result, run_id=run_id)
 
 
@@ -172,7 +172,7 @@ def _point(
     if points.after_image:
         return points.delivery or points.after_image, ""
     if seen.status not in _ENDED_BY_OTHERS and seen.status is not WorkflowExecutionStatus.FAILED:
-        return points.delivery or points.first, ""  # abandoned: what was never told is told
+        return points.delivery or points.first, ""  # abandoned: the outcome is delivered after all
     if points.unsettled and error != ErrorCode.OUTCOME_UNKNOWN:
         return None, f"it was ended during a call that may be charged for: {_MAY_HAVE_PAID}"
     return points.first, ""

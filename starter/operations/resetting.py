@@ -45,7 +45,7 @@ class ResetPoints(NamedTuple):
     """A history in short. Event ids are those of completed workflow tasks, where a reset begins."""
 
     first: int | None = None
-    """The first one: everything is done anew, with the settings as they are now."""
+    """The first one: everything is done again, with the settings as they are now."""
 
     after_image: int | None = None
     """The one after the image was made: it is delivered, and nothing is paid for."""

@@ -88,7 +88,7 @@ def demo(
 
 
 class _Tour:
-    """One generation, step by step; `run` tells whether everything was as it must be."""
+    """One generation, step by step; `run` returns whether everything was as it must be."""
 
     def __init__(
         self, stack: LocalStack, odoo: OdooSide, collector: Collector, console: Console

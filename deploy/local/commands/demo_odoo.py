@@ -1,4 +1,4 @@
-"""Odoo's side of the demo: who asks, and what Odoo has in its books afterwards.
+"""Odoo's side of the demo: who asks, and what Odoo's ledger has afterwards.
 
 Two of one kind: the sandbox, which the demo asks together with the gateway, and a real Odoo with
 the addon, which starts the generation by itself.
@@ -44,17 +44,17 @@ class OdooSide(Protocol):
     """What the demo needs of an Odoo."""
 
     spans: frozenset[str]
-    """Of the door that it goes through."""
+    """Of the entry point that it goes through."""
 
     def ask(self, prompt: str, model_id: UUID) -> Asked:
         """Makes the record, reserves the credits, and starts the generation."""
 
     def record(self, asked: Asked) -> Record:
-        """Reads Odoo's books."""
+        """Reads Odoo's ledger."""
 
 
 class SandboxSide:
-    """The sandbox keeps the books; the demo asks the gateway, as an Odoo would."""
+    """The sandbox keeps the ledger; the demo asks the gateway, as an Odoo would."""
 
     spans = frozenset({"generation.start"})
 
@@ -96,7 +96,7 @@ class SandboxSide:
             row["hash_value"] if done else "",
             self._http.get(row["image_url"]).content if done else b"",
             "" if done else f"{row['error_code']}: {row['user_message']}",
-            "" if deliveries == 1 else f"Odoo was told {deliveries} times",
+            "" if deliveries == 1 else f"Odoo got the outcome {deliveries} times",
         )
 
 

@@ -22,7 +22,7 @@ def welcome(stack: LocalStack, people: Collection[Login] = ()) -> str:
         "Web UI": stack.ui_url,
         "Odoo": f"{stack.odoo_url}  ({whose})",
         **_logins(people),
-        **_told(stack),
+        **_informed(stack),
         "gateway": f"{stack.gateway_url}  (its documentation: {stack.gateway_url}/docs)",
         "API key": stack.secrets.api_key,
         "image service": f"{stack.images_url}  (calls: {stack.images_url}/_sandbox/calls)",
@@ -54,8 +54,8 @@ def _logins(people: Collection[Login]) -> dict[str, str]:
     return {"logins": logins}
 
 
-def _told(stack: LocalStack) -> dict[str, str]:
-    """Who else is told: where their notifications can be seen."""
+def _informed(stack: LocalStack) -> dict[str, str]:
+    """Where notifications and alerts can be seen."""
     rows = {}
     if "notifications" in stack.parts:
         rows["notifications"] = f"{stack.notifications_url}  (the sandbox)"

@@ -73,7 +73,7 @@ def stack_for(  # each is LocalStack's own
     options: SandboxOptions | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> LocalStack:
-    """The stack for a real Odoo, not started yet; `configure` then tells Odoo of it."""
+    """The stack for a real Odoo, not started yet; `configure` then sets it up in Odoo."""
     home.mkdir(parents=True, exist_ok=True)
     who = technical_user(keep_secrets(home / "secrets.json"))
     account = {"database": odoo.database, "login": who.login, "password": who.password}

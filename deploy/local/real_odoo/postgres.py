@@ -44,9 +44,9 @@ def programs() -> Path:
 
 def major_version() -> str:
     """What a cluster's files depend on."""
-    told = _ran([str(programs() / "postgres"), "--version"])
-    found = re.search(r"\d+", told)
-    return found[0] if found else told
+    version = _ran([str(programs() / "postgres"), "--version"])
+    found = re.search(r"\d+", version)
+    return found[0] if found else version
 
 
 def enters(folder: Path) -> bool:

@@ -94,7 +94,7 @@ class RealOdoo:
                 os.killpg(pid, signal.SIGKILL)
 
     def restart(self) -> None:
-        """Ends it and starts it anew."""
+        """Ends it and starts it again."""
         self.stop()
         self.start()
 

@@ -66,7 +66,7 @@ class OdooSite:
         if (folder / ".made").exists() and recipe_of(folder) != recipe:
             raise OdooUnavailableError(
                 f"The databases in {folder} were made with another version of Odoo or PostgreSQL"
-                " than there is now. Remove that folder to begin anew; what is in it is lost then."
+                " than there is now. Remove that folder to begin again; what is in it is lost then."
             )
 
         def copy(into: Path) -> None:

@@ -79,7 +79,7 @@ def write_private(file: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Peers:
-    """Who is told: origins. Without one of the last two, the settings do not name it."""
+    """Who gets outcomes, notifications and alerts: origins. The last two may be absent."""
 
     odoo: str
     notify: str | None = None

@@ -32,7 +32,7 @@ class LocalStack:
 
     Ports that are 0 are free ones, the same at the next start in the same home. `odoo_url` is the
     origin of a real Odoo in place of the sandbox, `alertmanager_url` that of a real Alertmanager.
-    Without the part `notifications` the settings name nobody else to be told.
+    Without the part `notifications` the settings name no notification service.
     `overrides` is merged over the settings file's tables. `say` hears what happens to parts later
     on: that one died, that it is back.
     """
@@ -157,7 +157,7 @@ class LocalStack:
 
     @property
     def gateway_url(self) -> str:
-        """The HTTP door."""
+        """The HTTP API."""
         return f"http://{HOST}:{self.ports.gateway}"
 
     @property

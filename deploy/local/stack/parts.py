@@ -42,6 +42,7 @@ class NotReadyError(Exception):
 def temporal(site: Site) -> Part:
     """The whole of Temporal with its Web UI, in one process and one SQLite file."""
     http_port = site.port_registry.pick("temporal_http")
+    metrics_port = site.port_registry.pick("temporal_metrics")
     command = [
         *(program("temporal"), "server", "start-dev", "--ip", HOST, "--log-level", "warn"),
         *("--port", str(site.ports.temporal), "--ui-port", str(site.ports.ui)),
@@ -49,7 +50,7 @@ def temporal(site: Site) -> Part:
             "--http-port",
             str(http_port),
             "--metrics-port",
-            str(site.port_registry.pick("temporal_metrics")),
+            str(metrics_port),
         ),
         *("--db-filename", str(made_folder(site.home / "temporal") / "temporal.sqlite")),
         "--ui-disable-news-fetch",
@@ -72,7 +73,7 @@ def temporal(site: Site) -> Part:
 
 
 def store(site: Site) -> Part:
-    """SeaweedFS with its S3 door; all other doors are on loopback ports of its own choosing."""
+    """SeaweedFS with its S3 API; its other ports are on loopback, of our own choosing."""
     folder = made_folder(site.home / "store")
     identities = folder / "s3.json"
     write_private(identities, json.dumps(_identities(site.secrets)))
@@ -91,10 +92,10 @@ def store(site: Site) -> Part:
         *(f"-{flag}={port}" for flag, port in inner.items()),
         *(f"-s3.config={identities}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-webdav=false", "-admin.ui=false", f"-admin.dataDir={made_folder(folder / 'admin')}"),
-        # Raft is started again at each start, which is immediate; resumed, it elects for a moment in
-        # which the volumes call and are told to come back in 5 s. They bring all that it must know.
+        # Raft begins empty at each start, which is immediate; resumed, it elects for a moment, in
+        # which the volumes call and must come back in 5 s. They bring all that it must know.
         "-master.resumeState=false",
-        # Nothing is preallocated and nobody is told that we run it.
+        # Nothing is preallocated, and its maker does not learn that we run it.
         *("-master.volumeSizeLimitMB=512", "-volume.max=64", "-master.telemetry=false"),
         *("-master.electionTimeout=1s", "-volume.preStopSeconds=0", "-filer.disableDirListing"),
     ]
@@ -183,8 +184,8 @@ def notifications(site: Site) -> Part:
 def worker(site: Site) -> Part:
     """The worker process; it gets the time to finish or hand back what is running.
 
-    On one machine doors and servers come first: a request is acknowledged before others are worked
-    on, so the worker is nicer than they are.
+    On one machine the gateway and the servers come first: a request is acknowledged before others
+    are worked on, so the worker is nicer than they are.
     """
     command = [*_nicer(5), sys.executable, "-m", "workers"]
     probe = _answers(f"http://{HOST}:{site.ports.worker}/health/ready")
@@ -198,7 +199,7 @@ def _nicer(by: int) -> list[str]:
 
 
 def gateway(site: Site) -> Part:
-    """The HTTP door."""
+    """The HTTP API."""
     command = [sys.executable, "-m", "starter.gateway"]
     probe = _answers(f"http://{HOST}:{site.ports.gateway}/health/ready")
     environment = environment_of_part(site.own_environment)

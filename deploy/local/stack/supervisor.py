@@ -33,7 +33,7 @@ class PartFailedError(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """What a part is: a program, and how to tell that it is ready."""
+    """What a part is: a program, and how to see that it is ready."""
 
     name: str
     command: Sequence[str]

@@ -3,7 +3,7 @@
     python -m deploy.local.sandbox.images.app --port 8091 --state .duragen/images
 
 By hand, words in the prompt make it fail: see `faults.fault_in`. In tests, `PUT /_sandbox/faults`
-sets what happens to the next calls (`faults.Faults`), and `GET /_sandbox/calls` tells what really
+sets what happens to the next calls (`faults.Faults`), and `GET /_sandbox/calls` shows what really
 happened, also what was paid for. Keys come from variables (`ImageProtocol.key_variable`).
 """
 
@@ -61,7 +61,7 @@ def build(service: ImageService, keys: Mapping[str, str]) -> Starlette:
 
 
 def main() -> None:
-    """Reads the options and serves until it is told to stop."""
+    """Reads the options and serves until SIGTERM."""
     options = argparse.ArgumentParser(prog="sandbox_images", description="Sandbox image service.")
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--state", type=Path, required=True, help="folder of its SQLite file")

@@ -117,7 +117,7 @@ class Faults(BaseModel):
     _dice: random.Random = PrivateAttr()
 
     def model_post_init(self, _context: Any, /) -> None:
-        """Throw the dice anew for each set of faults."""
+        """Throw the dice again for each set of faults."""
         seed = self.always.seed if self.always else 0
         self._dice = random.Random(seed)  # noqa: S311  # chance in a test, not a secret
 

@@ -1,4 +1,4 @@
-"""Alertmanager's v2 API in the notification sandbox: what is needed to raise, resolve and see alerts.
+"""Alertmanager's v2 API in the sandbox: what is needed to raise, resolve and see alerts.
 
 Answers and their order are those of Alertmanager 0.25, which a test compares them with.
 No routing, grouping, silences or inhibition: every alert that has not ended is `active`.
@@ -157,8 +157,8 @@ def _read(body: bytes) -> tuple[list[Alert], Response]:
     alerts = [_settled(each, now) for each in posted]
     problems = [_problem(alert) for alert in alerts]
     good = [alert for alert, problem in zip(alerts, problems, strict=True) if problem is None]
-    told = "; ".join(filter(None, problems))
-    return good, JSONResponse(told, 400) if told else Response()
+    text = "; ".join(filter(None, problems))
+    return good, JSONResponse(text, 400) if text else Response()
 
 
 def _settled(posted: _Posted, now: float) -> Alert:

@@ -1,10 +1,10 @@
-"""The notification sandbox: the notification service that tells users, and an Alertmanager.
+"""The notification sandbox: a notification service for users, and an Alertmanager.
 
     python -m deploy.local.sandbox.notifications.app --port 8093 --state .duragen/notifications
 
 `POST /notify/generation-error` and `/notify/generation-success` count a notification as new once
 per `Idempotency-Key`, and write a repeat down as `repeated`. Alertmanager's v2 API is in
-`alertmanager.py`. `GET /_sandbox/notifications?request_id=` and `/_sandbox/alerts` tell everything
+`alertmanager.py`. `GET /_sandbox/notifications?request_id=` and `/_sandbox/alerts` show everything
 that came, `PUT /_sandbox/faults` breaks notifications; the page at `/` is for people. The token
 comes by option or from `DURAGEN_SANDBOX_NOTIFY_TOKEN`; without one, everybody may notify.
 """
@@ -151,7 +151,7 @@ def _notification(request: Request, kind: str) -> Notification:
 
 
 def main() -> None:
-    """Reads the options and serves until it is told to stop."""
+    """Reads the options and serves until SIGTERM."""
     options = argparse.ArgumentParser(
         prog="sandbox_notifications", description="Notification sandbox."
     )

@@ -1,4 +1,4 @@
-"""The only page of the notification sandbox: alerts that stand, and who was told what."""
+"""The only page of the notification sandbox: alerts that fire, and notifications."""
 
 import json
 import time
@@ -29,7 +29,7 @@ small { font-size: .8rem; color: var(--soft); overflow-wrap: anywhere }
 def page(alerts: Iterable[Alert], notifications: Iterable[dict[str, Any]]) -> str:
     """The whole document; every value in it is escaped."""
     standing = "\n".join(map(_alert, alerts)) or "<p>No alert stands.</p>"
-    told = "\n".join(map(_notification, notifications)) or "<p>Nobody has been told yet.</p>"
+    sent = "\n".join(map(_notification, notifications)) or "<p>No user was notified yet.</p>"
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -39,7 +39,7 @@ def page(alerts: Iterable[Alert], notifications: Iterable[dict[str, Any]]) -> st
 <h1>Alerts</h1>
 {standing}
 <h1>Notifications of users</h1>
-{told}
+{sent}
 </html>"""
 
 

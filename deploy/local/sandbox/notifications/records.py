@@ -1,4 +1,4 @@
-"""What the notification sandbox was told: notifications of users, alerts of administrators.
+"""What the notification sandbox received: notifications of users, alerts of administrators.
 
 SQLite, committed before the answer leaves: `kill -9` at any moment loses nothing that was answered.
 A notification that was new is unique by its idempotency key: the database says so.
@@ -86,7 +86,7 @@ class NotificationRecords:
     def notify(self, notification: Notification, body: str) -> str:
         """Writes a notification down; `new`, or `repeated` when its key was there already.
 
-        Without a key nobody can tell a repeat, so that it is new each time.
+        Without a key a repeat cannot be recognized, so that it is new each time.
         """
         with self._transaction():
             known = self._db.execute(

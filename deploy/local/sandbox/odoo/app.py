@@ -237,7 +237,7 @@ def build(odoo: SandboxOdoo, rpc: JsonRpc) -> Starlette:
 
 
 def main() -> None:
-    """Reads the options and serves until it is told to stop."""
+    """Reads the options and serves until SIGTERM."""
     env = os.environ.get
     options = argparse.ArgumentParser(prog="sandbox_odoo", description="Sandbox Odoo.")
     options.add_argument("--port", type=int, required=True)

@@ -1,4 +1,4 @@
-"""The sandbox Odoo's books in SQLite: accounts, requests, credits, and every delivery.
+"""The sandbox Odoo's database in SQLite: accounts, requests, credits, and every delivery.
 
 One transaction per event, committed before the answer leaves: `kill -9` at any moment leaves an
 event either booked and answered, booked and unanswered (it comes again and changes nothing), or
@@ -246,7 +246,7 @@ class Ledger:
         return bool(changed.rowcount)
 
     def _kind(self, event: GenerationFailed) -> str:
-        """What a failure books: an unknown code is nobody's fault that could be charged."""
+        """What a failure books: an unknown code is no user's fault, and is not charged."""
         by_code = {code.value: rule for code, rule in TAXONOMY.items()}
         rule = by_code.get(event.error_code or "")
         by_policy = rule is not None and rule.charge is Charge.POLICY

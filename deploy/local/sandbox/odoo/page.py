@@ -53,8 +53,8 @@ def _article(request: dict[str, Any]) -> str:
         facts.append(f"{request['size']:,} bytes")
     error = ""
     if request["error_code"] or request["user_message"]:
-        told = request["user_message"] or ""
-        error = f'<p class="error"><b>{_text(request["error_code"])}</b> {_text(told)}</p>'
+        message = request["user_message"] or ""
+        error = f'<p class="error"><b>{_text(request["error_code"])}</b> {_text(message)}</p>'
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(request["updated_at"]))
     return f"""<article>
 {_picture(request["image_url"])}
