@@ -44,7 +44,7 @@ event: a happy generation has neither."""
 
 
 class Ledgers(NamedTuple):
-    """What really happened to one request, told by the sandboxes."""
+    """What really happened to one request, by the sandboxes' records."""
 
     calls: list[dict[str, Any]]
     paid: int
@@ -99,7 +99,7 @@ class Lab:
         return self.request(model_id=TWO_ROUTES_MODEL_ID, **changes)
 
     async def start(self, request: GenerationRequested) -> Handle:
-        """Start the workflow as the doors do, without their search attributes."""
+        """Start the workflow as the entry points do, without their search attributes."""
         return await self.client.start_workflow(
             GENERATION_WORKFLOW,
             request,
@@ -145,7 +145,7 @@ class Lab:
         await self.break_odoo()
 
     async def ledgers(self, request: GenerationRequested) -> Ledgers:
-        """Read the sandboxes' books."""
+        """Read the sandboxes' records."""
         where = {"correlation_id": str(request.correlation_id)}
         calls = await self.http.get(f"{self.stack.images_url}/_sandbox/calls", params=where)
         url = f"{self.stack.odoo_url}/_sandbox"

@@ -87,9 +87,9 @@ class Kube:
         """The pod has ended well."""
         await self.step(name, ("SuccessCriteriaMet", "Met"), ("Complete", "CompletionsReached"))
 
-    async def fails(self, name: str, code: int, *, why: str = "Error", told: str = "") -> None:
+    async def fails(self, name: str, code: int, *, why: str = "Error", message: str = "") -> None:
         """The container has ended with `code`."""
-        ended = {"exitCode": code, "reason": why, "message": told}
+        ended = {"exitCode": code, "reason": why, "message": message}
         containers = [{"name": "generate", "state": {"terminated": ended}}]
         await self.step(
             name, ("Failed", "BackoffLimitExceeded"), phase="Failed", containerStatuses=containers

@@ -1,4 +1,4 @@
-"""Telling Alertmanager: the wire, its refusals, and what is said when there is none."""
+"""Alerts to Alertmanager: the wire, its refusals, and what is logged when there is none."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ PARKED = AdminAlert(
 OTHER = PARKED.model_copy(update={"error_type": "", "service": "flux"})
 
 
-def telling(
+def alerting(
     http: httpx.AsyncClient, url: str | None, web_url: str | None = None
 ) -> AlertActivities:
     """The activity under test."""
@@ -50,7 +50,7 @@ async def test_firing(http: httpx.AsyncClient, peer: Peer) -> None:
     """One POST of v2: labels, annotations, from now on for as long as the task says."""
     peer.says(answer(200))
     before = datetime.now(UTC) - timedelta(milliseconds=1)
-    sent = await Attempt().run(telling(http, peer.url).send_alerts, task(PARKED))
+    sent = await Attempt().run(alerting(http, peer.url).send_alerts, task(PARKED))
     assert sent == AlertsSent(answer="200: 1 firing, 0 resolved")
     (received,) = peer.received
     assert (received.method, received.path) == ("POST", "/api/v2/alerts")
@@ -75,7 +75,9 @@ async def test_firing(http: httpx.AsyncClient, peer: Peer) -> None:
 async def test_resolved(http: httpx.AsyncClient, peer: Peer) -> None:
     """It has ended already: an end ahead of Alertmanager's clock would be none."""
     peer.says(answer(200))
-    sent = await Attempt().run(telling(http, peer.url).send_alerts, task(PARKED, resolved=(OTHER,)))
+    sent = await Attempt().run(
+        alerting(http, peer.url).send_alerts, task(PARKED, resolved=(OTHER,))
+    )
     assert sent == AlertsSent(answer="200: 1 firing, 1 resolved")
     _, ended = peer.received[0].json
     assert ended["labels"]["service"] == "flux"
@@ -87,7 +89,7 @@ async def test_resolved(http: httpx.AsyncClient, peer: Peer) -> None:
 async def test_no_empty_label(http: httpx.AsyncClient, peer: Peer) -> None:
     """An alert of no particular error has no errorType."""
     peer.says(answer(200))
-    await Attempt().run(telling(http, peer.url).send_alerts, task(OTHER))
+    await Attempt().run(alerting(http, peer.url).send_alerts, task(OTHER))
     assert "errorType" not in peer.received[0].json[0]["labels"]
 
 
@@ -95,7 +97,7 @@ async def test_source_link(http: httpx.AsyncClient, peer: Peer) -> None:
     """With the Web UI's address in the settings, an alert leads there."""
     peer.says(answer(200))
     web_url = "https://temporal.example.com"
-    await Attempt().run(telling(http, peer.url, web_url).send_alerts, task(PARKED))
+    await Attempt().run(alerting(http, peer.url, web_url).send_alerts, task(PARKED))
     assert peer.received[0].json[0]["generatorURL"] == web_url
 
 
@@ -104,24 +106,28 @@ async def test_firing_wins(http: httpx.AsyncClient, peer: Peer) -> None:
     peer.says(answer(200))
     louder, quieter = PARKED, PARKED.model_copy(update={"severity": Severity.WARNING})
     same = PARKED.model_copy(update={"summary": "4 outcomes have not reached Odoo"})
-    await Attempt().run(telling(http, peer.url).send_alerts, task(louder, resolved=(quieter, same)))
+    await Attempt().run(
+        alerting(http, peer.url).send_alerts, task(louder, resolved=(quieter, same))
+    )
     first, second = peer.received[0].json
     assert (first["labels"]["severity"], second["labels"]["severity"]) == ("critical", "warning")
     assert first["endsAt"] > second["endsAt"]
 
 
-async def test_nothing_to_tell(http: httpx.AsyncClient, peer: Peer) -> None:
+async def test_nothing_to_send(http: httpx.AsyncClient, peer: Peer) -> None:
     """No alert, no call."""
     peer.says(answer(200))
-    sent = await Attempt().run(telling(http, peer.url).send_alerts, task())
+    sent = await Attempt().run(alerting(http, peer.url).send_alerts, task())
     assert sent == AlertsSent(answer="nothing to send")
     assert peer.received == []
 
 
 async def test_into_the_log(http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Without an Alertmanager each alert is a line: a warning while it stands, info at its end."""
+    """Without an Alertmanager each alert is a line: a warning while it fires, info at its end."""
     with caplog.at_level(logging.INFO, "activities.alerts"):
-        sent = await Attempt().run(telling(http, None).send_alerts, task(PARKED, resolved=(OTHER,)))
+        sent = await Attempt().run(
+            alerting(http, None).send_alerts, task(PARKED, resolved=(OTHER,))
+        )
     assert sent == AlertsSent(answer="logged")
     firing, resolved = caplog.records
     assert (firing.levelno, resolved.levelno) == (logging.WARNING, logging.INFO)
@@ -132,10 +138,10 @@ async def test_into_the_log(http: httpx.AsyncClient, caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 async def test_refused_for_good(http: httpx.AsyncClient, peer: Peer, status: int) -> None:
-    """A refusal is not repeated; what Alertmanager said is told, cut to size, without the token."""
+    """A refusal is not repeated; what Alertmanager said is kept, cut to size, without the token."""
     said = f"bad label set for {TOKEN}\n" + "x" * 5_000
     peer.says(answer(status, said))
-    error = await Attempt().failure(telling(http, peer.url).send_alerts, task(PARKED))
+    error = await Attempt().failure(alerting(http, peer.url).send_alerts, task(PARKED))
     assert error.non_retryable is True
     beginning = f"Alertmanager answered {status}: bad label set for [secret] x"
     assert error.message.startswith(beginning)
@@ -158,7 +164,7 @@ TROUBLE = {
 async def test_trouble(http: httpx.AsyncClient, peer: Peer, name: str) -> None:
     """Whatever else goes wrong is tried again by Temporal."""
     peer.says(TROUBLE[name])
-    error = await Attempt().failure(telling(http, peer.url).send_alerts, task(PARKED))
+    error = await Attempt().failure(alerting(http, peer.url).send_alerts, task(PARKED))
     assert error.non_retryable is False
     assert error.message.startswith("Alertmanager")
     assert TOKEN not in error.message
@@ -186,7 +192,7 @@ async def test_token_never_enters_history(http: httpx.AsyncClient, peer: Peer, t
 
 
 async def test_nobody_there(http: httpx.AsyncClient) -> None:
-    """An Alertmanager that is away is told later."""
-    error = await Attempt().failure(telling(http, refusing_url()).send_alerts, task(PARKED))
+    """An Alertmanager that is away gets them later."""
+    error = await Attempt().failure(alerting(http, refusing_url()).send_alerts, task(PARKED))
     assert error.non_retryable is False
     assert error.message == "Alertmanager: ConnectError"

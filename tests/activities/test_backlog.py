@@ -90,7 +90,7 @@ async def server() -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def ending(server: Client) -> AsyncIterator[str]:
-    """The queue of a worker on which generations end as they are told."""
+    """The queue of a worker on which generations end as the test says."""
     runner = UnsandboxedWorkflowRunner()
     async with Worker(server, task_queue="ending", workflows=[Ending], workflow_runner=runner):
         yield "ending"
@@ -146,7 +146,7 @@ async def test_parked(server: Client) -> None:
 
 
 async def test_failed(server: Client, ending: str) -> None:
-    """Those that no provider's health tells of, and those without a code; others not."""
+    """Those that no provider's health reports, and those without a code; others not."""
     for code in ("INTERNAL", "INTERNAL", "MODEL_CONFIG", "INVALID_INPUT", "AUTH_CONFIG", None):
         await failed(server, ending, code)
     wanted = {"INTERNAL": 2, "MODEL_CONFIG": 1, "INVALID_INPUT": 1, OTHER: 1}
@@ -175,7 +175,7 @@ def client_with(server: Client, recorder: Recorder) -> Client:
 
 
 async def test_older_server(server: Client, ending: str) -> None:
-    """A server without the attribute of stumbling workflows tells the rest."""
+    """A server without the attribute of stuck workflows counts the rest."""
     await begun(server, "generating", how="stumbles", queue=ending)
     await begun(server, "parked", "ODOO_REFUSED")
     await becomes(lambda: counted(server), Backlog(parked={"ODOO_REFUSED": 1}, stuck=1))

@@ -52,7 +52,7 @@ async def test_image_in_the_store(
 
 
 async def test_handed_back(clients: Clients, peer: Peer, asked: GenerationRequested) -> None:
-    """A worker that is told to leave hands the job back, although the pause is an hour."""
+    """A worker that shuts down hands the job back, although the pause is an hour."""
     peer.says(PENDING)
     attempt = Attempt()
     task = collection(asked, f"{peer.url}/poll")

@@ -73,7 +73,7 @@ async def test_submission_refused(
 
 
 @pytest.mark.parametrize(("reply", "code"), UNHEARD.values(), ids=UNHEARD)
-async def test_submission_unheard(
+async def test_submission_without_reply(
     http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, reply: Reply, code: str
 ) -> None:
     """A submission whose job we do not know may have been paid for, and says so."""

@@ -1,4 +1,4 @@
-"""How a process tells what its calls came to, and how it learns which providers to avoid."""
+"""How a process reports its calls, and how it learns which providers to avoid."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ async def provider(lab: Lab) -> AsyncIterator[str]:
     """A provider of nobody's settings: no worker probes it, no other test knows its health."""
     name = f"acme-{uuid4().hex[:8]}"
     yield name
-    with suppress(RPCError):  # nothing was told
+    with suppress(RPCError):  # nothing was reported
         await _handle(lab, name).terminate("the test is over")
 
 
@@ -70,7 +70,7 @@ async def test_a_thousand_calls_are_a_few_signals(lab: Lab, provider: str) -> No
     assert await _signals(lab, provider) <= 3
 
 
-async def test_the_last_batch_is_told_when_the_process_leaves(lab: Lab, provider: str) -> None:
+async def test_the_last_batch_is_reported_when_the_process_leaves(lab: Lab, provider: str) -> None:
     """It need not wait two seconds for it."""
     reports = ProviderReports()
     async with asyncio.timeout(REPORT_SECONDS / 2), reports.reporting(lab.client):
@@ -80,7 +80,7 @@ async def test_the_last_batch_is_told_when_the_process_leaves(lab: Lab, provider
     assert (view.streak, view.details) == (1, {AWAY.code: AWAY.detail})
 
 
-async def test_what_is_no_providers_doing_is_not_told(lab: Lab, provider: str) -> None:
+async def test_what_is_no_providers_fault_is_not_reported(lab: Lab, provider: str) -> None:
     """INTERNAL is ours. A success follows, so that there is something to look at."""
     reports = ProviderReports()
     async with reports.reporting(lab.client):
@@ -91,7 +91,7 @@ async def test_what_is_no_providers_doing_is_not_told(lab: Lab, provider: str) -
     assert await _signals(lab, provider) == 1
 
 
-async def test_what_could_not_be_told_is_told_with_the_next_batch(lab: Lab, provider: str) -> None:
+async def test_what_could_not_be_reported_is_in_the_next_batch(lab: Lab, provider: str) -> None:
     """Temporal was away: nothing raises, and two batches become one, in their order."""
     reports = ProviderReports()
     async with Relay(lab.stack.temporal_address) as relay:
@@ -131,7 +131,7 @@ async def test_a_success_of_the_later_batch_ends_the_streak(
     later: list[Failure | None],
     streak: int,
 ) -> None:
-    """Merged or told one by one: what came after the last sign of life is in a row."""
+    """Merged or reported one by one: what came after the last sign of life is in a row."""
     reports = ProviderReports()
     for batch in (earlier, later):
         for ended in batch:

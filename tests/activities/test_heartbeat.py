@@ -79,7 +79,7 @@ class _SaysCanceled(OutboundInterceptor):
 _said = asyncio.Event()
 
 
-async def test_cancellation_is_heard_when_recording() -> None:
+async def test_cancellation_arrives_when_recording() -> None:
     """A server that answers "canceled" to a mark: nothing more is done before the SDK says so."""
     client = await Client.connect("127.0.0.1:1", lazy=True, interceptors=[_Canceling()])
     went_on = False

@@ -78,10 +78,10 @@ async def test_created_once(
     assert list(kube.jobs) == [first.id]
 
 
-async def test_created_anew(
+async def test_created_again(
     kube: Kube, service: KubernetesJobs, asked: GenerationRequested
 ) -> None:
-    """A run that was reset, and a Job placed anew, are Jobs of their own."""
+    """A run that was reset, and a Job submitted again, are Jobs of their own."""
     await submitted(service, placing(asked))
     await submitted(service, placing(asked), run_id="run-2")
     await submitted(service, placing(asked, number=1))
@@ -142,7 +142,7 @@ async def test_canceled_while_it_is_created(
     details: ActivityCancellationDetails,
     left: int,
 ) -> None:
-    """Nobody heard of the Job: one that was taken back is deleted, another try finds the others."""
+    """The reply was lost: a Job that was taken back is deleted, another try finds the others."""
     kube.hold_next_reply.clear()
     environment = ActivityEnvironment()
     submitting = asyncio.ensure_future(environment.run(service.submit, placing(asked), at_once))
@@ -270,7 +270,7 @@ async def test_stop_refused(
 async def test_a_job_that_cannot_be_deleted(
     kube: Kube, service: KubernetesJobs, task: CollectTask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A pod that never starts is told all the same when its Job cannot be deleted."""
+    """A pod that never starts is reported all the same when its Job cannot be deleted."""
     await kube.waits(task.job.id, "ImagePullBackOff")
     kube.forbidden = {"DELETE"}
     with caplog.at_level(logging.WARNING):

@@ -1,4 +1,4 @@
-"""The Job that is created: what the container is told, and what a route may say of it."""
+"""The Job that is created: what the container gets, and what a route may say of it."""
 
 import json
 from typing import Any
@@ -40,7 +40,7 @@ def container(task: SubmitTask) -> dict[str, Any]:
 
 
 def variables(task: SubmitTask) -> dict[str, str]:
-    """What the container is told."""
+    """What the container is env."""
     return {each["name"]: each["value"] for each in container(task)["env"]}
 
 
@@ -91,8 +91,8 @@ def test_ids_for_whoever_looks(asked: GenerationRequested) -> None:
 def test_the_request(asked: GenerationRequested) -> None:
     """The container gets the request as JSON and the place of its result."""
     task = placing(asked, **FULL)
-    told = variables(task)
-    assert json.loads(told.pop("DURAGEN_REQUEST")) == {
+    env = variables(task)
+    assert json.loads(env.pop("DURAGEN_REQUEST")) == {
         "requestId": str(asked.request_id),
         "correlationId": str(asked.correlation_id),
         "prompt": asked.prompt,
@@ -104,7 +104,7 @@ def test_the_request(asked: GenerationRequested) -> None:
         "cfgScale": 6.5,
         "outputFormat": "webp",
     }
-    assert told == {
+    assert env == {
         "AWS_ENDPOINT_URL": "http://s3:9000",
         "DURAGEN_RESULT_BUCKET": "bucket-1",
         "DURAGEN_RESULT_KEY": f"jobs/{job_name(task, 'run-1')}.webp",
@@ -114,13 +114,13 @@ def test_the_request(asked: GenerationRequested) -> None:
 def test_a_prompt_reads_no_secret(asked: GenerationRequested) -> None:
     """Kubernetes would put the variable's value in the place of $(NAME): there is no $ to find."""
     prompt = 'a $(AWS_SECRET_ACCESS_KEY) in neon, $$(HOME) ü 🦊 \\ " \n \0'
-    told = variables(placing(asked.model_copy(update={"prompt": prompt})))["DURAGEN_REQUEST"]
-    assert "$" not in told
-    assert json.loads(told)["prompt"] == prompt
+    env = variables(placing(asked.model_copy(update={"prompt": prompt})))["DURAGEN_REQUEST"]
+    assert "$" not in env
+    assert json.loads(env)["prompt"] == prompt
 
 
 async def test_a_prompt_that_fits_in_no_variable(asked: GenerationRequested) -> None:
-    """128 KiB are Linux's end for one variable; the user is told what to shorten."""
+    """128 KiB are Linux's end for one variable; the user learns what to shorten."""
 
     async def make(characters: int) -> object:
         return made(placing(asked.model_copy(update={"prompt": "🦊" * characters})))
@@ -133,8 +133,8 @@ async def test_a_prompt_that_fits_in_no_variable(asked: GenerationRequested) -> 
 
     error = await refusal(make_huge())
     assert (error.failure.code, error.failure.hint) == (ErrorCode.INVALID_INPUT, "Check: prompt.")
-    told = variables(placing(asked.model_copy(update={"prompt": "🦊" * 28_800})))
-    assert len(f"DURAGEN_REQUEST={told['DURAGEN_REQUEST']}\0".encode()) <= MAX_VARIABLE_BYTES
+    env = variables(placing(asked.model_copy(update={"prompt": "🦊" * 28_800})))
+    assert len(f"DURAGEN_REQUEST={env['DURAGEN_REQUEST']}\0".encode()) <= MAX_VARIABLE_BYTES
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -189,7 +189,7 @@ async def test_unknown_namespace(kube: Kube, clients: Clients, asked: Generation
 async def test_token_file(
     kube: Kube, clients: Clients, asked: GenerationRequested, tmp_path: Path
 ) -> None:
-    """A token in a file is read again when it was changed; a lost file is told, no token is."""
+    """A token in a file is read again when it was changed; a lost file is message, no token is."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     async with jobs_at(kube.url, clients, token_file=file) as service:
@@ -230,7 +230,7 @@ async def test_exit_code(
     kube: Kube, service: KubernetesJobs, task: CollectTask, exit_code: int, code: str
 ) -> None:
     """The container says by its exit code what was wrong; operators read what it wrote."""
-    await kube.fails(task.job.id, exit_code, told="the weights\nare gone")
+    await kube.fails(task.job.id, exit_code, message="the weights\nare gone")
     error = await ends_with(service, task)
     assert error.failure.code == code
     assert f"exited with {exit_code}" in error.failure.detail
@@ -239,7 +239,7 @@ async def test_exit_code(
 
 
 @pytest.mark.parametrize(
-    ("told", "hint"),
+    ("message", "hint"),
     [
         ("resolution\n", "Check: resolution."),
         ("cfgScale", "Check: cfgScale."),
@@ -249,10 +249,10 @@ async def test_exit_code(
     ],
 )
 async def test_hint_for_the_user(
-    kube: Kube, service: KubernetesJobs, task: CollectTask, told: str, hint: str | None
+    kube: Kube, service: KubernetesJobs, task: CollectTask, message: str, hint: str | None
 ) -> None:
     """A termination message that is a parameter's name is shown to the user, and nothing else."""
-    await kube.fails(task.job.id, 64, told=told)
+    await kube.fails(task.job.id, 64, message=message)
     assert (await ends_with(service, task)).failure.hint == hint
 
 
@@ -279,7 +279,7 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
         {"initContainerStatuses": [ended(1, "Error", "weights")]},
         "PROVIDER_UNAVAILABLE",
     ),
-    "nothing told": ({"containerStatuses": None}, "PROVIDER_UNAVAILABLE"),
+    "nothing message": ({"containerStatuses": None}, "PROVIDER_UNAVAILABLE"),
 }
 
 
@@ -325,7 +325,7 @@ async def test_failed_without_a_pod(
 async def test_pod_that_never_starts(
     kube: Kube, service: KubernetesJobs, task: CollectTask, reason: str
 ) -> None:
-    """What the kubelet would try until the deadline is told at once, and the Job is deleted."""
+    """What the kubelet would try until the deadline is reported at once, and the Job is deleted."""
     await kube.waits(task.job.id, reason)
     error = await ends_with(service, task)
     assert error.failure.code is ErrorCode.MODEL_CONFIG

@@ -112,7 +112,7 @@ async def test_strange_watch(
 
 
 async def test_watch_forbidden(clients: Clients, peer: Peer, asked: GenerationRequested) -> None:
-    """An account that may not watch is told so, without its token."""
+    """For an account that may not watch the error says so, without its token."""
     refused = answer(403, {"kind": "Status", "reason": "Forbidden", "message": f"{TOKEN} may not"})
     peer.says(JOBS, answer(200, {"items": []}), answer(200, {"items": None}), refused)
     task = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
@@ -146,7 +146,7 @@ async def test_deleted_after_its_end(
 async def test_handed_back(
     kube: Kube, clients: Clients, service: KubernetesJobs, task: CollectTask
 ) -> None:
-    """A worker that is told to leave hands the Job back in the middle of a watch of a minute."""
+    """A worker that shuts down hands the Job back in the middle of a watch of a minute."""
     attempt = Attempt()
 
     async def leave() -> None:

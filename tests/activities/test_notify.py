@@ -1,4 +1,4 @@
-"""Telling the notification service: both paths, and friendly words alone."""
+"""The notification service: both paths, and friendly words alone."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def notifying(clients: Clients, url: str, token: str | None = "t-0123456789") ->
 
 
 async def notified(clients: Clients, peer: Peer, failure: Failure) -> dict[str, Any]:
-    """What the notification service is told of a failure."""
+    """What the notification service gets of a failure."""
     peer.says(OK)
     task = odoo_events.failed(peer.url, failure)
     await Attempt().run(notifying(clients, peer.url).notify, task)
@@ -34,11 +34,11 @@ async def notified(clients: Clients, peer: Peer, failure: Failure) -> dict[str, 
 
 
 async def test_success(clients: Clients, peer: Peer) -> None:
-    """An image is told to its user, by request and user, and nothing else."""
+    """Of an image, the request and the user are sent, and nothing else."""
     peer.says(OK)
     task = odoo_events.completed(peer.url)
-    told = await Attempt().run(notifying(clients, peer.url).notify, task)
-    assert told == Delivered(answer="202")
+    sent = await Attempt().run(notifying(clients, peer.url).notify, task)
+    assert sent == Delivered(answer="202")
     (received,) = peer.received
     assert (received.method, received.path) == ("POST", "/notify/generation-success")
     assert received.headers["authorization"] == "Bearer t-0123456789"
@@ -48,7 +48,7 @@ async def test_success(clients: Clients, peer: Peer) -> None:
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 async def test_friendly_words_alone(clients: Clients, peer: Peer, code: ErrorCode) -> None:
-    """The user is told the taxonomy's text; the operator's detail and the code stay here."""
+    """The user reads the taxonomy's text; the operator's detail and the code stay here."""
     failure = Failure(code=code, detail="psycopg2: secret detail", hint="Check: size.")
     message = await notified(clients, peer, failure)
     assert message.pop("userMsg") == f"{failure.rule.user_message} Check: size."

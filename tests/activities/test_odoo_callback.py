@@ -1,4 +1,4 @@
-"""Telling Odoo over HTTP: what it gets, and what its answers mean."""
+"""Delivery to Odoo over HTTP: what it gets, and what its answers mean."""
 
 import json
 from datetime import timedelta
@@ -40,16 +40,18 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 OK = answer(200, {"status": "applied"})
 
 
-def telling(clients: Clients, url: str, token: str | None = TOKEN, **more: float) -> OdooActivities:
+def delivering(
+    clients: Clients, url: str, token: str | None = TOKEN, **more: float
+) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
     delivery = CallbackDelivery(clients.http, url, token, SECRET, **more)
     return OdooActivities({url: delivery}, clients.store)
 
 
-async def told(clients: Clients, peer: Peer, task: DeliverTask) -> Delivered:
+async def delivered(clients: Clients, peer: Peer, task: DeliverTask) -> Delivered:
     """One delivery, as the worker's interceptor runs it."""
     with bound(Correlation(task.correlation_id, task.request_id)):
-        return await Attempt().run(telling(clients, peer.url).deliver, task)
+        return await Attempt().run(delivering(clients, peer.url).deliver, task)
 
 
 def schema(name: str) -> jsonschema_rs.Draft202012Validator:
@@ -59,10 +61,10 @@ def schema(name: str) -> jsonschema_rs.Draft202012Validator:
 
 
 async def test_completed(clients: Clients, peer: Peer) -> None:
-    """An image is told as EVT-AIG-002, valid by its schema, with a link and no null."""
+    """An image is delivered as EVT-AIG-002, valid by its schema, with a link and no null."""
     peer.says(OK)
     task = odoo_events.completed(peer.url)
-    assert (await told(clients, peer, task)).answer == '200 {"status": "applied"}'
+    assert (await delivered(clients, peer, task)).answer == '200 {"status": "applied"}'
     event = peer.received[0].json
     schema("AIImageGenerationCompleted").validate(event)
     image = task.outcome.image
@@ -84,11 +86,11 @@ def clients_url(clients: Clients) -> str:
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 async def test_failed(clients: Clients, peer: Peer, code: ErrorCode) -> None:
-    """Every failure is told as EVT-AIG-003, valid by its schema, with whose fault it was."""
+    """Every failure is delivered as EVT-AIG-003, valid by its schema, with whose fault it was."""
     peer.says(OK)
     failure = Failure(code=code, detail="the operator's detail")
     task = odoo_events.failed(peer.url, failure)
-    await told(clients, peer, task)
+    await delivered(clients, peer, task)
     event = peer.received[0].json
     schema("AIImageGenerationFailed").validate(event)
     rule = failure.rule
@@ -110,7 +112,7 @@ async def test_headers(clients: Clients, peer: Peer) -> None:
     """Bearer token, ids of the trace, and a signature that the library verifies."""
     peer.says(OK)
     task = odoo_events.failed(peer.url)
-    await told(clients, peer, task)
+    await delivered(clients, peer, task)
     received = peer.received[0]
     assert (received.method, received.path) == ("POST", odoo_events.CALLBACK_PATH)
     assert received.headers["authorization"] == f"Bearer {TOKEN}"
@@ -124,10 +126,10 @@ async def test_webhook_id(clients: Clients, peer: Peer) -> None:
     """A repeat has the same webhook-id and body; `completed` after `failed` has another id."""
     peer.says(OK)
     task = odoo_events.failed(peer.url)
-    await told(clients, peer, task)
-    await told(clients, peer, DeliverTask.model_validate_json(task.model_dump_json()))
+    await delivered(clients, peer, task)
+    await delivered(clients, peer, DeliverTask.model_validate_json(task.model_dump_json()))
     later = task.model_copy(update={"outcome": odoo_events.completed(peer.url).outcome})
-    await told(clients, peer, later)
+    await delivered(clients, peer, later)
     first, repeat, news = peer.received
     assert first.headers["webhook-id"] == repeat.headers["webhook-id"]
     assert first.body == repeat.body
@@ -180,7 +182,7 @@ async def test_answer(
 ) -> None:
     """Taken, refused (somebody must fix something) or away (tried again): one of the three."""
     peer.says(reply)
-    activity, task = telling(clients, peer.url), odoo_events.failed(peer.url)
+    activity, task = delivering(clients, peer.url), odoo_events.failed(peer.url)
     if code is None:
         assert isinstance(await Attempt().run(activity.deliver, task), Delivered)
         return
@@ -195,7 +197,7 @@ async def test_answer(
 async def test_no_answer_in_time(clients: Clients, peer: Peer, reply: Reply) -> None:
     """An Odoo that does not answer in time is away."""
     peer.says(reply)
-    activity = telling(clients, peer.url, timeout_seconds=0.3)
+    activity = delivering(clients, peer.url, timeout_seconds=0.3)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
 
@@ -203,7 +205,7 @@ async def test_no_answer_in_time(clients: Clients, peer: Peer, reply: Reply) -> 
 async def test_nobody_listens(clients: Clients) -> None:
     """An Odoo that is being restarted is away."""
     url = refusing_url()
-    error = await Attempt().failure(telling(clients, url).deliver, odoo_events.failed(url))
+    error = await Attempt().failure(delivering(clients, url).deliver, odoo_events.failed(url))
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
 
 
@@ -212,7 +214,7 @@ async def test_another_origin(clients: Clients, peer: Peer, foreign: Peer) -> No
     foreign.says(OK)
     task = odoo_events.failed(peer.url)
     task = task.model_copy(update={"callback_url": f"{foreign.url}/callback"})
-    error = await Attempt().failure(telling(clients, peer.url).deliver, task)
+    error = await Attempt().failure(delivering(clients, peer.url).deliver, task)
     assert error.type == DeliveryError.ODOO_REFUSED
     assert foreign.received == []
 
@@ -236,7 +238,7 @@ async def test_link_never_enters_history(clients: Clients, peer: Peer, status: i
         await answer(status, quoted)(received, *connection)
 
     peer.says(quote)
-    activity = telling(clients, peer.url)
+    activity = delivering(clients, peer.url)
     if status == 200:
         said = (await Attempt().run(activity.deliver, task)).answer
     else:
@@ -250,7 +252,7 @@ async def test_link_never_enters_history(clients: Clients, peer: Peer, status: i
 async def test_token_never_enters_history(clients: Clients, peer: Peer, token: str) -> None:
     """Neither an Odoo that quotes the token nor a token with a line break brings it there."""
     peer.says(answer(401, f"wrong token: Bearer {TOKEN}"))
-    activity = telling(clients, peer.url, token)
+    activity = delivering(clients, peer.url, token)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == DeliveryError.ODOO_REFUSED
     assert TOKEN not in f"{error.message} {error.details}"
@@ -258,7 +260,7 @@ async def test_token_never_enters_history(clients: Clients, peer: Peer, token: s
 
 async def test_outcome_of_nothing(clients: Clients, peer: Peer) -> None:
     """An outcome without image and failure is a mistake of ours, and nothing is sent."""
-    activity = telling(clients, peer.url)
+    activity = delivering(clients, peer.url)
     with pytest.raises(ValueError, match="an image or a failure"):
         await Attempt().run(activity.deliver, odoo_events.of(Outcome(), peer.url))
     assert peer.received == []

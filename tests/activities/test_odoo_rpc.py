@@ -1,4 +1,4 @@
-"""Telling Odoo by odoorpc: sessions that are reused, and what Odoo's exceptions mean."""
+"""Delivery to Odoo by odoorpc: sessions that are reused, and what Odoo's exceptions mean."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def account(url: str, **changes: str) -> RpcAccount:
     return known._replace(**changes)
 
 
-def telling(
+def delivering(
     clients: Clients, url: str, timeout_seconds: float = TIMEOUT_SECONDS, **changes: str
 ) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
@@ -66,7 +66,7 @@ async def test_one_login_for_many_calls(clients: Clients, peer: Peer) -> None:
     """Ten deliveries one after the other log in once."""
     odoo = Odoo()
     peer.says(odoo.reply)
-    activity = telling(clients, peer.url)
+    activity = delivering(clients, peer.url)
     for _ in range(10):
         await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
     assert odoo.asked.count("login") == 1
@@ -77,7 +77,7 @@ async def test_threads_at_once(clients: Clients, peer: Peer) -> None:
     """Deliveries at once never share a session, and their sessions are used again later."""
     odoo = Odoo()
     peer.says(odoo.reply)
-    activity = telling(clients, peer.url)
+    activity = delivering(clients, peer.url)
     for _ in range(2):
         tasks = [odoo_events.failed(peer.url) for _ in range(12)]
         await asyncio.gather(*(Attempt().run(activity.deliver, task) for task in tasks))
@@ -90,7 +90,7 @@ async def test_event_is_the_callbacks(clients: Clients, peer: Peer) -> None:
     odoo = Odoo()
     peer.says(odoo.reply)
     task = odoo_events.failed(peer.url)
-    delivered = await Attempt().run(telling(clients, peer.url).deliver, task)
+    delivered = await Attempt().run(delivering(clients, peer.url).deliver, task)
     assert delivered == Delivered(answer="{'status': 'applied'}")
     (event,) = odoo.events
     assert event["status"] == "failed"
@@ -104,7 +104,7 @@ async def test_ids_go_with_every_call(clients: Clients, peer: Peer) -> None:
     peer.says(Odoo().reply)
     task = odoo_events.failed(peer.url)
     with bound(Correlation(task.correlation_id, task.request_id)):
-        await Attempt().run(telling(clients, peer.url).deliver, task)
+        await Attempt().run(delivering(clients, peer.url).deliver, task)
     for received in peer.received:
         assert received.headers["x-correlation-id"] == str(task.correlation_id)
         assert received.headers["traceparent"].split("-")[1] == task.correlation_id.hex
@@ -115,7 +115,7 @@ async def test_wrong_login(clients: Clients, peer: Peer, wrong: dict[str, str]) 
     """A wrong login or password is refused at once: trying again would lock the account."""
     odoo = Odoo()
     peer.says(odoo.reply)
-    activity = telling(clients, peer.url, **wrong)
+    activity = delivering(clients, peer.url, **wrong)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert (error.type, error.non_retryable) == (DeliveryError.ODOO_REFUSED, True)
     assert "login" in error.message
@@ -142,7 +142,7 @@ async def test_exception(clients: Clients, peer: Peer, name: str, code: str) -> 
     """What Odoo raises on purpose is a refusal; where it stumbled, it is tried again."""
     odoo = Odoo(SandboxError(name, f"no, says {PASSWORD}"))
     peer.says(odoo.reply)
-    activity = telling(clients, peer.url)
+    activity = delivering(clients, peer.url)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert (error.type, error.non_retryable) == (code, code == DeliveryError.ODOO_REFUSED)
     assert name in error.message
@@ -150,10 +150,10 @@ async def test_exception(clients: Clients, peer: Peer, name: str, code: str) -> 
 
 
 async def test_failed_session_is_not_used_again(clients: Clients, peer: Peer) -> None:
-    """After an exception the next delivery logs in anew: the session may have expired."""
+    """After an exception the next delivery logs in again: the session may have expired."""
     broken = Odoo(SandboxError("odoo.http.SessionExpiredException", "Session expired"))
     well = Odoo()
-    activity = telling(clients, peer.url)
+    activity = delivering(clients, peer.url)
     peer.says(broken.reply)
     await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     peer.says(well.reply)
@@ -183,7 +183,7 @@ ANSWERS: dict[str, tuple[Reply, str]] = {
 async def test_no_json_rpc(clients: Clients, peer: Peer, reply: Reply, code: str) -> None:
     """What is no JSON-RPC is a wrong address, or an Odoo that is away."""
     peer.says(reply)
-    activity = telling(clients, peer.url)
+    activity = delivering(clients, peer.url)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == code
     assert peer.url in error.message
@@ -193,7 +193,7 @@ async def test_no_json_rpc(clients: Clients, peer: Peer, reply: Reply, code: str
 async def test_no_answer_in_time(clients: Clients, peer: Peer) -> None:
     """An Odoo that hangs is away, and gives its thread back."""
     peer.says(hang)
-    activity = telling(clients, peer.url, timeout_seconds=0.3)
+    activity = delivering(clients, peer.url, timeout_seconds=0.3)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
 
@@ -201,7 +201,7 @@ async def test_no_answer_in_time(clients: Clients, peer: Peer) -> None:
 async def test_nobody_listens(clients: Clients) -> None:
     """An Odoo that is being restarted is away; an empty password does not garble the text."""
     url = refusing_url()
-    activity = telling(clients, url, password="")
+    activity = delivering(clients, url, password="")
     error = await Attempt().failure(activity.deliver, odoo_events.failed(url))
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
     assert error.message.startswith(f"{url} ({MODEL}.{METHOD} as duragen) did not answer")

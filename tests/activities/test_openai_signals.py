@@ -148,7 +148,7 @@ LOST: dict[str, tuple[Reply, str]] = {
 async def test_refusal(
     http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, reply: Reply, code: str
 ) -> None:
-    """An answer, however odd, has its code; it was heard, so the next attempt owes nothing."""
+    """An answer, however odd, has its code; it was received, so the next attempt owes nothing."""
     peer.says(reply)
     error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
     assert (error.failure.code, error.answered, error.final) == (code, True, False)
@@ -219,7 +219,7 @@ async def test_hint_for_the_user(
     reply: Reply,
     hint: str | None,
 ) -> None:
-    """The user is told which field to check, if the service named a plain one, and no more."""
+    """The user reads which field to check, if the service named a plain one, and no more."""
     peer.says(reply)
     error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
     assert error.failure.hint == hint
@@ -229,7 +229,7 @@ async def test_hint_for_the_user(
 async def test_detail_for_the_operator(
     http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
 ) -> None:
-    """The operator is told status, code, message and the service's request id."""
+    """The operator reads status, code, message and the service's request id."""
     body = {"error": {"message": "slow down, please", "code": "slow_down"}}
     peer.says(answer(429, body, {"x-request-id": "req_123"}))
     error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))

@@ -1,4 +1,4 @@
-"""The plan: routes to the model, who is told, or why there can be none."""
+"""The plan: routes to the model, the Odoo that gets the outcome, or why there is none."""
 
 from uuid import uuid4
 
@@ -30,7 +30,7 @@ async def test_plan(asked: GenerationRequested) -> None:
 
 
 async def test_unknown_model(asked: GenerationRequested) -> None:
-    """An unknown modelId is our setting's fault; its Odoo is told."""
+    """An unknown modelId is our setting's fault; its Odoo gets the outcome."""
     activities = PlanActivities({uuid4(): ROUTES}, {ODOO}, 321, CircuitBoard(()), notify=False)
     plan = await Attempt().run(activities.plan, asked)
     assert plan.failure is not None
@@ -49,7 +49,7 @@ async def test_unknown_model(asked: GenerationRequested) -> None:
     ],
 )
 async def test_foreign_callback(asked: GenerationRequested, callback_url: str) -> None:
-    """A callback that is not on the allow list: nothing is made, nobody is told."""
+    """A callback that is not on the allow list: nothing is made, nothing is delivered."""
     there = asked.model_dump(by_alias=True) | {"callbackUrl": callback_url}
     plan = await planned(GenerationRequested.model_validate(there))
     assert plan.failure is not None

@@ -45,7 +45,7 @@ async def test_delay(
     headers: Mapping[str, str],
     seconds: float | None,
 ) -> None:
-    """What the service asks for is what Temporal is told, within an hour."""
+    """What the service asks for is what Temporal waits, within an hour."""
     peer.says(answer(429, "", headers))
     error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
     delay = error.to_application_error().next_retry_delay

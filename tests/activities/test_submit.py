@@ -30,7 +30,7 @@ class House:
         self._keys = settings.providers
 
     def openai(self, url: str | None = None) -> SubmitActivities:
-        """Submissions to OpenAI's door of the sandbox, or of a peer at `url`."""
+        """Submissions to OpenAI's API of the sandbox, or of a peer at `url`."""
         key = self._keys["openai"].api_key.get_secret_value() if url is None else KEY
         service = openai(self._clients.http, url or self._url, key)
         return SubmitActivities(
@@ -38,7 +38,7 @@ class House:
         )
 
     def flux(self) -> SubmitActivities:
-        """Submissions to FLUX's door of the sandbox."""
+        """Submissions to FLUX's API of the sandbox."""
         service = Flux(self._clients.http, self._url, self._keys["flux"].api_key)
         return SubmitActivities(
             service, self._clients.store, self._clients.memory, self._clients.reports
@@ -113,7 +113,7 @@ async def test_image_in_the_store(
 
 
 async def test_answered_refusal_settles(house: House, peer: Peer, task: SubmitTask) -> None:
-    """A refusal that was heard is settled: the next attempt counts nothing as lost."""
+    """A refusal that was received is settled: the next attempt counts nothing as lost."""
     peer.says(answer(503))
     attempt = Attempt()
     error = await attempt.failure(house.openai(peer.url).submit, task)

@@ -1,4 +1,4 @@
-"""What really happened in one row, read from books that nothing in the row kills for long.
+"""What really happened in one row, read from records that nothing in the row kills for long.
 
 The sandboxes' SQLite files hold every paid call, delivery, credit entry and notification, committed
 before it was answered; the bucket holds the images; Temporal knows what is closed. Read with plain
@@ -23,7 +23,7 @@ from deploy.local.stack.local_stack import LocalStack
 class Asked(NamedTuple):
     """One accepted request. Times in seconds since 1970, `began` when its first start was sent.
 
-    `created`: how many of its starts were told that they made the workflow.
+    `created`: how many of its starts were answered that they made the workflow.
     """
 
     request_id: str
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     created: int = 1
 
 
-class Told(NamedTuple):
+class Delivery(NamedTuple):
     """One delivery as Odoo wrote it down; `effect` is `applied` when it changed anything."""
 
     at: float
@@ -63,7 +63,7 @@ class Evidence:
     calls: Counter[str] = field(default_factory=Counter)
     """Calls of the image service by what became of them."""
     records: dict[str, Record] = field(default_factory=dict)
-    told: dict[str, list[Told]] = field(default_factory=dict)
+    deliveries: dict[str, list[Delivery]] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
     """What each user has paid, as Odoo's own account says."""
     notified: Counter[str] = field(default_factory=Counter)
@@ -79,8 +79,8 @@ class Evidence:
     fault_ended: float | None = None
 
 
-def read_books(home: Path) -> Evidence:
-    """What stands in the sandboxes' books; the rest of the evidence is for the caller to add."""
+def read_sandboxes(home: Path) -> Evidence:
+    """What is in the sandboxes' records; the rest of the evidence is for the caller to add."""
     found = Evidence()
     for row in _rows(
         home / "images/images.sqlite", "SELECT correlation_id, outcome, paid FROM calls"
@@ -97,10 +97,10 @@ def read_books(home: Path) -> Evidence:
         found.records[row["request_id"]] = Record(
             row["state"], row["error_code"], row["hash_value"], entries=kinds
         )
-    told: defaultdict[str, list[Told]] = defaultdict(list)
+    deliveries: defaultdict[str, list[Delivery]] = defaultdict(list)
     for row in _rows(odoo, "SELECT request_id, at, status, effect FROM deliveries ORDER BY id"):
-        told[row["request_id"] or ""].append(Told(*row[1:]))
-    found.told = dict(told)
+        deliveries[row["request_id"] or ""].append(Delivery(*row[1:]))
+    found.deliveries = dict(deliveries)
     notifications = home / "notifications/notifications.sqlite"
     for row in _rows(notifications, "SELECT request_id, effect FROM notifications"):
         if row["effect"] == "new":

@@ -71,7 +71,7 @@ def figures(evidence: Evidence) -> Figures:
     completed = {key for key, record in records.items() if record.state == "completed"}
     failed = {key for key, record in records.items() if record.state == "failed"}
     beyond = {each: max(0, evidence.paid[each.correlation_id] - 1) for each in evidence.asked}
-    took = {each: _told_at(evidence, each.request_id) for each in evidence.asked}
+    took = {each: _applied_at(evidence, each.request_id) for each in evidence.asked}
     return Figures(
         submitted=len(records),
         ended=len(records) - len(lost),
@@ -87,7 +87,7 @@ def figures(evidence: Evidence) -> Figures:
         images_orphaned=sum(_orphaned(evidence, key) for key in evidence.images),
         notified_twice=sum(count > 1 for count in evidence.notified.values()),
         parked=len(evidence.parked),
-        redelivered=sum(_told_at(evidence, key) is not None for key in evidence.parked),
+        redelivered=sum(_applied_at(evidence, key) is not None for key in evidence.parked),
         end_to_end_p95=_p95(at - each.began for each, at in took.items() if at),
         recovery_p95=_recovery(evidence.fault_ended, took),
         most_paid=max((n for each, n in beyond.items() if not each.two_routes), default=0),
@@ -95,7 +95,11 @@ def figures(evidence: Evidence) -> Figures:
         unpaid=sum(charges(records[key].entries) == 0 for key in completed),
         accounts_off=_accounts_off(evidence, completed),
         started_twice=sum(each.created > 1 for each in evidence.asked),
-        repeated=sum(told.effect == "repeated" for each in evidence.told.values() for told in each),
+        repeated=sum(
+            delivery.effect == "repeated"
+            for each in evidence.deliveries.values()
+            for delivery in each
+        ),
         notified_again=evidence.notified_again,
         not_notified=sum(evidence.notified[key] == 0 for key in records),
         codes=dict(Counter(records[key].error_code or "none" for key in sorted(failed))),
@@ -154,9 +158,9 @@ def _lost(evidence: Evidence, request_id: str) -> bool:
 
 def _charged_twice(evidence: Evidence, request_id: str) -> bool:
     taken = [
-        told
-        for told in evidence.told.get(request_id, ())
-        if (told.status, told.effect) == ("completed", "applied")
+        delivery
+        for delivery in evidence.deliveries.get(request_id, ())
+        if (delivery.status, delivery.effect) == ("completed", "applied")
     ]
     return charges(evidence.records.get(request_id, _NOTHING).entries) > 1 or len(taken) > 1
 
@@ -165,8 +169,8 @@ def _our_fault(evidence: Evidence, request_id: str) -> bool:
     record = evidence.records.get(request_id, _NOTHING)
     if record.state == "completed":
         return False
-    told_so = record.state == "failed" and record.error_code not in _THEIRS
-    return told_so or evidence.closed.get(request_id) == "FAILED"
+    failed_in_odoo = record.state == "failed" and record.error_code not in _THEIRS
+    return failed_in_odoo or evidence.closed.get(request_id) == "FAILED"
 
 
 def _orphaned(evidence: Evidence, request_id: str) -> bool:
@@ -179,9 +183,13 @@ def _accounts_off(evidence: Evidence, completed: set[str]) -> int:
     return sum(spent != due[user_id] for user_id, spent in evidence.spent.items())
 
 
-def _told_at(evidence: Evidence, request_id: str) -> float | None:
-    """When Odoo booked the outcome that stands now."""
-    taken = [told.at for told in evidence.told.get(request_id, ()) if told.effect == "applied"]
+def _applied_at(evidence: Evidence, request_id: str) -> float | None:
+    """When Odoo booked the outcome that it has now."""
+    taken = [
+        delivery.at
+        for delivery in evidence.deliveries.get(request_id, ())
+        if delivery.effect == "applied"
+    ]
     return max(taken, default=None)
 
 

@@ -1,6 +1,6 @@
 """The load of a row: requests reserved at Odoo, then started at a bounded rate by several clients.
 
-A start that meets a closed door is sent again until it is accepted, as Odoo's outbox does.
+A start that meets a closed port is sent again until it is accepted, as Odoo's outbox does.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.chaos.evidence import Asked
 
 USERS = 10
 PATIENCE_SECONDS = 120.0
-"""How long a door may be closed before the row is given up."""
+"""How long a port may be closed before the row is given up."""
 
 _MODELS = (OPENAI_MODEL_ID, FLUX_MODEL_ID) * 2 + (TWO_ROUTES_MODEL_ID,)
 _GATEWAY_EACH = 4

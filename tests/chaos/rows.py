@@ -43,7 +43,9 @@ def at_the_image_service(_stage: Stage, evidence: Evidence, _figures: Figures) -
 
 def at_odoo(_stage: Stage, evidence: Evidence, _figures: Figures) -> int:
     """Deliveries that met a fault, as Odoo wrote them down."""
-    return sum(told.effect == "fault" for each in evidence.told.values() for told in each)
+    return sum(
+        delivery.effect == "fault" for each in evidence.deliveries.values() for delivery in each
+    )
 
 
 def repeats(_stage: Stage, _evidence: Evidence, row: Figures) -> int:

@@ -25,7 +25,7 @@ from deploy.local.stack.config import TWO_ROUTES_MODEL_ID
 from deploy.local.stack.layout import SandboxOptions, environment_of_part
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.supervisor import Part, Supervisor
-from tests.chaos.evidence import Evidence, images_in, read_books
+from tests.chaos.evidence import Evidence, images_in, read_sandboxes
 from tests.chaos.load import Load
 
 ROUTE_SECONDS = 5
@@ -70,7 +70,7 @@ class Stage:
         self.load = load
         self.dice = random.Random(seed)
         self.parked: set[str] = set()
-        self.mended_at: float | None = None
+        self.fault_ended_at: float | None = None
         self.met = 0
         self.complaints: list[str] = []
         self.http = httpx.AsyncClient(trust_env=False, timeout=30)
@@ -104,7 +104,7 @@ class Stage:
 
     def fixed(self) -> None:
         """The fault is over: recovery is measured from now on."""
-        self.mended_at = time.time()
+        self.fault_ended_at = time.time()
 
     async def images(self, kind: str | None = None, **more: Any) -> None:
         """The image service from now on; without a kind it is well."""
@@ -223,11 +223,11 @@ class Stage:
 
     async def evidence(self) -> Evidence:
         """All that can be known of this row now."""
-        found = await asyncio.to_thread(read_books, self.stack.home)
+        found = await asyncio.to_thread(read_sandboxes, self.stack.home)
         found.images = await asyncio.to_thread(images_in, self.stack)
         found.asked = list(self.load.accepted.values())
         found.closed = await self._statuses(_GENERATIONS)
-        found.parked, found.fault_ended = self.parked, self.mended_at
+        found.parked, found.fault_ended = self.parked, self.fault_ended_at
         for user in self.load.users:
             answer = await self.http.get(f"{self.stack.odoo_url}/_sandbox/users/{user}")
             account = answer.raise_for_status().json()
@@ -241,7 +241,7 @@ class Stage:
         }
 
     async def _put(self, url: str, faults: dict[str, Any]) -> None:
-        """Tell a sandbox; one that is away just then hears of it when it is back."""
+        """Set a sandbox's faults; one that is away just then gets them when it is back."""
         give_up = time.monotonic() + AWAY_SECONDS
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The judge of `make chaos` can say no: books with each kind of wrong, and what is said of them."""
+"""The judge of `make chaos` can say no: evidence with each kind of wrong, and its verdict."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,7 @@ from contracts.events import GenerationCompleted, GenerationRequested
 from deploy.local.sandbox.images.call_log import Call, CallLog
 from deploy.local.sandbox.notifications.records import Notification, NotificationRecords
 from deploy.local.sandbox.odoo.ledger import Envelope, Ledger
-from tests.chaos.evidence import Asked, Evidence, Record, Told, read_books
+from tests.chaos.evidence import Asked, Delivery, Evidence, Record, read_sandboxes
 from tests.chaos.judge import Expectation, charges, figures, verdict
 from tests.chaos.report import BEGIN, COLUMNS, END, as_json, publish
 from tests.chaos.rows import ROWS
@@ -24,14 +24,14 @@ FAILED = Record("failed", "PROVIDER_UNAVAILABLE", None, ("reserve", "release"))
 
 
 def _good(count: int = 10) -> Evidence:
-    """Books in which everything went well; request, correlation and user ids are numbers."""
+    """Evidence in which everything went well; request, correlation and user ids are numbers."""
     ids = [str(number) for number in range(count)]
     return Evidence(
         asked=[Asked(each, each, f"user {each}", two_routes=False, began=100.0) for each in ids],
         closed=dict.fromkeys(ids, "COMPLETED"),
         paid=Counter(ids),
         records=dict.fromkeys(ids, MADE),
-        told={each: [Told(103.0, "completed", "applied")] for each in ids},
+        deliveries={each: [Delivery(103.0, "completed", "applied")] for each in ids},
         spent={f"user {each}": 1 for each in ids},
         notified=Counter(ids),
         images=dict.fromkeys(ids, "abc"),
@@ -46,12 +46,12 @@ def _fail(evidence: Evidence, *ids: str, record: Record = FAILED) -> None:
     for each in ids:
         evidence.records[each] = record
         evidence.closed[each] = "FAILED"
-        evidence.told[each] = [Told(103.0, "failed", "applied")]
+        evidence.deliveries[each] = [Delivery(103.0, "failed", "applied")]
         evidence.spent[f"user {each}"] = charges(record.entries)
         evidence.images.pop(each, None)
 
 
-def test_good_books() -> None:
+def test_good_evidence() -> None:
     """Nothing is wrong where nothing is wrong."""
     evidence = _good()
     assert verdict(figures(evidence), ROWS[0].expected) == []
@@ -77,11 +77,11 @@ def test_lost(change: dict[str, dict[str, Any]]) -> None:
     assert "1 lost" in _said(evidence)
 
 
-def test_never_heard_of() -> None:
+def test_never_recorded() -> None:
     """A request that was accepted and is nowhere is lost."""
     evidence = _good()
-    for book in (evidence.closed, evidence.records, evidence.images, evidence.told):
-        del book["3"]
+    for records in (evidence.closed, evidence.records, evidence.images, evidence.deliveries):
+        del records["3"]
     assert "1 lost" in _said(evidence)
 
 
@@ -101,7 +101,7 @@ def test_charged_twice(entries: tuple[str, ...]) -> None:
 def test_booked_twice() -> None:
     """Odoo took the same image twice, whatever its entries say."""
     evidence = _good()
-    evidence.told["3"] *= 2
+    evidence.deliveries["3"] *= 2
     assert _said(evidence) == "1 charged twice"
 
 
@@ -151,7 +151,7 @@ def test_green_because_everything_failed() -> None:
 
 
 def test_green_because_nothing_was_sent() -> None:
-    """Empty books prove nothing."""
+    """Empty evidence proves nothing."""
     assert "nothing was submitted" in _said(Evidence())
 
 
@@ -165,7 +165,7 @@ def test_paid_beyond_the_first() -> None:
     assert "2 paid calls" in _said(evidence, Expectation(beyond_first=1))
 
 
-def test_nobody_was_alarmed() -> None:
+def test_no_alert_was_sent() -> None:
     """Where an alert must be raised, its absence is wrong."""
     expected = Expectation(alert=AlertName.DELIVERIES_PARKED)
     evidence = _good()
@@ -187,7 +187,7 @@ def test_parked_for_ever() -> None:
     evidence = _good()
     evidence.parked = {"3", "4"}
     assert figures(evidence).redelivered == 2
-    del evidence.told["4"]
+    del evidence.deliveries["4"]
     assert "1 parked and never delivered" in _said(evidence)
 
 
@@ -202,13 +202,13 @@ def test_recovery_is_of_those_under_way() -> None:
     """From the fault's end, of those that had begun before it and ended after it."""
     evidence = _good(3)
     evidence.fault_ended = 105.0
-    evidence.told["0"] = [Told(125.0, "completed", "applied")]
+    evidence.deliveries["0"] = [Delivery(125.0, "completed", "applied")]
     evidence.asked[1] = evidence.asked[1]._replace(began=106.0)
-    evidence.told["1"] = [Told(190.0, "completed", "applied")]
+    evidence.deliveries["1"] = [Delivery(190.0, "completed", "applied")]
     assert figures(evidence).recovery_p95 == 20
 
 
-def test_reads_real_books(tmp_path: Path) -> None:
+def test_reads_real_records(tmp_path: Path) -> None:
     """What the sandboxes wrote is what the judge is shown."""
     ids = {name: uuid4() for name in ("request_id", "correlation_id", "user_id", "model_id")}
     key, image = str(ids["request_id"]), {"format": "png", "size": 9, "width": 64, "height": 64}
@@ -238,9 +238,9 @@ def test_reads_real_books(tmp_path: Path) -> None:
     notifications = NotificationRecords(tmp_path / "notifications")
     for _ in range(2):
         notifications.notify(Notification("success", key, "u", idempotency_key=f"{key}.x"), "{}")
-    found = read_books(tmp_path)
+    found = read_sandboxes(tmp_path)
     assert found.records == {key: MADE}
-    assert [told.effect for told in found.told[key]] == ["applied", "repeated"]
+    assert [each.effect for each in found.deliveries[key]] == ["applied", "repeated"]
     assert found.paid == {str(ids["correlation_id"]): 2}
     assert found.calls == {"accepted: accept_then_reset": 1, "accepted": 1}
     assert found.notified == {key: 1}

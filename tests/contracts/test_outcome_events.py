@@ -1,4 +1,4 @@
-"""EVT-AIG-002 and EVT-AIG-003: what Odoo is told."""
+"""EVT-AIG-002 and EVT-AIG-003: what Odoo gets."""
 
 import json
 from typing import Any

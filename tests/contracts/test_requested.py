@@ -21,7 +21,7 @@ OPTIONAL = ("negativePrompt", "seed", "inferenceSteps", "cfgScale", "campaignId"
 
 
 def read(**changes: Any) -> GenerationRequested:
-    """The example with `changes`, read from JSON as a door reads it."""
+    """The example with `changes`, read from JSON as an entry point reads it."""
     return GenerationRequested.model_validate_json(json.dumps(REQUESTED | changes))
 
 

@@ -7,7 +7,7 @@ import pytest
 from contracts.errors import TAXONOMY, Alert, Charge, ErrorCode, ErrorKind
 from contracts.generation import Failure
 
-# Columns: kind, tried again (as the same activity), next route, charge, operators are told.
+# Columns: kind, tried again (as the same activity), next route, charge, alert.
 # Where the table says "poll again, else generate again" (RESULT_EXPIRED) or "submit once more"
 # (JOB_LOST), the activity retries polling, and the workflow submits.
 TABLE = {
@@ -28,7 +28,7 @@ TABLE = {
     "INTERNAL": ("system", False, False, "release", "always"),
 }
 
-TOLD = {
+USER_READS = {
     "RATE_LIMITED": "busy",
     "PROVIDER_UNAVAILABLE": "busy",
     "INVALID_OUTPUT": "busy",
@@ -61,16 +61,16 @@ def test_every_code_has_a_rule() -> None:
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_row(code: ErrorCode) -> None:
-    """Each row says what the table says: whose fault, what is tried, who pays, who is told."""
+    """Each row says what the table says: whose fault, what is tried, who pays, the alert."""
     rule = TAXONOMY[code]
     assert (rule.kind, rule.retry, rule.next_route, rule.charge, rule.alert) == TABLE[code]
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_user_message(code: ErrorCode) -> None:
-    """The user is told the table's words in whole sentences, and no technical ones."""
+    """The user reads the table's words in whole sentences, and no technical ones."""
     message = TAXONOMY[code].user_message
-    assert TOLD[code] in message
+    assert USER_READS[code] in message
     assert not TECHNICAL.search(message)
     assert message.endswith(".")
 

@@ -88,7 +88,7 @@ async def test_no_answer(
     paid: int,
     error: type[Exception],
 ) -> None:
-    """Without an answer, the client cannot know what the book knows: whether it was paid for."""
+    """Without an answer, the client cannot know what the call log knows: what was paid for."""
     await break_images({"kind": kind})
     with pytest.raises(error):
         await images.post(URL, json=BODY, timeout=0.5)

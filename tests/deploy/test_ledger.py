@@ -1,4 +1,4 @@
-"""The sandbox Odoo's books: who pays, and what a late or repeated event changes: nothing."""
+"""The sandbox Odoo's ledger: who pays, and what a late or repeated event changes: nothing."""
 
 import itertools
 import sqlite3
@@ -133,7 +133,7 @@ def test_concurrent_submissions_never_overdraw(tmp_path: Path) -> None:
     assert Ledger(tmp_path, credits_granted=10).account(str(USER)).balance == 0
 
 
-async def test_the_door_says_what_is_left(home: Path) -> None:
+async def test_the_account_says_what_is_left(home: Path) -> None:
     """402 with a problem document; `_sandbox/users` says granted and balance."""
     with LocalStack(home, ("odoo",), options=SandboxOptions(credits=1)) as stack:
         async with httpx.AsyncClient(base_url=stack.odoo_url, trust_env=False) as odoo:
@@ -161,7 +161,7 @@ EVENTS = st.tuples(
 
 
 class _Odoo:
-    """Books that events come to, and what must hold after each of them."""
+    """A ledger that events come to, and what must hold after each of them."""
 
     def __init__(self, folder: Path, policy: Any) -> None:
         self._ledger = Ledger(folder, policy, credits_granted=2)

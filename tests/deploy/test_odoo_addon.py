@@ -88,7 +88,7 @@ def test_what_the_manifest_names_is_there() -> None:
 
 
 def test_what_is_there_is_named_in_the_manifest() -> None:
-    """A view that is forgotten there is never loaded, and nobody is told."""
+    """A view that is forgotten there is never loaded, without a word."""
     manifest = _manifest()
     named = {*manifest["data"], *manifest.get("demo", [])}
     data = [*XML, *ADDON.glob("security/*.csv")]

@@ -129,7 +129,7 @@ def test_a_failure_arrives_as_it_was_sent(event: GenerationFailed) -> None:
 
 @given(JSON)
 def test_nothing_but_a_wire_error_comes_of_anything(event: Any) -> None:
-    """Whatever JSON holds, the caller is told what is wrong with it."""
+    """Whatever JSON holds, the caller learns what is wrong with it."""
     with suppress(wire.WireError):
         wire.parse_outcome(event)
 

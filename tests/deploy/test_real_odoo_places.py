@@ -19,7 +19,7 @@ def test_made_once(tmp_path: Path) -> None:
     assert (tmp_path / "it" / "piece").read_text() == "in use"
 
 
-def test_made_anew_for_another_recipe(tmp_path: Path) -> None:
+def test_made_again_for_another_recipe(tmp_path: Path) -> None:
     """Of what was made by an older recipe nothing is left."""
     made_once(tmp_path / "it", "old", _writes)
     (tmp_path / "it" / "more").touch()

@@ -101,10 +101,10 @@ async def test_book(images: httpx.AsyncClient, calls: Callable[[], Any]) -> None
     """One submission is paid for, however often it is polled."""
     task = await _submit(images)
     await asyncio.gather(*(_poll(images, task) for _ in range(3)))
-    book = await calls()
-    assert book["paid"] == 1
-    assert [call["operation"] for call in book["calls"]] == ["submit", "poll", "poll", "poll"]
-    assert book["calls"][0]["job_id"] == task["id"]
+    log = await calls()
+    assert log["paid"] == 1
+    assert [call["operation"] for call in log["calls"]] == ["submit", "poll", "poll", "poll"]
+    assert log["calls"][0]["job_id"] == task["id"]
 
 
 async def test_job_survives_kill(images: httpx.AsyncClient, sandboxes: LocalStack) -> None:

@@ -1,4 +1,4 @@
-"""The notification sandbox: who was told, once; alerts, as Alertmanager takes and shows them."""
+"""The notification sandbox: each notification once; alerts as Alertmanager shows them."""
 
 import json
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ def message() -> Json:
     return ids | {"userMsg": "<b>Busy</b>, please try again.", "retrySuggestion": True}
 
 
-async def _told(notifications: httpx.AsyncClient, message: Json) -> list[Json]:
+async def _notified(notifications: httpx.AsyncClient, message: Json) -> list[Json]:
     wanted = {"request_id": message["generationRequestId"]}
     return (await notifications.get("/_sandbox/notifications", params=wanted)).json()
 
@@ -56,23 +56,24 @@ async def test_a_repeat_is_not_new(
     for _ in range(2):
         answer = await notifications.post(path, json=message, headers=key)
         assert answer.status_code == 202
-    assert [each["effect"] for each in await _told(notifications, message)] == ["new", "repeated"]
+    effects = [each["effect"] for each in await _notified(notifications, message)]
+    assert effects == ["new", "repeated"]
 
 
 async def test_without_a_key_each_is_new(notifications: httpx.AsyncClient, message: Json) -> None:
-    """Nobody can tell a repeat that has no key; another key is news, too."""
+    """A repeat without a key cannot be recognized; another key is news, too."""
     for headers in ({}, {}, {"Idempotency-Key": "a"}, {"Idempotency-Key": f"{uuid4()}"}):
         await notifications.post(ERROR, json=message, headers=headers)
-    assert [each["effect"] for each in await _told(notifications, message)] == ["new"] * 4
+    assert [each["effect"] for each in await _notified(notifications, message)] == ["new"] * 4
 
 
 @pytest.mark.parametrize("change", [{"userMsg": ""}, {"userId": None}, {"userMsg": 5}])
 async def test_half_a_message(
     notifications: httpx.AsyncClient, message: Json, change: Json
 ) -> None:
-    """A message that says too little is a 422, and nobody is told."""
+    """A message that says too little is a 422, and no user is notified."""
     assert (await notifications.post(ERROR, json=message | change)).status_code == 422
-    assert await _told(notifications, message) == []
+    assert await _notified(notifications, message) == []
 
 
 async def test_wrong_token(notifications: httpx.AsyncClient, message: Json) -> None:
@@ -82,12 +83,12 @@ async def test_wrong_token(notifications: httpx.AsyncClient, message: Json) -> N
 
 
 async def test_a_broken_service(notifications: httpx.AsyncClient, message: Json) -> None:
-    """A fault meets every notification until it is taken back, and nobody is told."""
+    """A fault meets every notification until it is taken back, and no user is notified."""
     await notifications.put("/_sandbox/faults", json={"status": 503})
     assert (await notifications.post(ERROR, json=message)).status_code == 503
     await notifications.put("/_sandbox/faults", json={})
     assert (await notifications.post(ERROR, json=message)).status_code == 202
-    assert [each["effect"] for each in await _told(notifications, message)] == ["new"]
+    assert [each["effect"] for each in await _notified(notifications, message)] == ["new"]
 
 
 async def test_a_late_answer(notifications: httpx.AsyncClient, message: Json) -> None:
@@ -107,7 +108,7 @@ async def test_other_paths(notifications: httpx.AsyncClient, message: Json) -> N
     assert (await notifications.post("/notify/generation-x", json=message)).status_code == 404
 
 
-async def test_what_was_told_survives_kill(
+async def test_what_was_received_survives_kill(
     notifications: httpx.AsyncClient, message: Json, sandboxes: LocalStack
 ) -> None:
     """After `kill -9` a repeat is still known as one, and an alert still stands."""
@@ -151,7 +152,7 @@ async def test_an_alert_stands_until_its_end(notifications: httpx.AsyncClient) -
 
 
 async def test_the_page_shows_both(notifications: httpx.AsyncClient, message: Json) -> None:
-    """The page shows what stands and who was told, as text, and a browser may run nothing on it."""
+    """The page shows alerts and notifications, as text, and a browser may run nothing on it."""
     name = f"A{uuid4().hex}"
     annotations = {"summary": "<script>"}
     await notifications.post(
@@ -255,7 +256,7 @@ def test_merging(old: Alert, new: Alert, expected: tuple[float, float]) -> None:
 
 
 def test_keys_are_unique_in_the_database(tmp_path: Path) -> None:
-    """Two books on one file, as two processes would: the key is new once."""
+    """Two records on one file, as two processes would: the key is new once."""
     notification = Notification("error", "r", "u", idempotency_key="k")
     effects = [NotificationRecords(tmp_path).notify(notification, "{}") for _ in range(2)]
     assert effects == ["new", "repeated"]

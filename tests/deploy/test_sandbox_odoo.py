@@ -174,7 +174,7 @@ async def test_records_survive_kill(
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    """Books of their own."""
+    """A ledger of their own."""
     return Ledger(tmp_path)
 
 

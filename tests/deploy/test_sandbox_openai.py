@@ -90,13 +90,13 @@ async def test_models(images: httpx.AsyncClient) -> None:
 
 
 async def test_calls_are_counted(images: httpx.AsyncClient, calls: Callable[[], Any]) -> None:
-    """The book has each call with its outcome; only the accepted one is paid for."""
+    """The call log has each call with its outcome; only the accepted one is paid for."""
     await images.post(URL, json=BODY, headers={"traceparent": "00-1-2-01"})
     await images.post(URL, json=BODY | {"prompt": "forbidden"})
-    book = await calls()
-    assert book["paid"] == 1
-    assert [call["outcome"] for call in book["calls"]] == ["accepted", "refused: moderated_input"]
-    first = book["calls"][0]
+    log = await calls()
+    assert log["paid"] == 1
+    assert [call["outcome"] for call in log["calls"]] == ["accepted", "refused: moderated_input"]
+    first = log["calls"][0]
     assert first["request"] == BODY
     assert (first["protocol"], first["model"]) == ("openai", BODY["model"])
     assert first["traceparent"] == "00-1-2-01"

@@ -122,7 +122,7 @@ async def test_temporal_survives_kill(servers: LocalStack) -> None:
 
 
 def test_one_stack_a_home(servers: LocalStack) -> None:
-    """A second stack in the same home is told so, and changes nothing."""
+    """A second stack in the same home says so, and changes nothing."""
     with pytest.raises(HomeInUseError, match="--home"):
         LocalStack(servers.home, ("odoo",)).start()
     assert servers.supervisor("odoo").ready.is_set()
@@ -229,7 +229,7 @@ def test_real_odoo(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_real_alertmanager(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real Alertmanager takes the sandbox's place by one setting; users are still told there."""
+    """A real Alertmanager takes the sandbox's place by one setting; notifications stay there."""
     url = "http://alerts.example:9093"
     with LocalStack(home, ("notifications",), alertmanager_url=url) as stack:
         monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))
@@ -239,7 +239,7 @@ def test_real_alertmanager(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.alerts.base_url, settings.notify.base_url) == (url, stack.notifications_url)
 
 
-def test_nobody_else_is_told_without_the_part(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_notifications_without_the_part(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the notification sandbox, the settings name no service that nobody runs."""
     with LocalStack(home, ()) as stack:
         monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))

@@ -1,4 +1,4 @@
-"""An Odoo with nobody at the other end: what Duragen tells it is what the test sends."""
+"""An Odoo without a Duragen: what Duragen would deliver is what the test sends."""
 
 import base64
 import hashlib
@@ -153,7 +153,7 @@ class Lone:
         said = self.odoo.site.postgres.sql(self.odoo.database, text)
         return [line.split("|") for line in said.splitlines()]
 
-    def tells(
+    def delivers(
         self,
         event: Any,
         path: str = PATH,

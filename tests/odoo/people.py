@@ -86,15 +86,15 @@ class Bus:
 
     def until(self, request_id: str, state: str) -> list[dict[str, Any]]:
         """The messages about one generation, up to the one with `state`."""
-        heard: list[dict[str, Any]] = []
+        messages: list[dict[str, Any]] = []
         give_up = time.monotonic() + PATIENCE_SECONDS
-        while not heard or heard[-1]["state"] != state:
+        while not messages or messages[-1]["state"] != state:
             for each in json.loads(self._socket.recv(timeout=give_up - time.monotonic())):
                 message = each["message"]
                 about = message["payload"]
                 if message["type"] == "duragen.generation" and about["requestId"] == request_id:
-                    heard.append(about)
-        return heard
+                    messages.append(about)
+        return messages
 
 
 def _websocket_version(odoo: RealOdoo) -> str:

@@ -132,7 +132,7 @@ def _choose_model(page: Page, name: str) -> None:
 
 
 def _until(page: Page, label: str) -> None:
-    """Opens the form anew until the status bar says so: the form does not follow by itself."""
+    """Opens the form again until the status bar says so: the form does not follow by itself."""
     current = page.locator(".o_statusbar_status .o_arrow_button_current")
     expect(current).not_to_have_text("Draft")
 

@@ -95,7 +95,7 @@ def test_an_image_arrives_without_a_reload(visit: Visit) -> None:
 
 
 def test_the_detail_page_is_live(visit: Visit, images_meet: Callable[..., None]) -> None:
-    """Opened while the image is being made, it tells what happens; cancelling gives all back."""
+    """Opened while the image is being made, it shows what happens; cancelling gives all back."""
     images_meet(latency_seconds=20)
     visitor = visit()
     visitor.opens_images()
@@ -150,7 +150,7 @@ def test_a_fault_of_ours_can_be_tried_again(visit: Visit, images_meet: Callable[
 
 
 def test_what_cannot_be_paid_cannot_be_asked_for(visit: Visit, dear_model: str) -> None:
-    """The button is off and says why; whoever gets past it is told by the server."""
+    """The button is off and says why; whoever gets past it gets the server's answer."""
     visitor = visit()
     visitor.opens_images()
     page = visitor.page
@@ -169,7 +169,7 @@ def test_what_cannot_be_paid_cannot_be_asked_for(visit: Visit, dear_model: str) 
     expect(button).to_be_enabled()
 
 
-def test_a_used_up_quota_is_told(visit: Visit, threaded: Beside) -> None:
+def test_a_used_up_quota_is_shown(visit: Visit, threaded: Beside) -> None:
     """It says so and when there is room again; nothing is made."""
     visitor = visit()
     visitor.opens_images()

@@ -42,14 +42,14 @@ def serving(
     *,
     seconds: float = 0,
     together: int = 0,
-    told: list[str] | None = None,
+    fetched: list[str] | None = None,
 ) -> Iterator[str]:
     """A link to an image.
 
     It is answered when the gate opens, after so many seconds, when so many wait for it together;
-    `told` hears of each call.
+    `fetched` gets the path of each call.
     """
-    calls = [] if told is None else told
+    calls = [] if fetched is None else fetched
     enough = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,7 +80,7 @@ def test_an_outcome_is_taken_once(lone: Lone, path: str) -> None:
     """On each of the paths; the repeat is answered well and changes nothing."""
     made = lone.asks()
     event = completed(made, PICTURE)
-    answers = [lone.tells(event, path) for _ in range(2)]
+    answers = [lone.delivers(event, path) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
     said = [answer.json() for answer in answers]
     assert [each["status"] for each in said] == ["applied", "repeated"]
@@ -91,27 +91,27 @@ def test_an_outcome_is_taken_once(lone: Lone, path: str) -> None:
 
 
 def test_who_is_not_known_is_refused(lone: Lone) -> None:
-    """By token, by signature, by the clock; nothing is done and nothing is told of requests."""
+    """By token, by signature, by the clock; nothing is done and nothing is revealed of requests."""
     made = lone.asks()
     event = completed(made, PICTURE)
     unknown = {**event, "requestId": made["correlation_id"]}
     minutes = timedelta(minutes=1)
     for answer in (
-        lone.tells(event, Authorization=None),
-        lone.tells(event, Authorization="Bearer another"),
-        lone.tells(event, webhook_signature=None),
-        lone.tells(event, webhook_signature="v1,AAAA"),
-        lone.tells(event, webhook_id="msg_2"),
-        lone.tells(event, late=5.1 * minutes),
-        lone.tells(event, late=-5.1 * minutes),
-        lone.tells(unknown, Authorization=None),
-        lone.tells(b"{", Authorization=None),
+        lone.delivers(event, Authorization=None),
+        lone.delivers(event, Authorization="Bearer another"),
+        lone.delivers(event, webhook_signature=None),
+        lone.delivers(event, webhook_signature="v1,AAAA"),
+        lone.delivers(event, webhook_id="msg_2"),
+        lone.delivers(event, late=5.1 * minutes),
+        lone.delivers(event, late=-5.1 * minutes),
+        lone.delivers(unknown, Authorization=None),
+        lone.delivers(b"{", Authorization=None),
     ):
         assert answer.status_code == 401
         assert answer.json()["error"]["status"] == 401
         assert made["request_id"] not in answer.text
     assert lone.reads(made["id"])["state"] == "requested"
-    assert lone.tells(event, late=4.9 * minutes).status_code == 200
+    assert lone.delivers(event, late=4.9 * minutes).status_code == 200
 
 
 def test_what_cannot_be_applied_says_why(lone: Lone) -> None:
@@ -135,11 +135,11 @@ def test_what_cannot_be_applied_says_why(lone: Lone) -> None:
         (503, "link", completed(made, PICTURE, imageUrl=NOBODY)),
         (503, "link", completed(made, PICTURE, imageUrl="http://a..b/x")),
     ):
-        answer = lone.tells(event)
+        answer = lone.delivers(event)
         assert (answer.status_code, answer.json()["error"]["status"]) == (status, status)
         assert word in answer.json()["error"]["detail"]
     assert (lone.reads(made["id"])["state"], lone.ledger(made["id"])) == ("requested", RESERVED)
-    assert lone.tells(sound).json()["status"] == "applied"
+    assert lone.delivers(sound).json()["status"] == "applied"
 
 
 def test_callbacks_are_posted(lone: Lone) -> None:
@@ -154,7 +154,7 @@ def test_twenty_deliveries_at_once_are_one(either: Lone) -> None:
     made = either.asks()
     with serving(PICTURE, together=2) as url:
         event = completed(made, PICTURE, imageUrl=url)
-        answers = at_once(20, lambda _: either.tells(event))
+        answers = at_once(20, lambda _: either.delivers(event))
     said = Counter((each.status_code, each.json()["status"]) for each in _responses(answers))
     assert said == {(200, "applied"): 1, (200, "repeated"): 19}
     assert len(either.reads(made["id"])["image_ids"]) == 1
@@ -166,9 +166,9 @@ def test_images_of_one_user_do_not_hold_each_other_up(lone: Lone) -> None:
     user = lone.someone(20)
     records = [lone.asks(user) for _ in range(6)]
     fetched: list[str] = []
-    with serving(PICTURE, told=fetched, seconds=0.3) as url:
+    with serving(PICTURE, fetched=fetched, seconds=0.3) as url:
         answers = at_once(
-            6, lambda number: lone.tells(completed(records[number], PICTURE, imageUrl=url))
+            6, lambda number: lone.delivers(completed(records[number], PICTURE, imageUrl=url))
         )
     said = Counter((each.status_code, each.json()["status"]) for each in _responses(answers))
     assert said == {(200, "applied"): 6}
@@ -181,7 +181,7 @@ def test_contradictions_at_once_end_well(lone: Lone) -> None:
     user = lone.someone(5)
     made = lone.asks(user)
     outcomes = [completed(made, PICTURE), failed(made), failed(made, errorCode="POLICY_INPUT")]
-    answers = at_once(12, lambda position: lone.tells(outcomes[position % 3]))
+    answers = at_once(12, lambda position: lone.delivers(outcomes[position % 3]))
     assert {each.status_code for each in _responses(answers)} == {200}
     record = lone.reads(made["id"])
     assert (record["state"], record["charged"], len(record["image_ids"])) == ("completed", True, 1)
@@ -193,10 +193,10 @@ def test_contradictions_at_once_end_well(lone: Lone) -> None:
 def test_the_order_does_not_matter(lone: Lone) -> None:
     """An image comes after a failure, and a failure after an image changes nothing."""
     early, late = lone.asks(), lone.asks()
-    assert lone.tells(failed(late)).json()["status"] == "applied"
-    assert lone.tells(completed(late, PICTURE)).json()["status"] == "applied"
-    assert lone.tells(completed(early, PICTURE)).json()["status"] == "applied"
-    assert lone.tells(failed(early)).json()["status"] == "repeated"
+    assert lone.delivers(failed(late)).json()["status"] == "applied"
+    assert lone.delivers(completed(late, PICTURE)).json()["status"] == "applied"
+    assert lone.delivers(completed(early, PICTURE)).json()["status"] == "applied"
+    assert lone.delivers(failed(early)).json()["status"] == "repeated"
     assert lone.ledger(late["id"]) == [*RESERVED, ("release", 1), ("capture", -1)]
     assert lone.ledger(early["id"]) == CAPTURED
 
@@ -207,11 +207,11 @@ def test_a_slow_link_does_not_hold_the_request(lone: Lone) -> None:
     with serving(PICTURE, gate) as url:
         slow: list[httpx.Response] = []
         fetching = threading.Thread(
-            target=lambda: slow.append(lone.tells(completed(made, PICTURE, imageUrl=url)))
+            target=lambda: slow.append(lone.delivers(completed(made, PICTURE, imageUrl=url)))
         )
         fetching.start()
         try:
-            quick = lone.tells(completed(made, PICTURE))
+            quick = lone.delivers(completed(made, PICTURE))
         finally:
             gate.set()
             fetching.join()
@@ -224,7 +224,7 @@ def test_a_slow_link_does_not_hold_the_request(lone: Lone) -> None:
 
 
 def test_an_image_is_its_users_own(lone: Lone) -> None:
-    """Its bytes for him, 404 for everybody else: they are not even told that it is there."""
+    """Its bytes for him, 404 for everybody else: they do not even learn that it is there."""
     image = _image_of(lone, completed(made := lone.asks(), PICTURE), made)
     with lone.user.browser() as owner, lone.someone(0).browser() as stranger:
         answer = owner.get(f"/duragen/image/{image}")
@@ -284,7 +284,7 @@ def test_a_signed_link_needs_no_login(lone: Lone) -> None:
 
 def _image_of(lone: Lone, event: dict[str, Any], made: dict[str, Any], kind: str = "png") -> int:
     event["imageMetadata"]["format"] = kind
-    assert lone.tells(event).status_code == 200
+    assert lone.delivers(event).status_code == 200
     [image] = lone.reads(made["id"])["image_ids"]
     found: int = image
     return found

@@ -22,20 +22,20 @@ def person(start_path: str, beside: Beside) -> Iterator[Person]:
 
 
 def test_an_image_arrives(beside: Beside, start_path: str, person: Person) -> None:
-    """Odoo has the image, the ledger captured one credit, the page was told, one call was paid."""
+    """Odoo has the image, the ledger one capture, the page the news; one call was paid."""
     with person.listens() as bus:
         asked = person.submits("a red fox in the snow")
-        told = bus.until(asked["request_id"], "completed")
+        messages = bus.until(asked["request_id"], "completed")
     through_gateway = asked["correlation_id"] in beside.stack.log_path("gateway").read_text()
     assert through_gateway == (start_path == "gateway")
     record = person.reads(asked["id"])
     assert (record["state"], record["charged"], record["price"]) == ("completed", True, 1)
     assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
-    assert told[-1]["balance"] == person.balance()
-    assert told[-1]["imageUrl"] == f"/duragen/image/{record['image_ids'][0]}"
+    assert messages[-1]["balance"] == person.balance()
+    assert messages[-1]["imageUrl"] == f"/duragen/image/{record['image_ids'][0]}"
     generation = _generation(beside, asked["request_id"])
     assert generation["state"] == "completed"
-    data = person.http.get(told[-1]["imageUrl"]).content
+    data = person.http.get(messages[-1]["imageUrl"]).content
     assert hashlib.sha256(data).hexdigest() == generation["image"]["sha256"]
     with Image.open(io.BytesIO(data)) as image:
         assert (image.size, image.format) == ((256, 256), "PNG")
@@ -47,8 +47,8 @@ def test_an_image_stays_in_the_store(beside: Beside, image_storage: Callable[[st
     image_storage("s3")
     with Person(beside.odoo, PORTAL) as person, person.listens() as bus:
         asked = person.submits("a harbour in the fog")
-        told = bus.until(asked["request_id"], "completed")
-        answer = person.http.get(told[-1]["imageUrl"])
+        messages = bus.until(asked["request_id"], "completed")
+        answer = person.http.get(messages[-1]["imageUrl"])
     assert answer.status_code in {302, 303}
     link = answer.headers["location"]
     assert link.startswith(beside.stack.s3_url)
@@ -58,15 +58,15 @@ def test_an_image_stays_in_the_store(beside: Beside, image_storage: Callable[[st
 
 
 def test_a_refused_prompt_costs_nothing(beside: Beside) -> None:
-    """The credit is released, and the person is told in words of his own."""
+    """The credit is released, and the person reads it in words of his own."""
     with Person(beside.odoo, PORTAL) as person, person.listens() as bus:
         asked = person.submits("something forbidden")
-        told = bus.until(asked["request_id"], "failed")
+        messages = bus.until(asked["request_id"], "failed")
         record = person.reads(asked["id"])
         assert (record["state"], record["charged"]) == ("failed", False)
         assert person.ledger(asked["id"]) == [("reserve", -1), ("release", 1)]
-        assert told[-1]["userMessage"]
-        assert told[-1]["balance"] == person.balance()
+        assert messages[-1]["userMessage"]
+        assert messages[-1]["balance"] == person.balance()
 
 
 def test_outcomes_come_as_they_were_set_to(threaded: Beside, prefork: Beside) -> None:

@@ -1,4 +1,4 @@
-"""The way from the commit to the image, whatever dies on it: started once, told once, paid once."""
+"""From the commit to the image, whatever dies on the way: started, delivered and paid once."""
 
 import socket
 import threading
@@ -304,7 +304,7 @@ def test_odoo_dies_while_it_takes_the_outcome(either: Desk) -> None:
 
 
 def test_what_is_being_made_is_taken_back(desk: Desk) -> None:
-    """Duragen is told, and tells the outcome: canceled, and the credit is back."""
+    """Duragen cancels it, and delivers the outcome: canceled, and the credit is back."""
     with desk.set_up(start_path="gateway"), desk.images_taking(60):
         made = desk.asks()
         desk.ended(made, "started")
@@ -313,7 +313,7 @@ def test_what_is_being_made_is_taken_back(desk: Desk) -> None:
     assert desk.ledger(made) == RELEASED
 
 
-def test_a_cancellation_that_nobody_heard_is_passed_on_later(desk: Desk) -> None:
+def test_a_cancellation_that_did_not_arrive_is_passed_on_later(desk: Desk) -> None:
     """The outbox repeats it until Duragen has it."""
     with desk.images_taking(60):
         made = desk.asks()
@@ -336,7 +336,7 @@ def _is_due(desk: Desk, made: dict[str, Any], more: str = "") -> None:
     )
 
 
-def test_what_temporal_does_not_know_begins_anew(desk: Desk) -> None:
+def test_what_temporal_does_not_know_is_started_again(desk: Desk) -> None:
     """Odoo has it as started, nobody else does."""
     with desk.set_up(temporal_address=NOBODY["temporal"]):
         made = desk.asks()
@@ -347,7 +347,7 @@ def test_what_temporal_does_not_know_begins_anew(desk: Desk) -> None:
     desk.assert_made_once(made)
 
 
-def test_what_ended_while_odoo_was_told_nothing_is_found(either: Desk) -> None:
+def test_what_ended_without_a_delivery_is_found(either: Desk) -> None:
     """Odoo's database is an older one: the image is read from the store, and paid for once."""
     made = either.asks()
     either.ended(made, "completed")

@@ -7,7 +7,7 @@ from tests.odoo.lone import REQUEST, Lone, Rpc, RpcError, at_once, completed, fa
 CREDITS_ERROR = "odoo.addons.duragen.exceptions.CreditsError"
 QUOTA_ERROR = "odoo.addons.duragen.exceptions.QuotaError"
 GIVEN_UP = "psycopg2.errors.SerializationFailure"
-"""What is left after Odoo has run a request five times: a person may be told to try again."""
+"""What is left after Odoo has run a request five times: a person may have to try again."""
 
 
 def _submits(lone: Lone, user: Rpc, **vals: Any) -> int:
@@ -25,7 +25,7 @@ def _made(lone: Lone, user: Rpc) -> int:
     )
 
 
-def test_nobody_spends_what_he_has_not(either: Lone) -> None:
+def test_no_user_spends_more_than_there_is(either: Lone) -> None:
     """Two credits and four wishes at once: two are made, the others refused."""
     user = either.someone(2)
     answers = at_once(4, lambda _: _submits(either, user))
@@ -40,7 +40,7 @@ def test_nobody_spends_what_he_has_not(either: Lone) -> None:
         assert len(made) == 2
 
 
-def test_nobody_exceeds_his_quota(lone: Lone) -> None:
+def test_no_user_exceeds_the_quota(lone: Lone) -> None:
     """Two a day and four at once."""
     user = lone.someone(100)
     vals = {"user_id": user.uid, "period": "day", "limit": 2}
@@ -66,7 +66,7 @@ def test_trying_again_twice_at_once_is_one_request(lone: Lone) -> None:
     """Two clicks, or one whose answer was lost: one new request, paid for once."""
     user = lone.someone(10)
     made = lone.reads(_submits(lone, user))
-    assert lone.tells(failed(made)).status_code == 200
+    assert lone.delivers(failed(made)).status_code == 200
     opened = at_once(3, lambda _: user(REQUEST, "action_retry", [made["id"]])["res_id"])
     assert {type(each) for each in opened} == {int}
     assert len(set(opened)) == 1
@@ -91,16 +91,16 @@ def test_the_first_requests_of_a_user_open_one_account(lone: Lone) -> None:
     assert len(accounts) == 1
 
 
-def test_outcomes_and_wishes_at_once_keep_the_books(lone: Lone) -> None:
+def test_outcomes_and_submissions_at_once_keep_the_ledger(lone: Lone) -> None:
     """While he asks, others of his end well or badly, and one is taken back."""
     user = lone.someone(20)
     records = [lone.reads(_submits(lone, user)) for _ in range(6)]
 
     def one(position: int) -> Any:
         if position < 2:
-            return lone.tells(completed(records[position], b"an image")).status_code
+            return lone.delivers(completed(records[position], b"an image")).status_code
         if position < 4:
-            return lone.tells(failed(records[position])).status_code
+            return lone.delivers(failed(records[position])).status_code
         if position < 6:
             return user(REQUEST, "action_cancel", [records[position]["id"]])
         return _submits(lone, user)

@@ -128,12 +128,12 @@ def test_a_process_logs_json() -> None:
     program = (
         "import logging, otel.logs\n"
         "otel.logs.configure_logging()\n"
-        "logging.getLogger('duragen').info('told')\n"
-        "logging.getLogger('duragen').debug('not told')\n"
-        "logging.getLogger('httpx').info('not told')\n"
-        "logging.getLogger('httpx').warning('told as well %s', '\\ud800')\n"
+        "logging.getLogger('duragen').info('logged')\n"
+        "logging.getLogger('duragen').debug('not logged')\n"
+        "logging.getLogger('httpx').info('not logged')\n"
+        "logging.getLogger('httpx').warning('logged as well %s', '\\ud800')\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     read = [json.loads(text) for text in ended.stderr.splitlines()]
-    assert [entry["message"] for entry in read] == ["told", "told as well \ud800"]
+    assert [entry["message"] for entry in read] == ["logged", "logged as well \ud800"]
     assert ended.stdout == b""

@@ -118,7 +118,7 @@ async def test_everything_hangs_on_one_trace_whose_id_is_the_correlation_id(trac
     assert [span.name for span in strangers] == ["POST /v1/generations"]
 
 
-async def test_the_image_service_and_odoo_are_told_the_trace(traced: Traced) -> None:
+async def test_the_image_service_and_odoo_get_the_trace(traced: Traced) -> None:
     """Both get X-Correlation-ID and a traceparent whose parent is a span of ours."""
     request = traced.lab.flux_request()
     spans = await _trace_of(traced, request)

@@ -1,4 +1,4 @@
-"""Fixtures of the doors' tests: their own Temporal server, which no worker polls unasked."""
+"""Fixtures of the entry points' tests: their own Temporal server, which no worker polls unasked."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What the tests of the doors share: a Temporal server, a worker, a gateway, events."""
+"""What the tests of the entry points share: a Temporal server, a worker, a gateway, events."""
 
 import asyncio
 import hashlib

@@ -42,7 +42,7 @@ def id_of(request: GenerationRequested) -> str:
 
 
 async def begun(desk: Lab, number: int = 1, **changes: Any) -> list[GenerationRequested]:
-    """New generations, started as the doors do."""
+    """New generations, started as the entry points do."""
     client = AsyncDuragenClient(address(desk), desk.client.namespace)
     requests = [desk.request(**changes) for _ in range(number)]
     for request in requests:

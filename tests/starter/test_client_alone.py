@@ -116,7 +116,7 @@ os._exit(0)
     assert run_alone(tmp_path, address, code, "opentelemetry") == "True\n"
 
 
-async def test_without_temporalio_the_gateway_is_a_door(tmp_path: Path, gateway: str) -> None:
+async def test_without_temporalio_the_gateway_client_works(tmp_path: Path, gateway: str) -> None:
     """The two files start over HTTP where no package was added, and say what Temporal needs."""
     addon = tmp_path / "addon"
     addon.mkdir()

@@ -90,7 +90,7 @@ async def test_operators_find_it_by_its_ids(client: AsyncDuragenClient, temporal
 
 
 async def test_users_share_fairly(client: AsyncDuragenClient, temporal: Client) -> None:
-    """The fairness key is the user, and the summary tells neither prompt nor person."""
+    """The fairness key is the user, and the summary shows neither prompt nor person."""
     event = make_event()
     started = await client.start(event)
     described = await temporal.get_workflow_handle(started.workflow_id).describe()
@@ -140,7 +140,7 @@ async def test_an_event_over_256_kb_is_too_large(client: AsyncDuragenClient) -> 
         await client.start(make_event(prompt="x" * 262_144))
 
 
-async def test_temporal_away_is_told_at_once() -> None:
+async def test_temporal_away_is_said_at_once() -> None:
     """A refused connection is UnavailableError, without waiting."""
     before = time.monotonic()
     with pytest.raises(UnavailableError):
@@ -189,7 +189,7 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert list(module.EVENT_ATTRIBUTES.values()) == own
 
 
-def test_both_doors_digest_alike() -> None:
+def test_both_entry_points_digest_alike() -> None:
     """The gateway's validated event and Odoo's own have the same digest."""
     event = make_event(cfgScale=7, seed=0, unknown=1)
     parsed = events.GenerationRequested.model_validate(event)

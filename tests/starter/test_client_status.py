@@ -42,14 +42,14 @@ async def test_a_workflow_id_serves_as_well(client: AsyncDuragenClient) -> None:
 
 
 async def test_result_stops_waiting(client: AsyncDuragenClient) -> None:
-    """`result` waits no longer than it was told to."""
+    """`result` waits no longer than it was asked to."""
     event = make_event()
     await client.start(event)
     with pytest.raises(NotFinishedError):
         await client.result(event["requestId"], 0.2)
 
 
-async def test_a_terminated_generation_is_told(
+async def test_a_terminated_generation_is_shown(
     client: AsyncDuragenClient, temporal: Client
 ) -> None:
     """What an operator terminated is failed, not forever accepted."""

@@ -101,7 +101,7 @@ async def test_another_payload_is_5(address: str, client: AsyncDuragenClient) ->
     assert (await duragen("submit", "-", stdin=changed, TEMPORAL_ADDRESS=address)).code == 5
 
 
-async def test_watch_gives_up_when_told(address: str, client: AsyncDuragenClient) -> None:
+async def test_watch_ends_at_its_timeout(address: str, client: AsyncDuragenClient) -> None:
     """Exit 7 after --timeout; the generation is not touched."""
     event = make_event()
     await client.start(event)

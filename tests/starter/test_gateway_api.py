@@ -92,7 +92,7 @@ async def test_a_large_chunked_body_is_refused(http: httpx.AsyncClient) -> None:
     try:
         answer = await http.post("/v1/generations", content=endless(), headers=headers)
     except httpx.WriteError:
-        return  # the server closed the door while the rest was still coming: as good an answer
+        return  # the server hung up while the rest was still coming: as good an answer
     assert answer.status_code == 413
 
 

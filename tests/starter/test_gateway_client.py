@@ -33,7 +33,7 @@ async def test_it_starts_asks_and_cancels(caller: GatewayClient) -> None:
 
 
 async def test_result_stops_waiting(caller: GatewayClient) -> None:
-    """`result` waits no longer than it was told to."""
+    """`result` waits no longer than it was asked to."""
     started = await asyncio.to_thread(caller.start, make_event())
     with pytest.raises(NotFinishedError):
         await asyncio.to_thread(caller.result, started.request_id, 0)
@@ -66,7 +66,9 @@ async def test_an_unknown_request_is_typed(caller: GatewayClient) -> None:
         await asyncio.to_thread(caller.status, str(uuid4()))
 
 
-async def test_ping_tells_a_right_key_from_a_wrong_one(gateway: str, caller: GatewayClient) -> None:
+async def test_ping_distinguishes_a_right_key_from_a_wrong_one(
+    gateway: str, caller: GatewayClient
+) -> None:
     """Nothing needs to be generated to know whether it could be."""
     await asyncio.to_thread(caller.ping)
     with pytest.raises(UnauthorizedError):

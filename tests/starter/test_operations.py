@@ -97,7 +97,7 @@ async def test_what_odoo_refuses_still_is_said_to_be_parked(desk: Lab) -> None:
 
 
 @pytest.mark.usefixtures("desk_worker")
-async def test_one_bad_item_stops_nobody(desk: Lab) -> None:
+async def test_one_bad_item_stops_no_other(desk: Lab) -> None:
     """Unknown, running, ended and parked in one go: each has its own result."""
     [done] = await begun(desk)
     await ended(desk, done)
@@ -120,7 +120,7 @@ async def test_one_bad_item_stops_nobody(desk: Lab) -> None:
 
 @pytest.mark.usefixtures("desk_worker")
 async def test_two_operators_at_once_make_one_try(desk: Lab) -> None:
-    """One is told that it was delivered, the other that it was not parked any more."""
+    """One reads that it was delivered, the other that it was not parked any more."""
     [request] = await parked_with(desk)
     await desk.clear_faults()
     before = len((await desk.ledgers(request)).deliveries)

@@ -70,7 +70,7 @@ async def test_the_list_says_why_by_code(desk: Lab) -> None:
     assert await _ids(desk, ErrorCode.MODEL_CONFIG) == {id_of(no_model)}
 
 
-async def test_after_mending_a_failed_one_is_made(desk: Lab) -> None:
+async def test_after_the_fix_a_failed_one_is_made(desk: Lab) -> None:
     """Odoo's record goes from failed to completed, release then capture, for one paid call."""
     [request] = await failed_with(desk)
     assert (await rerun_by_id(desk, request)).result is Rerun.STARTED_AGAIN
@@ -141,8 +141,8 @@ async def test_an_abandoned_one_is_delivered_after_all(desk: Lab) -> None:
     assert view.abandoned is None
 
 
-async def test_an_abandoned_refusal_is_told_without_another_call(desk: Lab) -> None:
-    """A user's error that Odoo was never told of: the same outcome goes to Odoo."""
+async def test_an_abandoned_refusal_is_delivered_without_another_call(desk: Lab) -> None:
+    """A user's error that Odoo never got: the same outcome goes to Odoo."""
     await desk.break_odoo(status=404)
     [request] = await begun(desk, prompt="something forbidden")
     handle = desk.client.get_workflow_handle(id_of(request))
@@ -158,7 +158,7 @@ async def test_an_abandoned_refusal_is_told_without_another_call(desk: Lab) -> N
     assert ledgers.record["error_code"] == ErrorCode.POLICY_INPUT
 
 
-async def test_an_abandoned_cancellation_is_told_after_all(desk: Lab) -> None:
+async def test_an_abandoned_cancellation_is_delivered_after_all(desk: Lab) -> None:
     """Nothing is made; Odoo hears that the user took it back."""
     await desk.break_images({"kind": "hang"})
     await desk.break_odoo(status=404)
@@ -190,7 +190,7 @@ async def test_one_that_never_began_is_refused(desk: Lab) -> None:
 
 
 async def test_one_in_a_fresh_history_is_delivered_at_its_next_try(desk: Lab) -> None:
-    """Parked for long, its history was renewed: its outcome and its next try are taken along."""
+    """Parked for long, it continued as new: its outcome and its next try are taken along."""
     request = await _terminated_while_parked(desk)
     handle = desk.client.get_workflow_handle(id_of(request))
     outcome = (await desk.view(handle)).outcome
@@ -200,14 +200,14 @@ async def test_one_in_a_fresh_history_is_delivered_at_its_next_try(desk: Lab) ->
         code=DeliveryError.ODOO_REFUSED, detail="no route", attempts=9, next_try=soon
     )
     plan = Plan(odoo=desk.stack.odoo_url)
-    renewed = await desk.client.start_workflow(
+    continued = await desk.client.start_workflow(
         GENERATION_WORKFLOW,
         args=[request, Parked(plan=plan, outcome=outcome, trouble=trouble)],
         id=id_of(request),
         task_queue=GENERATION_QUEUE,
     )
-    await desk.reaches(renewed, GenerationState.PARKED)
-    await renewed.terminate("a test")
+    await desk.reaches(continued, GenerationState.PARKED)
+    await continued.terminate("a test")
     result = await rerun_by_id(desk, request)
     assert (result.result, result.detail) == (Rerun.DELIVERING, "")
     await ends(desk, request, GenerationState.COMPLETED)

@@ -1,4 +1,4 @@
-"""The doors with a worker behind them: the outcome as each of them tells it.
+"""The entry points with a worker behind them: the outcome as each of them shows it.
 
 A module of its own, with its own server, so that the worker finds no other test's generations.
 """
@@ -28,7 +28,7 @@ async def test_a_completed_generation_has_its_image(client: AsyncDuragenClient) 
 
 @pytest.mark.parametrize("code", ["POLICY_INPUT", "MODEL_CONFIG"])
 async def test_a_failed_generation_has_its_code(client: AsyncDuragenClient, code: str) -> None:
-    """A user's error (completed workflow) and ours (failed workflow) are told alike."""
+    """A user's error (completed workflow) and ours (failed workflow) look alike."""
     event = make_event(prompt=code)
     await client.start(event)
     with pytest.raises(GenerationFailedError) as caught:
@@ -98,8 +98,8 @@ async def parked(client: AsyncDuragenClient) -> str:
     return request_id
 
 
-async def test_a_parked_outcome_is_told_when_odoo_asks(client: AsyncDuragenClient) -> None:
-    """`redeliver` does not wait for the next try; what has ended has nothing to tell."""
+async def test_a_parked_outcome_is_delivered_when_odoo_asks(client: AsyncDuragenClient) -> None:
+    """`redeliver` does not wait for the next try; what has ended has nothing to deliver."""
     request_id = await parked(client)
     await client.redeliver(request_id)
     assert (await client.result(request_id, 20))["width"] == 1024
@@ -107,7 +107,7 @@ async def test_a_parked_outcome_is_told_when_odoo_asks(client: AsyncDuragenClien
         await client.redeliver(request_id)
 
 
-async def test_a_parked_outcome_is_told_through_the_gateway(
+async def test_a_parked_outcome_is_delivered_through_the_gateway(
     client: AsyncDuragenClient, caller: GatewayClient
 ) -> None:
     """The same over HTTP."""

@@ -41,7 +41,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def alertmanager(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator[str]:
-    """The URL of a real Alertmanager that knows no alert yet and tells nobody."""
+    """The URL of a real Alertmanager that knows no alert yet and notifies no person."""
     path = program("prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
     home = tmp_path / "alertmanager"
     home.mkdir()

@@ -41,9 +41,9 @@ async def test_a_wrong_key_is_paged_and_fixed(
         assert alert["labels"]["severity"] == "critical"
         assert "providers.openai.api_key" in alert["annotations"]["description"]
         assert "sk-of-somebody-else" not in str(alert)
-        told = await _doctor(stack)
-        assert "set a valid key: providers.openai.api_key" in told
-        assert "sk-of-somebody-else" not in told
+        said = await _doctor(stack)
+        assert "set a valid key: providers.openai.api_key" in said
+        assert "sk-of-somebody-else" not in said
     async with _stack(tmp_path, alertmanager, RIGHT_KEY) as stack:
         assert await _until(http, alertmanager, lambda alerts: not alerts) == []
         assert (await _generate(stack))["width"] == 256

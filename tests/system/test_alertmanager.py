@@ -28,14 +28,14 @@ CRITICAL = WARNING.model_copy(update={"severity": Severity.CRITICAL})
 
 
 class Office:
-    """Tells Alertmanager, and looks at what it knows."""
+    """Sends alerts to Alertmanager, and looks at what it knows."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self.url = url
         self._http = http
         self._activities = AlertActivities(http, url, None, WEB_URL)
 
-    async def tells(
+    async def sends(
         self, *firing: AdminAlert, resolved: tuple[AdminAlert, ...] = (), lasts: float = 200
     ) -> None:
         """The activity, once."""
@@ -62,7 +62,7 @@ def when(text: str) -> datetime:
 
 async def test_stands(office: Office) -> None:
     """It stands with our labels, our words, a link to the Web UI, and an end."""
-    await office.tells(WARNING)
+    await office.sends(WARNING)
     [alert] = await office.standing()
     assert alert["labels"] == {
         "alertname": "DuragenProviderErrors",
@@ -83,9 +83,9 @@ async def test_stands(office: Office) -> None:
 
 async def test_raised_again(office: Office) -> None:
     """It stays one and keeps its beginning; its words and its end are the latest."""
-    await office.tells(WARNING)
+    await office.sends(WARNING)
     [before] = await office.standing()
-    await office.tells(WARNING.model_copy(update={"summary": "9 of 40 calls failed"}))
+    await office.sends(WARNING.model_copy(update={"summary": "9 of 40 calls failed"}))
     [after] = await office.standing()
     assert after["startsAt"] == before["startsAt"]
     assert when(after["endsAt"]) > when(before["endsAt"])
@@ -95,40 +95,40 @@ async def test_raised_again(office: Office) -> None:
 async def test_resolved(office: Office) -> None:
     """It goes away at once, and others stay."""
     other = WARNING.model_copy(update={"service": "openai"})
-    await office.tells(WARNING, other)
-    await office.tells(other, resolved=(WARNING,))
+    await office.sends(WARNING, other)
+    await office.sends(other, resolved=(WARNING,))
     [alert] = await office.standing()
     assert alert["labels"]["service"] == "openai"
 
 
 async def test_raised_after_it_was_resolved(office: Office) -> None:
     """It stands again, from then on."""
-    await office.tells(WARNING)
+    await office.sends(WARNING)
     [before] = await office.standing()
-    await office.tells(resolved=(WARNING,))
+    await office.sends(resolved=(WARNING,))
     assert await office.standing() == []
-    await office.tells(WARNING)
+    await office.sends(WARNING)
     [after] = await office.standing()
     assert when(after["startsAt"]) > when(before["startsAt"])
 
 
 async def test_resolved_without_having_stood(office: Office) -> None:
     """Alertmanager forgets alerts when it is restarted: resolving an unknown one does no harm."""
-    await office.tells(resolved=(WARNING,))
+    await office.sends(resolved=(WARNING,))
     assert await office.standing() == []
 
 
 async def test_severity_rises(office: Office) -> None:
-    """Told together with the end of the old one, a risen alert is one, not two."""
-    await office.tells(WARNING)
-    await office.tells(CRITICAL, resolved=(WARNING,))
+    """Sent together with the end of the old one, a risen alert is one, not two."""
+    await office.sends(WARNING)
+    await office.sends(CRITICAL, resolved=(WARNING,))
     [alert] = await office.standing()
     assert alert["labels"]["severity"] == "critical"
 
 
 async def test_ends_by_itself(office: Office) -> None:
     """When nobody raises it again it ends: whoever raised it may be gone."""
-    await office.tells(WARNING, lasts=1)
+    await office.sends(WARNING, lasts=1)
     assert len(await office.standing()) == 1
     async with asyncio.timeout(PATIENCE_SECONDS):
         while await office.standing():
@@ -147,7 +147,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_texts(office: Office, name: str) -> None:
-    """Whatever a provider or a setting is called, the alert stands as it was told."""
+    """Whatever a provider or a setting is called, the alert is there as it was sent."""
     text = HOSTILE[name]
     hostile = AdminAlert(
         name=AlertName.PROVIDER_DOWN,
@@ -157,7 +157,7 @@ async def test_hostile_texts(office: Office, name: str) -> None:
         summary=text[:1_000],
         description=text[:4_000],
     )
-    await office.tells(WARNING, hostile)
+    await office.sends(WARNING, hostile)
     found = {each["labels"]["service"]: each for each in await office.standing()}
     assert set(found) == {"flux", text}
     assert found[text]["labels"]["errorType"] == text
@@ -167,7 +167,7 @@ async def test_hostile_texts(office: Office, name: str) -> None:
 async def test_many(office: Office) -> None:
     """Every alert of every provider in one call."""
     many = [WARNING.model_copy(update={"service": f"provider-{n}"}) for n in range(500)]
-    await office.tells(*many)
+    await office.sends(*many)
     assert len(await office.standing()) == len(many)
 
 

@@ -83,7 +83,7 @@ async def test_an_image_that_stands_in_the_store_is_not_asked_for_again(breakabl
 async def test_a_server_that_is_away_when_a_job_is_accepted_costs_no_second_one(
     breakable: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """FLUX: nobody could be told of the job, so the worker remembers it for the next attempt."""
+    """FLUX: Temporal could not record the job, so the worker remembers it for the next attempt."""
     lab = breakable
     await asyncio.to_thread(lab.stack.supervisor("worker").stop)
     monkeypatch.setenv("DURAGEN_CONFIG", str(lab.stack.config_path))

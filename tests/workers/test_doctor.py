@@ -172,7 +172,7 @@ async def test_alertmanager_is_asked_whether_it_is_ready(examined: LocalStack, s
     assert b"bearer t-0123456789" in asked[0].lower()
 
 
-async def test_a_queue_that_nobody_serves_is_told_with_the_command_for_it(
+async def test_a_queue_without_a_worker_is_shown_with_the_command_for_it(
     examined: LocalStack,
 ) -> None:
     """A provider was added to the settings, and no worker was started for it."""
@@ -222,7 +222,7 @@ async def test_a_temporal_that_never_answers_does_not_hold_it(examined: LocalSta
     assert f"{host}:{port} (namespace default) cannot be reached (no answer in time)" in line
 
 
-async def test_wrong_settings_are_told_before_anything_is_asked(examined: LocalStack) -> None:
+async def test_wrong_settings_are_named_before_anything_is_asked(examined: LocalStack) -> None:
     """Exit code 2, the setting named on stderr."""
     ended = await doctor(examined, DURAGEN_STORAGE__LINK_SECONDS="1")
     assert ended.code == 2

@@ -44,7 +44,7 @@ async def _reported(client: Client, state: ProviderHealthState) -> AsyncIterator
     """A health workflow that knows `state`, ended by hand afterwards.
 
     On a queue of its own, where nobody probes: a probe would change what it knows, and end
-    the workflow of a provider that the stack's worker has never heard of.
+    the workflow of a provider that the stack's worker does not know.
     """
     queue = str(uuid.uuid4())
     async with Worker(client, task_queue=queue, workflows=[ProviderHealth]):
@@ -60,7 +60,7 @@ async def _reported(client: Client, state: ProviderHealthState) -> AsyncIterator
             await handle.terminate()
 
 
-async def test_a_healthy_provider_is_told_in_numbers(examined: LocalStack, client: Client) -> None:
+async def test_a_healthy_provider_is_shown_in_numbers(examined: LocalStack, client: Client) -> None:
     """Calls of the last minutes and what they failed with; nothing is wrong with a few."""
     now = time.time()
     failures = {ErrorCode.PROVIDER_TIMEOUT: 1}
@@ -136,7 +136,7 @@ async def _parked(client: Client, code: str) -> WorkflowHandle[object, object]:
     )
 
 
-async def test_failed_generations_are_told_and_nothing_wrong(
+async def test_failed_generations_are_shown_and_nothing_wrong(
     examined: LocalStack, client: Client
 ) -> None:
     """An unknown model fails its generation; doctor says how many and what lists them."""
@@ -180,7 +180,7 @@ async def test_stuck_workflows_are_counted() -> None:
     assert "duragen replay ID" in finding.fix
 
 
-async def test_health_that_no_worker_can_tell(client: Client) -> None:
+async def test_health_that_no_worker_can_answer(client: Client) -> None:
     """The workflow is there, and nobody to ask it: the line says what to start."""
     state = ProviderHealthState(provider="orphan")
     handle = await client.start_workflow(
@@ -192,7 +192,7 @@ async def test_health_that_no_worker_can_tell(client: Client) -> None:
     assert finding.fix == "duragen worker --queue generation"
 
 
-def test_a_view_of_long_ago_says_that_nobody_called() -> None:
+def test_a_view_of_long_ago_says_that_there_were_no_calls() -> None:
     """A query's clock stands still between reports: the calls it counts may be of yesterday."""
     view = ProviderHealthView(
         provider="spare",

@@ -62,8 +62,8 @@ async def _making_takes(lab: Lab, seconds: float) -> None:
 
 def _make_jobs_ready(lab: Lab) -> None:
     """Of FLUX; a test that waited for the clock would be right on a quick machine alone."""
-    with closing(sqlite3.connect(lab.stack.home / "images" / "images.sqlite")) as book, book:
-        book.execute("UPDATE jobs SET ready_at = accepted_at")
+    with closing(sqlite3.connect(lab.stack.home / "images" / "images.sqlite")) as log, log:
+        log.execute("UPDATE jobs SET ready_at = accepted_at")
 
 
 async def _called(lab: Lab, request: GenerationRequested, operation: str) -> None:

@@ -222,7 +222,7 @@ def test_a_fault_names_the_setting_and_what_is_expected(write: Write, name: str)
     assert [part for part in expected if part not in text] == [], text
 
 
-def test_all_faults_are_told_at_once(write: Write) -> None:
+def test_all_faults_are_named_at_once(write: Write) -> None:
     """Nobody fixes one setting, starts again, and hears of the next."""
     write(GOOD.replace("bucket =", "bukcet =").replace('kind = "openai"', 'kind = "dalle"'))
     text = _fault()

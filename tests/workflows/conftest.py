@@ -58,5 +58,5 @@ async def timeless(
 @pytest.fixture
 async def alerts() -> AsyncIterator[AlertLog]:
     """A peer in Alertmanager's place."""
-    async with alertmanager() as book:
-        yield book
+    async with alertmanager() as log:
+        yield log

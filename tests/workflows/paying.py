@@ -1,4 +1,4 @@
-"""What may be paid for, stated a second time: over the image service's own book of calls."""
+"""What may be paid for, stated a second time: over the image service's own call log."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ OVER = {"refused: moderated_input", "refused: moderated_output"}
 """The user's to fix."""
 
 SPOILT = {"half_image", "wrong_size", "not_base64", "html_image", "empty_image", "bomb"}
-RENEWALS = {
+RESUBMISSIONS = {
     "error": 2,
     "spoilt": 2,
     "job_lost": 1,
@@ -24,7 +24,7 @@ RENEWALS = {
     "moderated_input": 0,
     "moderated_output": 0,
 }
-"""How many jobs may have been placed anew before, when a job that ended so is placed anew."""
+"""How many jobs may have been submitted again before one that ended so is submitted again."""
 
 
 def complaint(calls: Sequence[Call]) -> str | None:
@@ -40,13 +40,13 @@ def complaint(calls: Sequence[Call]) -> str | None:
         kept = call["paid"] and call["outcome"] not in LOST
         job = kept and call["protocol"] == "flux"
         death = _death(call, calls) if job else str(call["outcome"]).removeprefix("accepted")
-        renewed = job and death and following and following["protocol"] == "flux"
+        resubmitted = job and death and following and following["protocol"] == "flux"
         against = {
             f"attempt {attempts}": attempts > ATTEMPTS,
             "another one after two lost replies": following and lost >= LOST_ALLOWED,
             "another one after a refusal for good": following and call["outcome"] in OVER,
             "another one after the image was made": following and kept and not death,
-            f"job {jobs + 2} after {death}": renewed and jobs >= RENEWALS[death or ""],
+            f"job {jobs + 2} after {death}": resubmitted and jobs >= RESUBMISSIONS[death or ""],
         }
         if wrong := [rule for rule, broken in against.items() if broken]:
             return f"{wrong[0]}: {[each['outcome'] for each in submits]}"
@@ -65,4 +65,4 @@ def _death(job: Call, calls: Sequence[Call]) -> str | None:
         return "job_lost"
     if "expired" in said:
         return "sample_expired"
-    return fault if fault in RENEWALS else None
+    return fault if fault in RESUBMISSIONS else None

@@ -1,4 +1,4 @@
-"""What Odoo's books and Temporal say of one generation, held against each other."""
+"""What Odoo's ledger and Temporal say of one generation, held against each other."""
 
 import asyncio
 from contextlib import suppress
@@ -34,7 +34,7 @@ async def begin(lab: Lab, request: GenerationRequested) -> Handle:
 async def ended(lab: Lab, request: GenerationRequested, handle: Handle) -> tuple[str, Ledgers]:
     """How it ended: `completed`, `canceled`, `failed`, or `refused` for a user's error.
 
-    Fails when the books disagree, when anything is still reserved, or when it is captured and
+    Fails when the two disagree, when anything is still reserved, or when it is captured and
     released.
     """
     with suppress(WorkflowFailureError):
@@ -42,7 +42,7 @@ async def ended(lab: Lab, request: GenerationRequested, handle: Handle) -> tuple
             await handle.result()
     status = (await handle.describe()).status
     ledgers = await lab.ledgers(request)
-    assert ledgers.record, f"{status} and Odoo was told nothing"
+    assert ledgers.record, f"{status} and Odoo got no outcome"
     kinds = [entry["kind"] for entry in ledgers.record["ledger"]]
     applied = [each for each in ledgers.deliveries if each["effect"] == "applied"]
     assert len(applied) == 1, f"{len(applied)} outcomes: {applied}"

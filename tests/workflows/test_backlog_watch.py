@@ -1,4 +1,4 @@
-"""The watch: what waits for a person is told for as long as it does."""
+"""The backlog watch: what waits for a person is an alert for as long as it does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -104,7 +104,7 @@ async def _park(lab: Lab, **faults: object) -> Handle:
     return handle
 
 
-async def test_parked_deliveries_are_told_until_they_are_delivered(
+async def test_parked_deliveries_are_an_alert_until_they_are_delivered(
     watched: Watched, alerts: AlertLog
 ) -> None:
     """By reason, with how many and what to do; resolved when the last one is with Odoo."""
@@ -122,19 +122,19 @@ async def test_parked_deliveries_are_told_until_they_are_delivered(
     await watched.shows(alerts)
 
 
-async def test_failed_generations_are_told(watched: Watched, alerts: AlertLog) -> None:
+async def test_failed_generations_are_an_alert(watched: Watched, alerts: AlertLog) -> None:
     """An unknown model: what failed, and how to run it again."""
     request = watched.lab.request(model_id="99999999-9999-4999-8999-999999999999")
     handle = await watched.lab.start(request)
     with pytest.raises(WorkflowFailureError):
         await handle.result()
     await watched.shows(alerts, FAILED)
-    told = alerts.standing[FAILED]["annotations"]
-    assert "1 generations failed" in told["summary"]
-    assert "duragen rerun --all --error MODEL_CONFIG" in told["description"]
+    annotations = alerts.standing[FAILED]["annotations"]
+    assert "1 generations failed" in annotations["summary"]
+    assert "duragen rerun --all --error MODEL_CONFIG" in annotations["description"]
 
 
-async def test_what_stands_is_told_again_and_survives_fresh_histories(
+async def test_what_fires_is_sent_again_and_survives_continue_as_new(
     watched: Watched, alerts: AlertLog
 ) -> None:
     """An hour: raised each minute, never resolved in between, and histories stay short."""
@@ -156,10 +156,10 @@ async def test_what_stands_is_told_again_and_survives_fresh_histories(
     await watched.shows(alerts)
 
 
-async def test_an_alertmanager_that_was_away_is_told_later(
+async def test_an_alertmanager_that_was_away_gets_it_later(
     watched: Watched, alerts: AlertLog
 ) -> None:
-    """Nobody was told for minutes: the next round says it again."""
+    """No alert was sent for minutes: the next round sends it again."""
     alerts.down()
     handle = await _park(watched.lab, status=404)
     await watched.clock.sleep(timedelta(minutes=5))

@@ -14,7 +14,7 @@ from workers.settings import Settings
 async def test_a_cancel_before_any_worker_runs_costs_nothing(
     lab: Lab, settings: Settings, flux: bool
 ) -> None:
-    """Started and canceled while no worker was there: no call at all, and Odoo is told."""
+    """Started and canceled while no worker was there: no call at all, and Odoo gets the outcome."""
     request = lab.flux_request() if flux else lab.request()
     handle = await lab.start(request)
     await handle.cancel()
@@ -27,8 +27,10 @@ async def test_a_cancel_before_any_worker_runs_costs_nothing(
     assert [each["event"]["errorCode"] for each in ledgers.deliveries] == ["CANCELED"]
 
 
-async def test_a_cancel_while_a_job_is_being_accepted_is_told(lab: Lab, settings: Settings) -> None:
-    """The job's id comes after the cancellation: nobody waits for the job, and Odoo is told."""
+async def test_a_cancel_while_a_job_is_being_accepted_is_delivered(
+    lab: Lab, settings: Settings
+) -> None:
+    """The job's id comes after the cancellation: the job is left, and Odoo gets the outcome."""
     request = lab.flux_request()
     async with (
         flux_behind_a_relay(lab, settings) as (relay, relayed),

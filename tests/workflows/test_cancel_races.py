@@ -193,7 +193,7 @@ async def _slow_odoo(lab: Lab, settings: Settings) -> AsyncIterator[CountingProx
         ("sandbox:unpaid", "failed"),
     ],
 )
-async def test_a_cancel_while_odoo_is_being_told_comes_too_late(
+async def test_a_cancel_during_the_delivery_comes_too_late(
     lab: Lab, settings: Settings, prompt: str, outcome: str
 ) -> None:
     """Odoo has booked the outcome and is slow to say so: that outcome it is, said once."""
@@ -213,10 +213,10 @@ async def _delivered(lab: Lab, request: GenerationRequested) -> bool:
     return bool((await lab.ledgers(request)).deliveries)
 
 
-async def test_a_second_cancel_does_not_disturb_the_telling_of_the_first(
+async def test_a_second_cancel_does_not_disturb_the_delivery_of_the_first(
     lab: Lab, settings: Settings
 ) -> None:
-    """Odoo is being told CANCELED when the user clicks again: it is told once, and released."""
+    """CANCELED is being delivered when the user clicks again: delivered once, and released."""
     async with _slow_odoo(lab, settings) as relay:
         relay.answers.clear()
         await _latency(lab, 60)
@@ -283,7 +283,7 @@ async def test_a_cancel_does_not_change_a_parked_failure(lab: Lab, worker: None)
 
 
 async def test_a_cancel_after_the_end_is_answered_with_false(lab: Lab, worker: None) -> None:
-    """However it ended; nothing is told or booked again."""
+    """However it ended; nothing is delivered or booked again."""
     client = AsyncDuragenClient(lab.stack.temporal_address)
     for prompt in ("a red fox", "something forbidden", "sandbox:unpaid"):
         request = lab.request(prompt=prompt)
@@ -293,7 +293,7 @@ async def test_a_cancel_after_the_end_is_answered_with_false(lab: Lab, worker: N
         assert await ended(lab, request, handle) == before
 
 
-async def test_cancels_at_any_moment_leave_the_books_in_order(lab: Lab, worker: None) -> None:
+async def test_cancels_at_any_moment_leave_the_ledger_in_order(lab: Lab, worker: None) -> None:
     """Forty generations on both protocols, canceled after 10 ms to 10 s, half of them twice.
 
     Most moments are early ones: where the machine is quick, all is over after a second.

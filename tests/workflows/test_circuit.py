@@ -36,7 +36,7 @@ calls = st.lists(st.sampled_from([OK, *(set(ErrorCode) - {ErrorCode.INTERNAL})])
 
 
 def report_of(ended: Iterable[Call]) -> ProviderReport:
-    """One batch of calls, told as a process tells it."""
+    """One batch of calls, reported as a process reports it."""
     report = ProviderReport()
     for code in ended:
         failures = dict(report.failures)
@@ -56,7 +56,7 @@ def report_of(ended: Iterable[Call]) -> ProviderReport:
     return report
 
 
-def told(*batches: Iterable[Call], every: float = 2.0) -> ProviderHealthState:
+def state_after(*batches: Iterable[Call], every: float = 2.0) -> ProviderHealthState:
     """The state after these batches, one each so many seconds, the last of them now."""
     state = ProviderHealthState(provider="openai")
     for number, batch in enumerate(batches, start=1):
@@ -71,7 +71,7 @@ def standing(state: ProviderHealthState) -> dict[AlertName, ErrorCode | str]:
 
 def opened_by(code: ErrorCode) -> ProviderHealthState:
     """An open circuit."""
-    state = told([code] * options.FAILURES_IN_A_ROW)
+    state = state_after([code] * options.FAILURES_IN_A_ROW)
     assert (state.circuit, state.opened_by) == (Circuit.OPEN, code)
     return state
 
@@ -104,12 +104,12 @@ def opened_by(code: ErrorCode) -> ProviderHealthState:
 )
 def test_when_a_circuit_opens(batches: list[list[Call]], circuit: Circuit) -> None:
     """A tenth refused, 8 failures in a row, or more than half of 10 calls or more."""
-    assert told(*batches).circuit is circuit
+    assert state_after(*batches).circuit is circuit
 
 
 def test_what_has_left_the_window_does_not_open_a_circuit() -> None:
     """Nine calls of an hour ago are not added to today's single failure."""
-    state = told([OK, AWAY, AWAY, OK, AWAY, AWAY, OK, AWAY, AWAY])
+    state = state_after([OK, AWAY, AWAY, OK, AWAY, AWAY, OK, AWAY, AWAY])
     state = with_report(state, report_of([OK, AWAY]), NOW + 3_600)
     assert state.circuit is Circuit.CLOSED
     assert (view_of(state, NOW + 3_600).successes, state.streak) == (1, 1)
@@ -156,7 +156,7 @@ def test_a_provider_that_is_gone_is_forgotten() -> None:
 
 def test_a_probe_changes_nothing_while_the_circuit_is_not_open() -> None:
     """It was asked when the circuit was open, and the answer came after a report."""
-    closed = told([OK])
+    closed = state_after([OK])
     assert with_probe(closed, Probed(found="refuses the key", fix="set it"), NOW) == closed
 
 
@@ -194,7 +194,7 @@ def test_a_success_while_open_is_a_sign_but_no_proof() -> None:
     assert (again.circuit, again.opened_by) == (Circuit.OPEN, LOST)
 
 
-def test_a_trial_that_nobody_takes_ends_after_five_minutes() -> None:
+def test_a_half_open_circuit_without_calls_closes_after_five_minutes() -> None:
     """No traffic since: nothing is held against the provider. However long it had been open."""
     asked = NOW + 3 * options.HEALTH_WINDOW_SECONDS
     trial = with_probe(opened_by(QUOTA), Probed(found="answers"), asked)
@@ -234,41 +234,41 @@ def test_the_probe_right_after_it_opened_only_notes_what_it_objects_to() -> None
         ([[OK] * 99 + [ErrorCode.OUTCOME_UNKNOWN]], 2, {}),
     ],
 )
-def test_which_errors_are_told_while_the_circuit_is_closed(
+def test_which_errors_are_alerts_while_the_circuit_is_closed(
     batches: list[list[Call]], every: float, alerts: dict[AlertName, ErrorCode]
 ) -> None:
     """As the taxonomy says: always, by their share of 20 calls or more, or when they last."""
-    state = told(*batches, every=every)
+    state = state_after(*batches, every=every)
     assert state.circuit is Circuit.CLOSED
     assert standing(state) == alerts
 
 
 def test_a_page_is_critical_and_names_what_to_fix() -> None:
     """MODEL_CONFIG leaves the circuit closed, and is as urgent as a provider that is down."""
-    [alert] = alerts_of(told([MODEL]))
+    [alert] = alerts_of(state_after([MODEL]))
     assert alert.severity is Severity.CRITICAL
     assert "[models]" in alert.description
-    [down] = alerts_of(told([AUTH]))
+    [down] = alerts_of(state_after([AUTH]))
     assert down.severity is Severity.CRITICAL
     assert "providers.openai.api_key" in down.description
     assert f"it said {AUTH}" in down.description
 
 
-def test_an_open_circuit_tells_once_what_is_wrong() -> None:
-    """Failures that opened it are not told a second time; a wrong model still is."""
-    state = told([AWAY] * 30, [MODEL])
+def test_an_open_circuit_is_one_alert() -> None:
+    """Failures that opened it are no second alert; a wrong model still is."""
+    state = state_after([AWAY] * 30, [MODEL])
     assert standing(state) == {AlertName.PROVIDER_DOWN: AWAY, AlertName.PROVIDER_ERRORS: MODEL}
 
 
 @given(st.lists(st.lists(st.sampled_from(SIGNS_OF_LIFE), max_size=40), max_size=12))
 def test_successes_and_users_errors_alone_never_open(batches: list[list[Call]]) -> None:
     """Whatever users ask for, a provider that answers stays preferred."""
-    assert told(*batches).circuit is Circuit.CLOSED
+    assert state_after(*batches).circuit is Circuit.CLOSED
 
 
 @given(st.lists(st.tuples(calls, st.floats(0, 400)), max_size=60))
 def test_what_holds_after_any_reports(batches: list[tuple[list[Call], float]]) -> None:
-    """The state stays small, each alert is there once, and down is told while not closed."""
+    """The state stays small, each alert is there once, PROVIDER_DOWN while it is not closed."""
     state = ProviderHealthState(provider="openai")
     times = accumulate((pause for _, pause in batches), initial=NOW)
     for (batch, _), now in zip(batches, times, strict=False):

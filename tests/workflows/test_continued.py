@@ -1,4 +1,4 @@
-"""A generation that is parked for days goes on in a fresh history."""
+"""A generation that is parked for days continues as new."""
 
 import asyncio
 from contextlib import suppress
@@ -26,8 +26,8 @@ LONG = timedelta(days=4)
 """More rounds of tries than one history may hold, at one an hour."""
 
 
-async def _renewed(lab: Lab, environment: WorkflowEnvironment, first: Handle) -> Handle:
-    """Parked until its history was renewed; the run that goes on."""
+async def _continued(lab: Lab, environment: WorkflowEnvironment, first: Handle) -> Handle:
+    """Parked until it continued as new; the run that goes on."""
     await lab.reaches(first, GenerationState.PARKED)
     for _ in range(LONG.days):  # a day at a time: the call to wait has a limit of its own
         await environment.sleep(timedelta(days=1))
@@ -36,7 +36,7 @@ async def _renewed(lab: Lab, environment: WorkflowEnvironment, first: Handle) ->
     return lab.client.get_workflow_handle(first.id, run_id=described.run_id, result_type=Outcome)
 
 
-async def test_a_renewed_one_is_delivered_from_one_paid_call(
+async def test_a_continued_one_is_delivered_from_one_paid_call(
     skipping: tuple[Lab, WorkflowEnvironment], settings: Settings
 ) -> None:
     """Its rounds go on, the list still finds it, and an operator's try answers."""
@@ -45,15 +45,15 @@ async def test_a_renewed_one_is_delivered_from_one_paid_call(
     request = lab.request()
     async with working(lab.client, settings):
         first = await lab.start(request)
-        run = await _renewed(lab, environment, first)
+        run = await _continued(lab, environment, first)
         view = await lab.reaches(run, GenerationState.PARKED)
         assert view.parked
         assert view.parked.attempts > LONG.days * 24
         assert (await run.describe()).history_length < LONG_HISTORY_EVENTS + 20
         assert (await (await run.describe()).memo())[PARKED_MEMO]["since"] == view.parked.since
         await lab.clear_faults()
-        told = await run.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
-        assert told["parked"] is None
+        view = await run.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
+        assert view["parked"] is None
         assert (await run.result()).state is GenerationState.COMPLETED
     ledgers = await lab.ledgers(request)
     assert ledgers.paid == 1
@@ -61,7 +61,7 @@ async def test_a_renewed_one_is_delivered_from_one_paid_call(
     assert ledgers.record["state"] == "completed"
 
 
-async def _retried_until_renewed(lab: Lab, first: Handle) -> Handle:
+async def _retried_until_continued(lab: Lab, first: Handle) -> Handle:
     """As often as it takes: some 20 events each. On the real server, whose clock is ours."""
     await lab.reaches(first, GenerationState.PARKED)
     latest = lab.client.get_workflow_handle(first.id, result_type=Outcome)
@@ -69,7 +69,7 @@ async def _retried_until_renewed(lab: Lab, first: Handle) -> Handle:
         while (await latest.describe()).run_id == first.first_execution_run_id:
             with suppress(
                 WorkflowUpdateFailedError, RPCError
-            ):  # it is just being tried, or renewed
+            ):  # it is just being tried, or continued
                 await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
     return latest
 
@@ -85,7 +85,7 @@ async def test_a_canceled_one_ends_well_in_its_fresh_history(lab: Lab, settings:
             while not (await lab.ledgers(request)).calls:
                 await asyncio.sleep(0.05)
         await first.cancel()
-        latest = await _retried_until_renewed(lab, first)
+        latest = await _retried_until_continued(lab, first)
         await lab.reaches(latest, GenerationState.PARKED)
         await lab.clear_faults()
         await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))
@@ -97,12 +97,12 @@ async def test_a_canceled_one_ends_well_in_its_fresh_history(lab: Lab, settings:
 
 
 async def test_a_failed_one_is_made_again_from_its_first_run(lab: Lab, settings: Settings) -> None:
-    """What its fresh history took along is the failure; the plan stands in the run before."""
+    """What it took along is the failure; the plan is in the run before."""
     await lab.break_images({"kind": "status", "status": 401})
     await lab.break_odoo(status=404)
     request = lab.request()
     async with working(lab.client, settings):
-        latest = await _retried_until_renewed(lab, await lab.start(request))
+        latest = await _retried_until_continued(lab, await lab.start(request))
         await lab.reaches(latest, GenerationState.PARKED)
         await lab.clear_faults()
         await latest.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))

@@ -69,17 +69,17 @@ async def _run(kube: Kube, settings: Settings, job: Object, code: int) -> None:
     """What the kubelet, the container and the Job's controller do."""
     name = job["metadata"]["name"]
     container: dict[str, Any] = job["spec"]["template"]["spec"]["containers"][0]
-    told = {each["name"]: each["value"] for each in container["env"]}
+    env = {each["name"]: each["value"] for each in container["env"]}
     await kube.step(name, phase="Running")
     if code:
         await kube.fails(name, code)
         return
-    asked = json.loads(told["DURAGEN_REQUEST"])
+    asked = json.loads(env["DURAGEN_REQUEST"])
     picture = Picture(asked["prompt"], 7, asked["width"], asked["height"])
     put = partial(
         s3_client(settings.storage).put_object,
-        Bucket=told["DURAGEN_RESULT_BUCKET"],
-        Key=told["DURAGEN_RESULT_KEY"],
+        Bucket=env["DURAGEN_RESULT_BUCKET"],
+        Key=env["DURAGEN_RESULT_KEY"],
     )
     await asyncio.to_thread(lambda: put(Body=paint(picture)))
     await kube.completes(name)
@@ -109,7 +109,7 @@ async def test_a_job_makes_the_image(
     assert [each["event"]["status"] for each in ledgers.deliveries] == ["completed"]
 
 
-async def test_a_job_that_fails_is_placed_anew(
+async def test_a_job_that_fails_is_submitted_again(
     lab: Lab, kube: Kube, on_kube: Settings, kubelet: Callable[..., None]
 ) -> None:
     """A passing trouble of the container costs another Job, of another name."""
@@ -149,7 +149,7 @@ async def test_another_worker_goes_on_with_the_job(
 
 
 async def test_a_cancel_deletes_the_job(lab: Lab, kube: Kube, on_kube: Settings) -> None:
-    """Whoever takes the request back frees the GPU, and Odoo is told."""
+    """Whoever takes the request back frees the GPU, and Odoo gets the outcome."""
     request = lab.request(model_id=KUBERNETES_MODEL_ID)
     async with working(lab.client, on_kube), asyncio.timeout(100):
         handle = await lab.start(request)

@@ -59,7 +59,7 @@ class Service(NamedTuple):
 
 @pytest.fixture
 async def service(lab: Lab) -> AsyncIterator[Service]:
-    """The sandbox image service behind a door that a test can close."""
+    """The sandbox image service behind a relay that a test can close."""
     instead: dict[str, Reply] = {}
 
     async def reply(asked: Received, reader: Any, writer: Any) -> None:
@@ -140,7 +140,7 @@ async def _tries(lab: Lab, provider: str) -> None:
 async def test_a_wrong_key_moves_generations_until_it_is_fixed(
     skipping: SkippingLab, settings: Settings, alerts: AlertLog, service: Service
 ) -> None:
-    """Open at the first 401, told, avoided; a probe finds the key taken: closed, resolved."""
+    """Open at the first 401, an alert, avoided; a probe finds the key taken: closed, resolved."""
     lab, environment = skipping
     service.instead.update(POST=answer(401), GET=answer(401))
     async with working(lab.client, alerts.settings(_with_openai_at(service.url, settings))):
@@ -164,7 +164,7 @@ async def test_a_wrong_key_moves_generations_until_it_is_fixed(
 async def test_an_unpaid_account_is_tried_again_by_single_generations(
     skipping: SkippingLab, settings: Settings, alerts: AlertLog, service: Service
 ) -> None:
-    """Its free look-up answers well: on trial each fails for one, until the bill is paid."""
+    """Its free look-up answers well: half-open each fails for one, until the bill is paid."""
     lab, environment = skipping
     service.instead["POST"] = answer(402)
     async with working(lab.client, alerts.settings(_with_openai_at(service.url, settings))):
@@ -184,7 +184,7 @@ async def test_an_unpaid_account_is_tried_again_by_single_generations(
         await alerts.shows()
 
 
-async def test_a_service_that_is_away_is_told_and_avoided(
+async def test_a_service_that_is_away_is_an_alert_and_avoided(
     skipping: SkippingLab, settings: Settings, alerts: AlertLog
 ) -> None:
     """Three generations with their retries are nine failures in a row."""
@@ -213,7 +213,7 @@ async def test_a_standing_alert_is_raised_again_each_minute(
         assert {len(post) for post in alerts.posts} == {1}
 
 
-async def test_administrators_are_told_when_alertmanager_is_back(
+async def test_alerts_are_sent_when_alertmanager_is_back(
     skipping: SkippingLab, settings: Settings, alerts: AlertLog
 ) -> None:
     """An alert that could not be raised is not forgotten, nor does it hold the watching up."""
@@ -231,7 +231,7 @@ async def test_administrators_are_told_when_alertmanager_is_back(
 async def test_what_leaves_the_window_is_resolved(
     skipping: SkippingLab, settings: Settings, alerts: AlertLog
 ) -> None:
-    """A wrong model's name is told for five minutes after its last failure; nobody reports."""
+    """A wrong model's name is an alert for five minutes after its last failure."""
     lab, environment = skipping
     async with working(lab.client, alerts.settings(settings)):
         await _report(lab, WRONG_MODEL)
@@ -251,12 +251,12 @@ async def test_a_fresh_history_knows_what_the_old_one_knew(
         for number in range(1, 16):
             signals = (handle.signal(REPORT_SIGNAL, WRONG_MODEL) for _ in range(100))
             await asyncio.gather(*signals)
-            told = 100 * number + 1
+            calls = 100 * number + 1
             async with asyncio.timeout(100):
-                while (view := await _health(lab)).successes < 2 * told:
+                while (view := await _health(lab)).successes < 2 * calls:
                     await asyncio.sleep(0.1)
-        assert view.successes == 2 * told
-        assert view.failures == {ErrorCode.MODEL_CONFIG: told}
+        assert view.successes == 2 * calls
+        assert view.failures == {ErrorCode.MODEL_CONFIG: calls}
         [firing] = view.firing
         assert (firing.name, firing.service, firing.error_type) == NO_SUCH_MODEL
         await alerts.shows(NO_SUCH_MODEL)

@@ -60,7 +60,7 @@ FAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "404": _status(404),
         **_kinds("close", "html", "empty"),
     },
-    "done, and nobody heard of it": _kinds("accept_then_reset"),
+    "done, and the reply is lost": _kinds("accept_then_reset"),
     "no image": _kinds("half_image", "wrong_size", "not_base64", "html_image", "empty_image"),
     "refused": _kinds("moderated_input", "moderated_output"),
     "a job in trouble": {
@@ -194,7 +194,7 @@ class GenerationMachine(RuleBasedStateMachine):
             assert seen.submits == before.submits, "called after it had ended"
 
     def teardown(self) -> None:
-        """Everything is fixed: it must end, with Odoo told, unless an operator gave that up."""
+        """All is fixed: it must end, with the outcome in Odoo, unless an operator gave that up."""
         if self.story is not None:
             try:
                 self.runner.run(self._must_end(self.story))
@@ -261,8 +261,8 @@ def machine(
 
 
 @pytest.mark.timeout(900)
-def test_whatever_happens_the_books_are_right(machine: type[GenerationMachine]) -> None:
-    """Nothing is lost, nobody pays twice, and Odoo is told in the end."""
+def test_whatever_happens_the_ledger_is_right(machine: type[GenerationMachine]) -> None:
+    """Nothing is lost, no image is paid twice, and Odoo gets the outcome in the end."""
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -22,7 +22,7 @@ async def _took(handle: Handle) -> timedelta:
 async def test_the_image_service_is_tried_twice_more_then_given_up(
     timeless: tuple[Lab, WorkflowEnvironment],
 ) -> None:
-    """spec: 2 retries, 5 s fixed; then PROVIDER_UNAVAILABLE, and Odoo is told once."""
+    """spec: 2 retries, 5 s fixed; then PROVIDER_UNAVAILABLE, delivered to Odoo once."""
     lab, _ = timeless
     await lab.break_images(always={"kind": "status", "status": 500})
     request = lab.request()
@@ -78,7 +78,7 @@ async def test_a_lost_job_is_submitted_once_more(
 async def test_a_job_lost_twice_is_not_paid_a_third_time(
     timeless: tuple[Lab, WorkflowEnvironment],
 ) -> None:
-    """The taxonomy's "submit once more": then JOB_LOST, and Odoo is told."""
+    """The taxonomy's "submit once more": then JOB_LOST, delivered to Odoo."""
     lab, _ = timeless
     await lab.break_images(always={"kind": "job_lost", "on": "poll"})
     request = lab.flux_request()
@@ -162,7 +162,7 @@ async def test_a_job_is_asked_after_until_the_service_answers_again(
 
 
 @pytest.mark.parametrize(("failures", "code"), [(2, None), (3, "PROVIDER_UNAVAILABLE")])
-async def test_a_job_that_the_service_calls_failed_is_placed_anew(
+async def test_a_job_that_the_service_calls_failed_is_submitted_again(
     timeless: tuple[Lab, WorkflowEnvironment], failures: int, code: str | None
 ) -> None:
     """spec: 2 retries; the third `Error` is the end of this route."""

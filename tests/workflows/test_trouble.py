@@ -38,7 +38,7 @@ async def _ledger_kinds(lab: Lab, request_id: object) -> list[str]:
 
 
 @pytest.mark.parametrize("flux", [False, True])
-async def test_a_refused_prompt_ends_failed_and_is_told_once(lab: Lab, flux: bool) -> None:
+async def test_a_refused_prompt_ends_failed_and_is_delivered_once(lab: Lab, flux: bool) -> None:
     """POLICY_INPUT: no retry, EVT-AIG-003 with the friendly text, and the workflow completes."""
     changes = {"prompt": "something forbidden"}
     request = lab.flux_request(**changes) if flux else lab.request(**changes)
@@ -57,7 +57,7 @@ async def test_a_refused_prompt_ends_failed_and_is_told_once(lab: Lab, flux: boo
     assert outcome.failure.detail not in event["userMessage"]
 
 
-async def test_a_system_error_fails_the_workflow_after_odoo_was_told(lab: Lab) -> None:
+async def test_a_system_error_fails_the_workflow_after_the_delivery(lab: Lab) -> None:
     """A refused key: no charge, no retry, EVT-AIG-003, and Temporal's Failed filter shows it."""
     request = lab.request(prompt="sandbox:unauthorized")
     cause = await _failure(await lab.start(request))
@@ -71,7 +71,7 @@ async def test_a_system_error_fails_the_workflow_after_odoo_was_told(lab: Lab) -
 
 
 async def test_an_unknown_model_costs_no_call(lab: Lab) -> None:
-    """MODEL_CONFIG at once, told to Odoo, without any image service."""
+    """MODEL_CONFIG at once, delivered to Odoo, without any image service."""
     request = lab.request(model_id="99999999-9999-4999-8999-999999999999")
     assert (await _failure(await lab.start(request))).type == ErrorCode.MODEL_CONFIG
     ledgers = await lab.ledgers(request)
@@ -80,7 +80,7 @@ async def test_an_unknown_model_costs_no_call(lab: Lab) -> None:
 
 
 async def test_a_callback_off_the_allow_list_is_never_called(lab: Lab) -> None:
-    """The workflow fails, nothing is generated, and nobody is told."""
+    """The workflow fails, nothing is generated, and nothing is delivered."""
     request = lab.request(callback_url=f"{lab.stack.images_url}/elsewhere")
     cause = await _failure(await lab.start(request))
     assert cause.type == ErrorCode.INVALID_INPUT
@@ -103,7 +103,7 @@ async def test_the_next_route_makes_the_image_when_the_first_is_misconfigured(
     assert [each["event"]["status"] for each in ledgers.deliveries] == ["completed"]
 
 
-async def test_a_cancel_while_generating_tells_odoo_and_ends_canceled(lab: Lab) -> None:
+async def test_a_cancel_while_generating_is_delivered_and_ends_canceled(lab: Lab) -> None:
     """EVT-AIG-003 with CANCELED; the workflow's status in Temporal is Canceled."""
     await lab.break_images({"kind": "hang"})
     request = lab.request()
@@ -202,8 +202,8 @@ async def test_marks_survive_on_the_real_server(lab: Lab) -> None:
     assert (await lab.ledgers(request)).paid == 2
 
 
-async def test_a_request_that_breaks_a_rule_ends_and_odoo_is_told(lab: Lab) -> None:
-    """However it got past the doors: INVALID_INPUT names the fields, without their values."""
+async def test_a_request_that_breaks_a_rule_ends_and_is_delivered(lab: Lab) -> None:
+    """However it passed the entry points: INVALID_INPUT names the fields, without values."""
     sound = lab.request(prompt="a secret prompt")
     event = {**sound.model_dump(mode="json"), "resolution": "20x20", "seed": -1}
     handle = await lab.client.start_workflow(
@@ -226,14 +226,14 @@ async def test_a_request_that_breaks_a_rule_ends_and_odoo_is_told(lab: Lab) -> N
 
 @pytest.mark.parametrize("event", [{}, [], "text", {"requestId": "no uuid"}])
 async def test_what_is_no_request_at_all_fails_at_once(lab: Lab, event: object) -> None:
-    """Nobody can be told, so the workflow fails where operators look."""
+    """No Odoo can get the outcome, so the workflow fails where operators look."""
     handle: Handle = await lab.client.start_workflow(
         GENERATION_WORKFLOW, event, id=f"generation-{uuid4()}", task_queue=GENERATION_QUEUE
     )
     assert (await _failure(handle)).type == ErrorCode.INVALID_INPUT
 
 
-async def test_a_cancel_that_meets_a_failing_call_is_still_told(lab: Lab) -> None:
+async def test_a_cancel_that_meets_a_failing_call_is_still_delivered(lab: Lab) -> None:
     """Canceled, and then the service answers with half an image: Odoo hears CANCELED."""
     faults = {"latency_seconds": 2, "queue": [{"kind": "half_image"}]}
     url = f"{lab.stack.images_url}/_sandbox/faults"

@@ -141,7 +141,7 @@ class World:
         return True
 
     def notified(self, request_id: UUID) -> list[str]:
-        """What the user was told about it."""
+        """What the user read about it."""
         received = self._notify.received
         mine = str(request_id)
         return [each.path for each in received if each.json["generationRequestId"] == mine]

@@ -78,7 +78,7 @@ class GenerationOutcome(models.Model):
             capture = failure.by_policy and by_user and self._user_errors_are_captured()
             self._capture() if capture else self._release()
             self.write({**values, **_failure(failure)})
-        self._tell_people()
+        self._notify_pages()
         return "applied"
 
     def _user_errors_are_captured(self):

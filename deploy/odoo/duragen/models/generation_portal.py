@@ -51,7 +51,7 @@ class GenerationPortal(models.Model):
             "canceled": _("You took it back."),
         }[self.state]
 
-    def _tell_people(self):
+    def _notify_pages(self):
         """Send the request as it is now to the pages that its user has open, after the commit."""
         for request in self:
             user = request.user_id

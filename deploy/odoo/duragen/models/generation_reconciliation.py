@@ -155,7 +155,7 @@ class GenerationReconciliation(models.Model):
                 "progress_note": _("Duragen did not know it; it is started again."),
             }
         )
-        self._tell_people()
+        self._notify_pages()
         return ""
 
 

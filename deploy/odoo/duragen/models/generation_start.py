@@ -135,7 +135,7 @@ class GenerationStart(models.Model):
                 "next_check_at": now + self._patience(),
             }
         )
-        self._tell_people()
+        self._notify_pages()
 
     def _postpone(self, why):
         self.write(
@@ -176,7 +176,7 @@ class GenerationStart(models.Model):
             elif request.state in OPEN_STATES and not request.cancel_requested:
                 request.cancel_requested = True
                 request.next_start_at = fields.Datetime.now()
-                request._tell_people()
+                request._notify_pages()
                 method = "_start" if request.state == "requested" else "_pass_cancel"
                 hook = partial(try_after_commit, self.env.registry, request.id, method)
                 self.env.cr.postcommit.add(hook)

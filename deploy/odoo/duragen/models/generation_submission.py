@@ -156,7 +156,7 @@ class GenerationSubmission(models.Model):
             }
         )
         self.event = self._event()
-        self._tell_people()
+        self._notify_pages()
         # Only a try: the process may die right here. The outbox starts what is left.
         hook = partial(try_after_commit, self.env.registry, self.id, "_start", quiet=True)
         self.env.cr.postcommit.add(hook)

@@ -118,7 +118,7 @@ class DuragenCase(TransactionCase):
         """Kind and effect of each of a request's entries, in their order."""
         return [(each.kind, each.delta) for each in request.entry_ids.sorted("id")]
 
-    def assert_books(self):
+    def assert_ledger(self):
         """Every balance is the sum of its entries, and `charged` says what the entries say."""
         self.env.flush_all()
         self.env.cr.execute(

@@ -183,7 +183,7 @@ class TestApi(DuragenCase):
                 self.assertIn(answer.get("httpStatus"), (None, 402, 409, 422))
                 if answer["ok"]:
                     self.api.cancel(self.key, answer["jobId"])
-        self.assert_books()
+        self.assert_ledger()
 
     def test_without_credits(self):
         """402, with the figures; nothing is made."""
@@ -308,4 +308,4 @@ class TestApi(DuragenCase):
         answer = self.api.cancel(self.key, answer["jobId"])
         self.assertEqual((answer["ok"], answer["status"]), (True, "canceled"))
         self.assertEqual(self.balance(), CREDITS)
-        self.assert_books()
+        self.assert_ledger()

@@ -22,7 +22,7 @@ class TestPrice(DuragenCase):
         self.assertEqual((made.state, made.price, made.charged), ("requested", 2, True))
         self.assertEqual(self.booked(made), [("reserve", -2)])
         self.assertEqual(self.balance(), CREDITS - 2)
-        self.assert_books()
+        self.assert_ledger()
 
     def test_the_last_credit_can_be_spent_and_no_further(self):
         """Five times two of ten; the sixth is refused with the figures, leaving nothing behind."""
@@ -35,7 +35,7 @@ class TestPrice(DuragenCase):
         after = self.requests.search_count([]), self.env["duragen.credit.entry"].search_count([])
         self.assertEqual(before, after)
         self.assertEqual(self.balance(), 0)
-        self.assert_books()
+        self.assert_ledger()
 
     def test_a_refusal_that_was_caught_leaves_nothing_behind(self):
         """Whoever turns it into an answer commits: there must be nothing to commit."""
@@ -49,7 +49,7 @@ class TestPrice(DuragenCase):
         self.assertEqual(self.requests.search_count([]), before)
         self.cheap.price = 1
         self.assertEqual(self.asks(client_reference="again").state, "requested")
-        self.assert_books()
+        self.assert_ledger()
 
     def test_what_costs_nothing_is_booked_as_well(self):
         """Also with an empty account."""
@@ -77,7 +77,7 @@ class TestPrice(DuragenCase):
         self.assertEqual(made.company_id, elsewhere)
         self.assertEqual(made.entry_ids.account_id.balance, 3)
         self.assertEqual(self.asks().entry_ids.account_id.balance, CREDITS - 4)
-        self.assert_books()
+        self.assert_ledger()
 
 
 @tagged("post_install", "-at_install")

@@ -71,7 +71,7 @@ class TestLedger(DuragenCase):
                 ]
             )
             action()
-            self.assert_books()
+            self.assert_ledger()
         self.assertGreater(len(made), 3)
 
     def test_a_completed_one_is_captured(self):
@@ -105,7 +105,7 @@ class TestLedger(DuragenCase):
                     self.assertEqual(self.booked(made), [("reserve", -2), booked])
                     self.assertEqual(made.charged, policy == "capture")
 
-    def test_completed_after_failed_takes_the_price_anew(self):
+    def test_completed_after_failed_takes_the_price_again(self):
         """At the price of then, even when nothing is left: the work was asked for and done."""
         made = self.asks()
         self.deliver(self.failed(made))
@@ -115,7 +115,7 @@ class TestLedger(DuragenCase):
         self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2), ("capture", -2)])
         self.assertEqual(self.balance(), -2)
         self.assertTrue(made.charged)
-        self.assert_books()
+        self.assert_ledger()
 
     def test_one_wish_is_paid_for_once(self):
         """Failed, asked for again and paid; then operators run the first one again: it is free."""
@@ -128,7 +128,7 @@ class TestLedger(DuragenCase):
         self.assertEqual((made.state, made.charged), ("completed", False))
         self.deliver(self.completed(again))
         self.assertEqual(self.balance(), CREDITS - 2)
-        self.assert_books()
+        self.assert_ledger()
 
     def test_completed_after_a_kept_failure_takes_nothing_more(self):
         """It is paid."""
@@ -145,7 +145,7 @@ class TestLedger(DuragenCase):
         made = self.asks()
         self.taken_back(made, self.anna)
         self.assertEqual(self.booked(made), [("reserve", -2), ("release", 2)])
-        self.assert_books()
+        self.assert_ledger()
 
     def test_a_negative_balance_buys_nothing(self):
         """Until it is paid off."""

@@ -57,7 +57,7 @@ class TestEveryOrder(DuragenCase):
             self.assertEqual(self.balance(), CREDITS - made.price * charged)
             kinds = made.entry_ids.mapped("kind")
             self.assertEqual(len(kinds), len(set(kinds)))
-        self.assert_books()
+        self.assert_ledger()
         self.env.cr.execute("ROLLBACK TO SAVEPOINT before_the_walk")
         self.env.invalidate_all()
 
@@ -164,7 +164,7 @@ class TestMalformed(DuragenCase):
         event["correlationId"] = event["correlationId"].upper()
         self.assertEqual(self.deliver(event), "applied")
 
-    def test_who_may_tell(self):
+    def test_who_may_deliver(self):
         """Duragen's own user; neither a manager nor the one to whom it belongs."""
         made = self.asks()
         requests = self.env["duragen.generation.request"]
@@ -269,7 +269,7 @@ class TestTelling(DuragenCase):
         rows.unlink()
         return found
 
-    def test_each_change_is_told_once(self):
+    def test_each_change_is_sent_once(self):
         """With the state and the balance; a repeat sends nothing."""
         self._messages()
         made = self.asks()

@@ -66,7 +66,7 @@ class TestReconciliation(DuragenCase):
                 made._reconcile(ended(code, state))
                 self.assertEqual(made.state, "canceled" if code == "CANCELED" else "failed")
                 self.assertEqual((made.error_code, made.charged), (code, charged))
-        self.assert_books()
+        self.assert_ledger()
 
     def test_a_callback_that_is_not_allowed_is_our_fault(self):
         """Duragen's settings lack this Odoo: never charged, and no word of the user's prompt."""
@@ -99,7 +99,7 @@ class TestReconciliation(DuragenCase):
         self.assertEqual(self.made.image_id.s3_key, "generations/x.png")
         self.assertEqual(self.booked(self.made), [("reserve", -2), ("capture", 0)])
 
-    def test_what_nobody_knows_begins_anew(self):
+    def test_what_duragen_does_not_know_is_started_again(self):
         """Under the same id and with the same event."""
         event = self.made.event
         self.made._reconcile(NotFoundError("there is no such generation"))
@@ -111,7 +111,7 @@ class TestReconciliation(DuragenCase):
         self.assertEqual(self.made.state, "started")
         self.assertEqual(self.booked(self.made), [("reserve", -2)])
 
-    def test_what_nobody_knows_and_nobody_wants_ends(self):
+    def test_what_duragen_does_not_know_and_the_user_canceled_ends(self):
         """It was taken back."""
         self.made.action_cancel()
         self.made._reconcile(NotFoundError("there is no such generation"))
@@ -144,7 +144,7 @@ class TestReconciliation(DuragenCase):
         self.assertEqual(self.balance(), CREDITS)
         self.deliver(self.completed(self.made))
         self.assertEqual((self.made.state, self.balance()), ("completed", CREDITS - 2))
-        self.assert_books()
+        self.assert_ledger()
 
     def test_what_was_started_elsewhere_is_not_started_here(self):
         """After a change of the settings nobody knows it, and it may run all the same."""
@@ -168,7 +168,7 @@ class TestReconciliation(DuragenCase):
         self.assertEqual(gateway.calls, [("POST", path, None)])
         self.assertIn("ODOO_UNAVAILABLE", self.made.progress_note)
 
-    def test_one_that_ended_while_it_was_asked_for_does_not_begin_anew(self):
+    def test_one_that_ended_while_it_was_asked_for_is_not_started_again(self):
         """It was parked, and then it was not: the next question finds out what became of it."""
         parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
         with self.gateway((404, None)):

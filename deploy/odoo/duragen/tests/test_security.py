@@ -298,13 +298,13 @@ class TestCalling(SecurityCase):
                 self.assertFalse(_public_methods(self.env[name]) - allowed)
                 self.assertFalse(CALLABLE.get(name, set()) - _public_methods(self.env[name]))
 
-    def test_a_submission_over_rpc_tells_the_id(self):
+    def test_a_submission_over_rpc_returns_the_id(self):
         """Records cannot be sent; Odoo 18 would send their names."""
         vals = {"prompt": "a lighthouse", "model_id": self.model.id}
         [made] = call_kw(self._as(REQUEST, self.anna), "submit_generation", [vals], {})
         self.assertEqual(self.env[REQUEST].browse(made).user_id, self.anna)
 
-    def test_outcomes_are_told_by_the_gateway_alone(self):
+    def test_outcomes_are_delivered_by_the_gateway_alone(self):
         """Not by a user, not by a portal user; the gateway's user needs no other rights for it."""
         event = {"requestId": self.of_anna.request_id}
         for user in (self.portal, self.anna, self.internal):

@@ -249,7 +249,7 @@ class TestAgain(DuragenCase):
         self.assertEqual(new.event, {**old.event, **ids})
         self.assertFalse(new.client_reference)
         self.assertEqual(self.balance(), CREDITS - 3)
-        self.assert_books()
+        self.assert_ledger()
 
     def test_only_what_ended_badly_is_tried_again(self):
         """Not what waits, and not what there is an image of."""
@@ -292,7 +292,7 @@ class TestWhoseItIs(DuragenCase):
         self.assertEqual(self.balance(self.manager), CREDITS)
         self.assertEqual(self.balance(), CREDITS - 4)
 
-    def test_defaults_of_ones_own_do_not_reach_the_books(self):
+    def test_defaults_of_ones_own_do_not_reach_the_ledger(self):
         """Neither by the context of a call nor by the defaults that a user may keep."""
         wanted = {
             "state": "requested",
@@ -351,7 +351,7 @@ class TestWhoseItIs(DuragenCase):
                     if made.state == "requested":
                         self.taken_back(made)
         self.assertEqual(theirs.image_ids.user_id, self.bert)
-        self.assert_books()
+        self.assert_ledger()
 
     def test_a_draft_can_be_duplicated(self):
         """By whom it belongs to; the copy has ids of its own."""
