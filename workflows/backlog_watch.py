@@ -7,26 +7,12 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contracts import names
-    from contracts.alerts import (
-        AdminAlert,
-        AlertName,
-        Backlog,
-        BacklogWatchState,
-        CountTask,
-        Severity,
-    )
-    from contracts.errors import DeliveryError
+    from contracts.alerts import AdminAlert, Backlog, BacklogWatchState, CountTask
     from workflows import options
+    from workflows.alert_texts import deliveries_parked, generations_failed, workflows_stuck
     from workflows.alerting import sync_alerts
     from workflows.failures import failure_of
     from workflows.signatures import Activities
-
-_WHAT_TO_DO: dict[str, str] = {
-    DeliveryError.ODOO_UNAVAILABLE: "Odoo is away or answers with errors; deliveries are tried"
-    " again by themselves. When it is back, `duragen redeliver --all` does it at once.",
-    DeliveryError.ODOO_REFUSED: "Odoo refuses the outcome: `duragen parked` says why. Fix that,"
-    " then `duragen redeliver --all --error ODOO_REFUSED`.",
-}
 
 
 @workflow.defn(name=names.BACKLOG_WATCH_WORKFLOW)
@@ -68,32 +54,9 @@ async def _count() -> tuple[AdminAlert, ...] | None:
 
 def _alerts(backlog: Backlog) -> Iterator[AdminAlert]:
     for code, count in sorted(backlog.parked.items()):
-        yield AdminAlert(
-            name=AlertName.DELIVERIES_PARKED,
-            severity=Severity.CRITICAL,
-            service="odoo",
-            error_type=code,
-            summary=f"{count} outcomes have not reached Odoo: {code}",
-            description="Images are safe, and none is generated again for this. "
-            + _WHAT_TO_DO.get(code, "`duragen parked` says why."),
-        )
-    minutes = int(options.FAILED_WINDOW.total_seconds() // 60)
+        yield deliveries_parked(code, count)
+    minutes = options.FAILED_WINDOW.total_seconds() / 60
     for code, count in sorted(backlog.failed.items()):
-        yield AdminAlert(
-            name=AlertName.GENERATIONS_FAILED,
-            severity=Severity.CRITICAL,
-            service="duragen",
-            error_type=code,
-            summary=f"{count} generations failed in {minutes} min: {code}",
-            description="`duragen failed` lists them and says why. Fix it, then `duragen rerun"
-            f" --all --error {code}`; what was paid for is not paid again.",
-        )
+        yield generations_failed(code, count, minutes)
     if backlog.stuck:
-        yield AdminAlert(
-            name=AlertName.WORKFLOWS_STUCK,
-            severity=Severity.CRITICAL,
-            service="duragen",
-            summary=f"{backlog.stuck} workflows are stuck: their workflow tasks fail",
-            description="Nothing is lost: they go on with a worker whose code fits. In the Web UI"
-            " filter by `TemporalReportedProblems IS NOT NULL`; `duragen replay` says why.",
-        )
+        yield workflows_stuck(backlog.stuck)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from contracts.alerts import AdminAlert, AlertName, Severity
+from contracts.alerts import AdminAlert
 from contracts.errors import TAXONOMY, Alert, ErrorCode, ErrorKind
 from contracts.provider_health import (
     AGAINST_PROVIDER,
@@ -20,21 +20,13 @@ from contracts.provider_health import (
     ProviderReport,
 )
 from workflows import options
+from workflows.alert_texts import provider_down, provider_errors
 
 _ENOUGH = frozenset({ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED})
 """One of these is enough where nothing else is known: every further call would be refused as well.
 Among many calls that succeed it is one worker's trouble: an alert, and no reason to open."""
 
 _COOL_DOWN = options.COOL_DOWN.total_seconds()
-
-_FIXES = {
-    ErrorCode.AUTH_CONFIG: "Set a valid key, providers.{name}.api_key, and restart the workers.",
-    ErrorCode.QUOTA_EXHAUSTED: "Top up the account at {name}, or raise its limit there.",
-    ErrorCode.MODEL_CONFIG: "Check the model's name and parameters in the routes of [models].",
-    ErrorCode.RATE_LIMITED: "Lower providers.{name}.submissions_per_second, or ask for a higher"
-    " limit.",
-}
-_LOOK = "Look at the service's status page; `duragen doctor` says what it answers now."
 
 
 def with_report(
@@ -186,19 +178,9 @@ def _calls(state: ProviderHealthState) -> tuple[int, Counter[ErrorCode]]:
 
 
 def _down(state: ProviderHealthState) -> Iterator[AdminAlert]:
-    if state.circuit is Circuit.CLOSED:
-        return
-    code = state.opened_by
-    last = _last_answer(state, code)
-    yield AdminAlert(
-        name=AlertName.PROVIDER_DOWN,
-        severity=Severity.CRITICAL,
-        service=state.provider,
-        error_type=code or "",
-        summary=f"{state.provider} does not serve us: {code}",
-        description=f"Generations take their next route where they have one."
-        f" {_fix(state, code)}{last}",
-    )
+    if state.circuit is not Circuit.CLOSED:
+        code = state.opened_by
+        yield provider_down(state.provider, code, _last_answer(state, code))
 
 
 def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
@@ -208,15 +190,14 @@ def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
         if state.circuit is not Circuit.CLOSED and code in AGAINST_PROVIDER:
             continue  # PROVIDER_DOWN says it already
         if _is_frequent(state, code, count, calls):
-            minutes = options.HEALTH_WINDOW_SECONDS // 60
-            page = TAXONOMY[code].alert is Alert.PAGE
-            yield AdminAlert(
-                name=AlertName.PROVIDER_ERRORS,
-                severity=Severity.CRITICAL if page else Severity.WARNING,
-                service=state.provider,
-                error_type=code,
-                summary=f"{state.provider}: {code} in {count} of {calls} calls in {minutes} min",
-                description=f"{_fix(state, code)}{_last_answer(state, code)}",
+            yield provider_errors(
+                state.provider,
+                code,
+                count=count,
+                calls=calls,
+                minutes=options.HEALTH_WINDOW_SECONDS / 60,
+                page=TAXONOMY[code].alert is Alert.PAGE,
+                last_answer=_last_answer(state, code),
             )
 
 
@@ -236,11 +217,5 @@ def _is_frequent(state: ProviderHealthState, code: ErrorCode, count: int, calls:
     return False
 
 
-def _fix(state: ProviderHealthState, code: ErrorCode | None) -> str:
-    text = _FIXES.get(code, _LOOK) if code else _LOOK
-    return text.format(name=state.provider)
-
-
-def _last_answer(state: ProviderHealthState, code: ErrorCode | None) -> str:
-    detail = state.details.get(code) if code else None
-    return f" Last answer: {detail}" if detail else ""
+def _last_answer(state: ProviderHealthState, code: ErrorCode | None) -> str | None:
+    return state.details.get(code) if code else None

@@ -1,7 +1,7 @@
-"""What a submission may be refused with, beyond a ValidationError.
+"""Why a submission may be refused, beyond a ValidationError.
 
 UserError
-    CreditsError    the balance does not suffice
+    CreditsError    the balance is too low
     QuotaError      the quota of the period, or the rate, is used up; `retry_after` in seconds
     ConflictError   the caller's reference belongs to a request for another image
 """
@@ -10,11 +10,11 @@ from odoo.exceptions import UserError
 
 
 class CreditsError(UserError):
-    """The balance does not suffice for the price."""
+    """The balance is too low for the price."""
 
 
 class QuotaError(UserError):
-    """No more for now; `retry_after` seconds from now there is room again."""
+    """The quota or the rate is used up; there is room again in `retry_after` seconds."""
 
     def __init__(self, message, retry_after):
         super().__init__(message)

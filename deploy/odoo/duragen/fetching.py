@@ -13,15 +13,15 @@ CHUNK_BYTES = 256 * 1024
 
 
 class FetchError(Exception):
-    """The image could not be had now; Duragen delivers again later, with a fresh link."""
+    """The image could not be fetched now; Duragen delivers again later, with a fresh link."""
 
 
 class MismatchError(Exception):
-    """What came is not the image of the event."""
+    """The bytes are not the image of the event."""
 
 
 def _opener():
-    # By hand, for the usual one follows redirects and knows ftp:, file: and data:.
+    # Built by hand: the usual opener follows redirects and knows ftp:, file: and data:.
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -38,10 +38,10 @@ def _opener():
 def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
     """The bytes of a wire.Image with a link. Raises FetchError, MismatchError.
 
-    At most a little more than announced is read, no redirect is followed, nothing is unpacked, and
-    what does not have the announced hash is not kept, so that the link can bring nothing else into
-    Odoo. Not with `requests`: it waits for ever for a server that drips, and lets errors of the
-    library below it through.
+    It reads at most a little more than announced, follows no redirect, unpacks nothing, and keeps
+    only bytes with the announced hash: so the link can bring nothing else into Odoo. It does not
+    use `requests`, which waits for ever for a server that sends a few bytes at a time, and lets
+    errors of the library below it through.
     """
     try:
         with _opener().open(image.url, timeout=read_seconds) as answer:
@@ -61,7 +61,7 @@ def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
 
 def _read(answer, size, seconds):
     data, deadline = bytearray(), time.monotonic() + seconds
-    # read1, unlike read, returns with what is there, so that the time is looked at.
+    # read1, unlike read, returns what is there, so that the time is checked after each chunk.
     while len(data) <= size and (chunk := answer.read1(CHUNK_BYTES)):
         data += chunk
         if time.monotonic() > deadline:
@@ -70,7 +70,7 @@ def _read(answer, size, seconds):
 
 
 def verified(image, data):
-    """`data` when it is the image that was announced. Raises MismatchError."""
+    """Return `data` when it is the announced image. Raises MismatchError."""
     if len(data) != image.size:
         raise MismatchError(f"the image does not have the announced {image.size} bytes")
     found = hashlib.sha256(data).hexdigest()

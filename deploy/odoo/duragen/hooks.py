@@ -1,4 +1,4 @@
-"""What installing does that no data file can say for both versions of Odoo, and its undoing."""
+"""Installing: what no data file can say for both versions of Odoo. Uninstalling: the reverse."""
 
 _GROUPS = {
     "Duragen": ("duragen.group_user", "duragen.group_manager"),
@@ -7,7 +7,7 @@ _GROUPS = {
 
 
 def post_init_hook(env):
-    """Show the groups on a user's form; without a place there only the developer mode does.
+    """Show the groups on a user's form; without this only the developer mode shows them.
 
     Odoo 18 shows them by the category of a group, Odoo 19 by its privilege, which has a category.
     """
@@ -22,14 +22,14 @@ def post_init_hook(env):
 
 
 def uninstall_hook(env):
-    """Take away what Odoo leaves: the images' files, and the function behind the trigger."""
+    """Delete what Odoo leaves behind: the images' files, and the function of the trigger."""
     images = [("res_model", "=", "duragen.generated.image"), ("res_field", "!=", False)]
     env["ir.attachment"].sudo().search(images).unlink()
     env.cr.execute("DROP FUNCTION IF EXISTS duragen_credit_entry_stays() CASCADE")
 
 
 def _made(env, model, number, values):
-    # With an id of ours, so that uninstalling takes it away; upgrades leave it as it is.
+    # With an id of ours, so that uninstalling deletes it; upgrades leave it as it is.
     xml_id = f"duragen.{model.replace('.', '_')}_{number}"
     record = {"xml_id": xml_id, "values": values, "noupdate": True}
     return env[model]._load_records([record])

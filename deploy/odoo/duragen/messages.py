@@ -1,7 +1,7 @@
 """The friendly texts of Duragen's error codes, so that people read them in their own language.
 
-The English texts are those of the events (`userMessage`); a test of the project holds them
-together.
+The English texts are those of the events (`userMessage`); a test of the project checks
+that they agree.
 """
 
 
@@ -47,18 +47,18 @@ _RULES = {
 
 
 def rule(code):
-    """(type, whether to try again) of a code, for events that do not say."""
+    """(type, whether to try again) of a code, for events that do not say it."""
     return _RULES.get(code, _SYSTEM)
 
 
 def english(code):
-    """The text of a code as events carry it; of an unknown one, that something is wrong with us."""
+    """The text of a code as events carry it; an unknown code has the text of INTERNAL."""
     known = texts(str)
     return known.get(code, known["INTERNAL"])
 
 
 def in_language(message, code, translate):
-    """`message` with its standard part translated; what an event says beyond it stays as it is."""
+    """`message` with its standard part translated; the rest stays as the event has it."""
     standard = english(code)
     if not message.startswith(standard):
         return message

@@ -1,4 +1,4 @@
-"""The S3 store, for images that stay there: links made when somebody looks, and reading back.
+"""The S3 store, for images that stay there: makes links when somebody looks, and reads objects.
 
 Needs the package `boto3`, but only where a bucket is set; it is imported at the first use.
 """
@@ -6,7 +6,7 @@ Needs the package `boto3`, but only where a bucket is set; it is imported at the
 import functools
 
 LINK_SECONDS = 300
-"""A link is followed at once by the browser that was redirected to it."""
+"""The browser that is redirected to a link follows it at once."""
 
 _ATTEMPTS, _SECONDS = 2, 10
 
@@ -25,9 +25,9 @@ class Store:
         self._client = _client(endpoint_url, region, access_key_id, secret_access_key)
 
     def link(self, key, file_name=None):
-        """A link to the object `key`, good for five minutes; with `file_name` to be saved as that.
+        """A link to the object `key`, valid for five minutes; `file_name` is the name to save it as.
 
-        No call is made for it.
+        It is made without a call to the store.
         """
         parameters = {"Bucket": self.bucket, "Key": key}
         if file_name:

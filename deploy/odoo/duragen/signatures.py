@@ -1,4 +1,4 @@
-"""Who may call back: a bearer token, a Standard Webhooks signature, or both when both are set.
+"""Checks who calls back: a bearer token, a Standard Webhooks signature, or both if both are set.
 
 The signature is checked by hand (HMAC-SHA256 over `id.timestamp.body`), so that Odoo needs no
 further package for it. spec: standardwebhooks.com, Verifying webhook authenticity.
@@ -22,7 +22,7 @@ class UnauthorizedError(Exception):
 
 
 def check(headers, body, token, secret, now=None):
-    """Return when the caller is who he should be. Raises UnauthorizedError.
+    """Return when the caller is Duragen. Raises UnauthorizedError.
 
     `headers` is a mapping that ignores case, `body` the raw bytes. Without token and secret
     no caller is believed.
@@ -55,7 +55,7 @@ def _check_signature(headers, body, secret, now):
 
 
 def key_of(secret):
-    """The bytes of a `whsec_…` secret. Raises UnauthorizedError when it is none."""
+    """The bytes of a `whsec_…` secret. Raises UnauthorizedError when it is not one."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

@@ -1,6 +1,6 @@
 """EVT-AIG-002 and EVT-AIG-003 as they come in: checked before anything is believed.
 
-Nothing of Odoo in here. Unknown fields are ignored; an unsupported major `payloadVersion` is
+This module imports nothing of Odoo. Unknown fields are ignored; an unsupported major `payloadVersion` is
 refused. spec: event-driven-architecture, EVT-AIG-002, EVT-AIG-003.
 """
 
@@ -18,7 +18,7 @@ MAX_SIDE_PIXELS = 100_000
 MAX_IMAGE_BYTES = 100_000_000
 MAX_TEXT = 10_000
 
-# Charged, or given back, as the platform's policy says; every other failure is given back.
+# The platform's policy says whether these are charged; every other failure is not.
 POLICY_CODES = frozenset({"INVALID_INPUT", "POLICY_INPUT", "POLICY_OUTPUT", "CANCELED"})
 POLICY_TYPES = frozenset({"user", "canceled"})
 
@@ -32,7 +32,7 @@ class WireError(ValueError):
 
 
 class Image(NamedTuple):
-    """An image as the event describes it; just one of `data`, `url` and `key` says where it is."""
+    """An image as the event describes it; exactly one of `data`, `url`, `key` is set."""
 
     format: str
     size: int
@@ -147,7 +147,7 @@ def _is_http(text):
 
 
 class _Reader:
-    """Fields of one JSON object; what is wrong with them gathers in `faults`."""
+    """Reads the fields of one JSON object, and collects in `faults` what is wrong with them."""
 
     def __init__(self, event, prefix=""):
         self.event = event

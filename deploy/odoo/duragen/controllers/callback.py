@@ -46,7 +46,7 @@ class Callback(http.Controller):
         except (ValueError, RecursionError):
             return _problem(422, "the body must be JSON in UTF-8")
         try:
-            # What was refused must not be half committed.
+            # Of a refused event nothing may be committed.
             with request.env.cr.savepoint():
                 applied = request.env["duragen.generation.request"].sudo().apply_event(event)
         except MissingError as error:

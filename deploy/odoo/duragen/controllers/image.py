@@ -1,4 +1,4 @@
-"""Images, for those who may see them: streamed from Odoo, or by a fresh link to S3."""
+"""Serves images to those who may see them: from Odoo itself, or by a fresh link to S3."""
 
 from odoo import http
 from odoo.exceptions import AccessError, MissingError, UserError
@@ -12,18 +12,18 @@ CACHE_SECONDS = 86_400
 
 
 class Image(http.Controller):
-    """Every image; the record rules say who sees which."""
+    """All images; the record rules decide who sees which."""
 
     @http.route(
         "/duragen/image/<int(max=2147483647):image_id>", type="http", auth="public", methods=["GET"]
     )
     def image(self, image_id, download=None, token=None):
-        """The image; `download` asks for a file.
+        """Serve the image; with `download` as a file.
 
-        For whoever may read its record, and for bearers of a signed link; 404 for all others.
+        Whoever may read its record or has a signed link gets it; all others get 404.
         """
         image = _seen(image_id, token)
-        # A browser shows pictures alone: anything else that may have come is a download.
+        # A browser may show only pictures: anything else that has come is a download.
         as_file = bool(download) or image.format not in MEDIA_TYPES
         if not image.has_data:
             name = image.file_name if as_file else None
@@ -38,7 +38,7 @@ class Image(http.Controller):
         readonly=False,
     )
     def thumbnail(self, image_id, token=None):
-        """A small JPEG of it, wherever the image lies; the image itself when there can be none."""
+        """Serve a small JPEG, wherever the image is kept; the image itself if none can be made."""
         image = _seen(image_id, token)
         try:
             return _or_503(lambda: _stream(image._small(), "thumbnail", "small.jpg", "image/jpeg"))

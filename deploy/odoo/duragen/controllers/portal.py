@@ -1,4 +1,4 @@
-"""The portal's pages, /my/images. Thin: the models decide, the record rules say whose."""
+"""The portal's pages, /my/images. The models decide; the record rules say who sees what."""
 
 from odoo import _, http
 from odoo.addons.portal.controllers.portal import CustomerPortal
@@ -13,7 +13,7 @@ REQUESTS = "duragen.generation.request"
 PER_PAGE = 12
 MOST_ASKED_AT_ONCE = 50
 LARGEST_ID = 2**31 - 1
-"""PostgreSQL's; a larger one in an address is no record, and no server error."""
+"""PostgreSQL's largest id. A larger one in an address finds no record: 404, not a server error."""
 
 SHOWN = {
     "all": [],
@@ -27,7 +27,7 @@ class ImagesPortal(CustomerPortal):
 
     def _prepare_home_portal_values(self, counters):
         values = super()._prepare_home_portal_values(counters)
-        # The page itself asks for no counters and shows this one at once; /my/counters names some.
+        # The page itself names no counters and shows this one at once; /my/counters names some.
         if not counters or "duragen_image_count" in counters:
             images = [*_mine(), *SHOWN["images"]]
             values["duragen_image_count"] = request.env[REQUESTS].search_count(images)
@@ -118,7 +118,7 @@ class ImagesPortal(CustomerPortal):
         website=True,
     )
     def portal_image_cancel(self, request_id, **post):
-        """Stop it, if it is still being made."""
+        """Cancel the request, if it is still open."""
         record = self._mine_or_404(request_id)
 
         def cancel():
@@ -135,12 +135,12 @@ class ImagesPortal(CustomerPortal):
         website=True,
     )
     def portal_image_retry(self, request_id, **post):
-        """The same once more, as a request of its own."""
+        """Ask for the same image once more, in a new request."""
         record = self._mine_or_404(request_id)
         return self._act(lambda: record.browse(record.action_retry()["res_id"]), post)
 
     def _readable(self, request_id):
-        """The record, or None: who may not see it does not learn that it exists."""
+        """The record, or None. A user who may not see it does not learn that it exists."""
         if not request_id or request_id > LARGEST_ID:
             return None
         record = request.env[REQUESTS].browse(request_id).exists()
@@ -157,7 +157,7 @@ class ImagesPortal(CustomerPortal):
         return record
 
     def _act(self, action, post):
-        """Do it and answer: JSON to the page's script, a redirect to a form without one."""
+        """Run `action` and answer: JSON for the page's script, a redirect for a form without it."""
         wants_json = "application/json" in request.httprequest.headers.get("Accept", "")
         try:
             # A refusal leaves nothing half done behind.
@@ -183,17 +183,17 @@ class ImagesPortal(CustomerPortal):
 
 
 def _mine():
-    # Drafts are the backend's: in the portal, to write is to ask.
+    # Only the backend has drafts: the portal submits at once what was written.
     return [("user_id", "=", request.env.uid), ("state", "!=", "draft")]
 
 
 def _titled(title):
-    # The window's title, as Odoo's own layout and as a website's calls it.
+    # The window's title, by its two names: in Odoo's own layout, and in a website's layout.
     return {"title": title, "additional_title": title}
 
 
 def _refusal(error):
-    """The status and {"title", "message", "field"?} of what a model would not do."""
+    """The status and {"title", "message", "field"?} of a refusal by a model."""
     refusal = {"message": str(error.args[0]) if error.args else ""}
     if isinstance(error, CreditsError):
         return 402, {**refusal, "title": _("Not enough credits")}

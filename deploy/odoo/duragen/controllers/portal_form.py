@@ -14,7 +14,7 @@ LONGEST_PROMPT = 32_000
 """Characters. spec: EVT-AIG-001 as Duragen takes it."""
 
 WIDE = 1.7
-"""Width by height from which on a landscape is called wide: 16:9 is, 3:2 is not."""
+"""From this ratio of width to height on, a landscape is called wide: 16:9 is, 3:2 is not."""
 
 TEXTS = ("prompt", "negative_prompt", "resolution", "seed", "client_reference")
 NUMBERS = ("model_id", "inference_steps", "cfg_scale")
@@ -47,7 +47,7 @@ BLANK_CARD = {
 
 
 class FieldError(ValidationError):
-    """What one field of the form holds cannot be; `field` is its name."""
+    """One field of the form has a wrong value; `field` is its name."""
 
     def __init__(self, field, message):
         super().__init__(message)
@@ -67,7 +67,7 @@ def whole_or_none(text):
 
 
 def submitted(post):
-    """The form as `submit_generation` takes it. Raises FieldError; the bounds are the model's."""
+    """The form as `submit_generation` takes it. Raises FieldError; the model checks bounds."""
     values = {name: clean(post.get(name)) for name in TEXTS}
     if not values["prompt"]:
         raise FieldError("prompt", _("Describe the image that you want."))
@@ -94,13 +94,13 @@ def _number(post, name, *, whole=False):
 
 
 def kept(post):
-    """What was typed, so that a refusal does not lose it."""
+    """What the user typed, so that a refusal does not lose it."""
     kept = {name: clean(post.get(name))[:LONGEST_PROMPT] for name in (*TEXTS, *NUMBERS)}
     return {**kept, "model_id": whole_or_none(post.get("model_id"))}
 
 
 def values_like(record):
-    """The form filled in with what a request was made of; empty without one."""
+    """The form's values, taken from a request; empty without one."""
     if not record:
         return {}
     found = record.sudo()
@@ -117,7 +117,7 @@ def values_like(record):
 
 def card(record):
     """What the page and its script know of one request: portal_values() and what the form needs."""
-    # The catalogue is readable to everybody who may see the request that was made with it.
+    # Whoever may see a request may also see the model that it was made with.
     extra = record.sudo()
     values = record.portal_values()
     like = values_like(record)

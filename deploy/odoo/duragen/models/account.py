@@ -1,4 +1,4 @@
-"""Accounts: one user's credits in one company. The balance moves only together with an entry."""
+"""Accounts: one user's credits in one company. The balance changes only with an entry."""
 
 from odoo import _, api, fields, models
 
@@ -19,7 +19,7 @@ class Account(models.Model):
     entry_ids = fields.One2many("duragen.credit.entry", "account_id", readonly=True)
 
     def init(self):
-        """One account a user and company, also when two transactions make it at once."""
+        """One account per user and company, also when two transactions make it at once."""
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS duragen_account_user_company_unique"
             " ON duragen_account (user_id, company_id)"
@@ -27,13 +27,13 @@ class Account(models.Model):
 
     @api.model
     def _of(self, user, company):
-        """The account (sudo), made with what new users are granted when there is none yet."""
+        """The account (sudo); if there is none yet, it is made with what new users are granted."""
         accounts = self.sudo()
         domain = [("user_id", "=", user.id), ("company_id", "=", company.id)]
         found = accounts.search(domain, limit=1)
         if found:
             return found
-        # Not create(): of two that come at once the second must find the first's, not fail.
+        # Not create(): when two come at once, the second must find the first's row, not fail.
         self.env.cr.execute(
             "INSERT INTO duragen_account"
             " (user_id, company_id, balance, create_uid, create_date, write_uid, write_date)"
@@ -48,7 +48,7 @@ class Account(models.Model):
         return found
 
     def _initial(self, user):
-        """What a user begins with: once, in the first company that he asks in."""
+        """What a user begins with: granted once, in the first company that he asks in."""
         if self.sudo().search_count([("user_id", "=", user.id), ("entry_ids", "!=", False)]):
             return 0
         return self.env["duragen.connection"]._number("initial_credits")
@@ -64,8 +64,8 @@ class Account(models.Model):
     def _lock(self):
         """Hold the row until the transaction ends: bookings of this account take turns with it.
 
-        When another transaction has just booked, PostgreSQL refuses, and Odoo runs the whole
-        request again on what that one left.
+        When another transaction has just booked, PostgreSQL refuses. Odoo then runs the whole
+        request again, on the new balance.
         """
         self.ensure_one()
         self.env.cr.execute("SELECT 1 FROM duragen_account WHERE id = %s FOR UPDATE", [self.id])
@@ -73,9 +73,9 @@ class Account(models.Model):
     def _book(self, kind, delta, request=None, note=None):
         """Move the balance by `delta` and write the entry for it.
 
-        A reservation is refused when less would be left than nothing. Concurrent bookings of one
-        account take turns in the database: the later one sees the balance that the first left, or
-        its transaction is begun anew by Odoo. Raises CreditsError.
+        A reservation that would leave less than 0 is refused. Concurrent bookings of one account
+        take turns in the database: the later one sees the balance that the first left, or Odoo
+        runs its transaction again. Raises CreditsError.
         """
         self.ensure_one()
         account = self.sudo()
@@ -98,9 +98,9 @@ class Account(models.Model):
         )
 
     def _moved(self, kind, delta):
-        """Whether the balance could be moved; a reservation leaves no less than nothing.
+        """Whether the balance could be moved; a reservation must not leave less than 0.
 
-        Not done for a capture of what is reserved: deliveries of one user would meet on this row.
+        Not called to capture a reservation: one user's deliveries would wait here for each other.
         """
         self.flush_recordset(["balance"])
         floor = 0 if kind == "reserve" else None

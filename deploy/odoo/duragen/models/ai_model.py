@@ -9,7 +9,7 @@ from ..wire import UUID
 
 _RESOLUTION = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 MIN_SIDE_PIXELS, MAX_SIDE_PIXELS = 64, 4_096
-# The bounds of Duragen's EVT-AIG-001; outside of them it would refuse the request.
+# The bounds of Duragen's EVT-AIG-001: it refuses a request outside of them.
 
 
 class AiModel(models.Model):
@@ -61,7 +61,7 @@ class AiModel(models.Model):
             if model.price < 0:
                 raise ValidationError(_("The price must not be negative."))
             if not 1 <= model.max_steps <= 200:
-                raise ValidationError(_("The most steps must be 1 to 200."))
+                raise ValidationError(_("The maximum number of steps must be 1 to 200."))
             model._sizes()
 
     def _sizes(self):
@@ -76,7 +76,7 @@ class AiModel(models.Model):
             if not all(MIN_SIDE_PIXELS <= side <= MAX_SIDE_PIXELS for side in sides):
                 raise ValidationError(
                     _(
-                        "%(text)s is no resolution: write WIDTHxHEIGHT, both %(least)s to %(most)s",
+                        "%(text)s is not a resolution: write WIDTHxHEIGHT, both %(least)s to %(most)s",
                         text=text,
                         least=MIN_SIDE_PIXELS,
                         most=MAX_SIDE_PIXELS,

@@ -1,7 +1,7 @@
-"""For API users: what the gateway's developer API calls, one method an operation.
+"""For API users: what the gateway's developer API calls, one method per operation.
 
-The caller is a technical user of the group "Gateway"; who is served is said by the API key, which
-is Odoo's own (Preferences, Account Security). Every method answers with a dict: {"ok": True, …}, or
+The caller is a technical user of the group "Gateway"; the API key says which user is served. It is
+one of Odoo's own keys (Preferences, Account Security). Every method answers with a dict: {"ok": True, …}, or
 {"ok": False, "error": CODE, "httpStatus": n, "message": text, "retryAfter": seconds or None}.
 """
 
@@ -100,13 +100,13 @@ class Api(models.AbstractModel):
 
     @api.model
     def status(self, api_key, request_id):
-        """Where a request of this key's user stands; 401, 404."""
+        """The status of a request of this key's user; 401, 404."""
         made = self._own(api_key, request_id)
         return made if isinstance(made, dict) else self._view(made)
 
     @api.model
     def cancel(self, api_key, request_id):
-        """Take a request back; answers as `status` does; 401, 404."""
+        """Cancel a request; answers as `status` does; 401, 404."""
         made = self._own(api_key, request_id)
         if isinstance(made, dict):
             return made
@@ -179,7 +179,7 @@ class Api(models.AbstractModel):
         clean = requests._clean({"client_reference": str(given or "")})
         reference = clean["client_reference"] or ""
         if len(reference) > MAX_REFERENCE_CHARACTERS:
-            # Cut short, two that begin alike would be one request.
+            # Cut short, two references with the same beginning would be one request.
             raise ValidationError(
                 _("clientReference: at most %s characters", MAX_REFERENCE_CHARACTERS)
             )

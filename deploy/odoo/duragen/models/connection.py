@@ -10,7 +10,7 @@ from ..s3 import S3Error, Store
 _logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 3.0
-"""For one call to Duragen: somebody waits; who is not reached is asked again later."""
+"""For one call to Duragen: a user waits for it. A call that fails is tried again later."""
 
 DEFAULTS = {
     "start_path": "temporal",
@@ -43,7 +43,7 @@ _clients = {}
 
 
 class Connection(models.AbstractModel):
-    """The addon's settings and the clients that they describe. For code."""
+    """The addon's settings and the clients that they describe, for the addon's code."""
 
     _name = "duragen.connection"
     _description = "Connection to Duragen"
@@ -56,7 +56,7 @@ class Connection(models.AbstractModel):
 
     @api.model
     def _number(self, name):
-        """A setting that is a whole number; its default when it is none."""
+        """A setting that is a whole number; its default when it is not one."""
         try:
             return int(self._setting(name))
         except ValueError:
@@ -90,7 +90,7 @@ class Connection(models.AbstractModel):
         parameters = self.env["ir.config_parameter"].sudo()
         made_for = parameters.get_param("duragen.database_uuid")
         if made_for and made_for != parameters.get_param("database.uuid"):
-            # It would start, cancel and ask about the original's generations.
+            # The copy would start, cancel and ask about the original's generations.
             raise SetupError(
                 "this database is a copy of another one; give it settings of its own, then delete"
                 " the system parameter duragen.database_uuid"
@@ -100,7 +100,7 @@ class Connection(models.AbstractModel):
             try:
                 return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
             except ValidationError as error:
-                # Of the settings, not of a request: that one waits until they are fixed.
+                # The settings are wrong, not the request: it waits until they are fixed.
                 raise SetupError(f"the gateway's address in the settings: {error}") from None
         names = ("temporal_address", "temporal_namespace", "temporal_api_key", "temporal_tls")
         address, namespace, api_key, tls = given = [self._setting(name) for name in names]
@@ -181,7 +181,7 @@ class Connection(models.AbstractModel):
 
 
 def _once():
-    # Retrying is the outbox's, who knows how long it may take.
+    # The outbox retries: it knows how long that may take.
     return {"timeout": PATIENCE_SECONDS, "retry_seconds": ()}
 
 

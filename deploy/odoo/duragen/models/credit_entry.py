@@ -53,7 +53,7 @@ class CreditEntry(models.Model):
     note = fields.Char(readonly=True)
 
     def init(self):
-        """One entry a request and kind, and none is ever changed: whoever writes to the table."""
+        """One entry per request and kind, and no entry ever changes, whoever writes to the table."""
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS duragen_credit_entry_request_kind_unique"
             " ON duragen_credit_entry (request_id, kind) WHERE request_id IS NOT NULL"
@@ -61,12 +61,12 @@ class CreditEntry(models.Model):
         self.env.cr.execute(_STAYS)
 
     def write(self, vals):
-        """Refused: a wrong entry is answered by another one."""
+        """Refuse: a wrong entry is corrected by another one."""
         # Its own computed fields arrive here as well when the entry is made.
         if vals.keys() - {"user_id", "company_id"}:
-            raise UserError(_("The credit ledger is append-only: book another entry instead."))
+            raise UserError(_("The credit ledger is append-only: add another entry instead."))
         return super().write(vals)
 
     @api.ondelete(at_uninstall=False)
     def _never(self):
-        raise UserError(_("The credit ledger is append-only: book another entry instead."))
+        raise UserError(_("The credit ledger is append-only: add another entry instead."))

@@ -1,4 +1,4 @@
-"""Generated images: what they are, and where their bytes lie."""
+"""Generated images: what they are, and where their bytes are kept."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ from odoo.exceptions import UserError
 from odoo.tools.misc import hash_sign, verify_hash_signed
 from PIL import (
     Image,
-    WebPImagePlugin,  # Odoo lets PIL load no kind of picture beyond its own
+    WebPImagePlugin,  # Odoo lets PIL load only the formats that are imported by name
 )
 
 MEDIA_TYPES = {
@@ -18,12 +18,12 @@ MEDIA_TYPES = {
     "webp": "image/webp",
     "gif": "image/gif",
 }
-"""What a browser may show; anything else is a download, for an SVG could hold a program."""
+"""What a browser may show; anything else is a download, since an SVG could hold a program."""
 
 
 THUMBNAIL_PIXELS = 512
 MAX_PIXELS = 50_000_000
-"""Of a picture that is made small here; Odoo's own bound for images."""
+"""The largest picture that is made small here; Odoo's own bound for images."""
 
 JPEG = b"\xff\xd8"
 SIGNED_LINK_HOURS = 1
@@ -61,7 +61,7 @@ class GeneratedImage(models.Model):
     download_url = fields.Char(compute="_compute_urls")
 
     def init(self):
-        """One image a request, also when its outcome comes twice at once."""
+        """One image per request, also when its outcome comes twice at once."""
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS duragen_generated_image_request_unique"
             " ON duragen_generated_image (request_id)"
@@ -85,9 +85,9 @@ class GeneratedImage(models.Model):
         return f"{self.request_id.request_id}.{self.format}"
 
     def _small(self):
-        """A JPEG of at most 512 pixels a side, for lists; made at the first look, then kept.
+        """A JPEG of at most 512 pixels a side, for lists; made when first looked at, then kept.
 
-        Raises S3Error (the bytes cannot be had), UserError (they are no picture).
+        Raises S3Error (the bytes cannot be read), UserError (they are not a picture).
         """
         self.ensure_one()
         if not self.thumbnail:
@@ -100,14 +100,14 @@ class GeneratedImage(models.Model):
         return self.env["duragen.connection"]._store().read(self.s3_key, self.size)
 
     def _signed_url(self):
-        """An absolute link for those who have no login here, good for an hour."""
+        """An absolute link for those who have no login here, valid for an hour."""
         self.ensure_one()
         base = self.env["ir.config_parameter"].sudo().get_param("web.base.url").rstrip("/")
         token = hash_sign(self.env, _SCOPE, self.id, expiration_hours=SIGNED_LINK_HOURS)
         return f"{base}{self.image_url}?token={token}"
 
     def _is_signed_by(self, token):
-        """Whether `token` is one that `_signed_url` gave for this image, and still good."""
+        """Whether `_signed_url` made `token` for this image, and it is still valid."""
         try:
             return verify_hash_signed(self.env, _SCOPE, token) == self.id
         except ValueError:  # not even base64
@@ -120,7 +120,7 @@ class GeneratedImage(models.Model):
 
 
 def _shrunk(raw):
-    """A small JPEG of a picture. Raises UserError when it is none that can be opened."""
+    """A small JPEG of a picture. Raises UserError when the picture cannot be opened."""
     try:
         with Image.open(io.BytesIO(raw)) as picture:
             if picture.width * picture.height > MAX_PIXELS:

@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 _OPEN = frozenset({"requested", "started"})
 _FOLLOWS = {
-    # A failure that operators ran again ends well after all; nothing else follows an end.
+    # An image may come after a failure, when operators rerun it; nothing else follows an end.
     "completed": _OPEN | {"failed", "canceled"},
     "failed": _OPEN,
     "canceled": _OPEN,
@@ -23,7 +23,7 @@ _FOLLOWS = {
 
 
 class GenerationOutcome(models.Model):
-    """EVT-AIG-002 and EVT-AIG-003: record, image, ledger and the people who wait."""
+    """Applies EVT-AIG-002 and EVT-AIG-003: to the record, the image, the ledger, the open pages."""
 
     _inherit = "duragen.generation.request"
 
@@ -32,8 +32,8 @@ class GenerationOutcome(models.Model):
         """Apply EVT-AIG-002 or 003; {"status": "applied" or "repeated", "requestId": …}.
 
         `repeated` means that nothing changed. Raises ValidationError (malformed, or not this
-        request's), MissingError (no such request), AccessError, UserError (the image cannot be had
-        now: send the event again).
+        request's), MissingError (no such request), AccessError, UserError (the image cannot be
+        fetched now: send the event again).
         """
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
             raise AccessError(_("Only Duragen's own user may deliver outcomes."))
@@ -54,7 +54,7 @@ class GenerationOutcome(models.Model):
         if self.state not in _FOLLOWS[outcome.state]:
             return "repeated"
         image = outcome.image and self._image_values(outcome.image)
-        # Before the row is locked: fetching may take a while.
+        # The image comes before the lock: fetching may take a while.
         self._lock()
         if self.state not in _FOLLOWS[outcome.state]:
             return "repeated"
@@ -66,14 +66,14 @@ class GenerationOutcome(models.Model):
             "progress_note": False,
         }
         if image:
-            # Odoo would shrink a picture of more than 1920 pixels, and encode it anew.
+            # Otherwise Odoo would shrink a picture of more than 1920 pixels, and encode it again.
             images = self.image_ids.with_context(image_no_postprocess=True)
             images.create({"request_id": self.id, **image})
             self._capture()
             self.write({**values, **_no_failure()})
         else:
             failure = outcome.failure
-            # What an operator canceled is no error of the user.
+            # A cancellation by an operator is not an error of the user.
             by_user = failure.code != "CANCELED" or self.cancel_requested
             capture = failure.by_policy and by_user and self._user_errors_are_captured()
             self._capture() if capture else self._release()
@@ -115,7 +115,7 @@ class GenerationOutcome(models.Model):
         return fetching.verified(image, data)
 
     def _key_in(self, url):
-        """The key of our own store in a link; False when the link is somebody else's."""
+        """The key of our own store in a link; False when it is another store's link."""
         start = f"generations/{self.request_id}."
         path = unquote(urlsplit(url).path)
         return path[path.index(start) :] if start in path else False
@@ -128,9 +128,9 @@ class GenerationOutcome(models.Model):
         return self.env["duragen.account"]._of(self.user_id, self.company_id)
 
     def _capture(self):
-        """Make the reservation final; take the price anew when it had been given back.
+        """Make the reservation final; take the price again when it has been given back.
 
-        Unless the user asked again meanwhile and pays for that one: one wish is paid for once.
+        It is free when the user asked again meanwhile and pays for that: an image is paid once.
         """
         if "capture" in self.entry_ids.mapped("kind"):
             return

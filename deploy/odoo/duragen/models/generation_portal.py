@@ -48,14 +48,14 @@ class GenerationPortal(models.Model):
             "started": _("Your image is being made."),
             "completed": _("Your image is ready."),
             "failed": _("There is no image this time."),
-            "canceled": _("You took it back."),
+            "canceled": _("It was canceled."),
         }[self.state]
 
     def _notify_pages(self):
         """Send the request as it is now to the pages that its user has open, after the commit."""
         for request in self:
             user = request.user_id
-            # Not as the user: that he has lost a right must not keep his outcome from being booked.
+            # Not as the user: his outcome is applied even if he has lost a right meanwhile.
             seen = request.sudo().with_context(lang=user.lang)
             balance = self.env["duragen.account"]._balance_of(user, request.company_id)
             user.partner_id._bus_send(BUS_TYPE, {**seen.portal_values(), "balance": balance})

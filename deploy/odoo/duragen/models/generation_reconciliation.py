@@ -1,4 +1,4 @@
-"""Reconciliation: asking Duragen about requests that have been open for too long, and healing."""
+"""Reconciliation: asks Duragen about requests that have been open for long, and applies answers."""
 
 import logging
 import time
@@ -17,8 +17,8 @@ from .generation_start import in_own_transaction
 _logger = logging.getLogger(__name__)
 
 BATCH, CHUNK, ASKERS = 1_000, 50, 8
-"""Requests that one run asks about; of them, how many before the first is healed; questions at
-once. What is left waits for the next run."""
+"""How many requests one run asks about; how many it asks about before it applies the answers; how
+many questions it asks at once. The rest waits for the next run."""
 
 RUN_SECONDS = 60.0
 """Odoo ends a cron that takes two minutes; without workers each answer takes a second."""
@@ -57,7 +57,7 @@ class GenerationReconciliation(models.Model):
                     try:
                         in_own_transaction(self.env.registry, request_id, "_reconcile", answer)
                     except psycopg2.OperationalError:
-                        continue  # its outcome came in this moment; the next run looks again
+                        continue  # its outcome is coming right now; the next run looks again
                     except Exception:
                         _logger.exception("request %s was not reconciled", request_id)
 
@@ -83,7 +83,7 @@ class GenerationReconciliation(models.Model):
         )
 
     def _reconcile(self, answer):
-        """Heal one request (sudo) by what Duragen answered, an error among its answers."""
+        """Apply Duragen's answer, which may be an error, to one request (sudo)."""
         from ..starter.client import DuragenError, NotFoundError
 
         self.ensure_one()
@@ -109,13 +109,13 @@ class GenerationReconciliation(models.Model):
             )
 
     def _healed(self, status):
-        """What became of it, in words for operators; the record is what the words say."""
+        """Apply a status to the record; a note for operators, empty when the outcome was applied."""
         state, image, error = status["state"], status.get("image"), status.get("error")
         parked = status.get("parked")
         if parked:
-            # Odoo is there, for it asks: the outcome need not wait for its next try.
+            # Odoo runs, since it asks: the outcome need not wait for its next try.
             self.env["duragen.connection"]._client().redeliver(self.request_id)
-            return _("The outcome was parked (%s); it was asked for again.", parked.get("code"))
+            return _("The outcome was parked (%s); Odoo asked for it again.", parked.get("code"))
         if state not in ("completed", "failed", "canceled", "abandoned"):
             return _("Duragen says: %s.", state)
         if image:
@@ -126,21 +126,21 @@ class GenerationReconciliation(models.Model):
             failure = _failure(error)
             if state == "failed" and failure.code == "INVALID_INPUT":
                 # The request was sound. Duragen refused the address of this Odoo, which is not on
-                # its allow list, and delivered nowhere. That is no user's error.
+                # its allow list, and delivered nothing. That is not the user's error.
                 failure = failure._replace(code="INTERNAL", by_policy=False, user_message=None)
             outcome = Outcome(self.request_id, self.correlation_id, failure=failure)
         self._apply(outcome)
         return ""
 
     def _unknown_to_duragen(self):
-        """Temporal has lost it, or forgotten it: it begins anew under the same id.
+        """Start the request again, under the same id: Temporal has lost or forgotten its workflow.
 
-        An image that was made before is found in the store by that id, so none is paid twice.
+        An image that was made before is found in the store by that id, so it is not paid twice.
         """
         target = self.env["duragen.connection"]._target()
         if self.started_where and self.started_where != target:
-            # It may run where it was started, so a second start could be paid as well.
-            return _("It was started at %s, and no other Duragen knows it.", self.started_where)
+            # It may still run where it was started, so a second start could be paid as well.
+            return _("It was started at %s; the Duragen in the settings does not know it.", self.started_where)
         self._lock()
         if self.state != "started":
             return ""
@@ -160,10 +160,10 @@ class GenerationReconciliation(models.Model):
 
 
 def _ask(client, request_id):
-    """The status of a request, or the error that came in its place: it is asked in a thread."""
+    """The status of a request, or the error in its place: this runs in a thread."""
     try:
         return client.status(request_id)
-    except Exception as error:  # whatever it is, it concerns this request alone
+    except Exception as error:  # whatever it is, it concerns only this request
         return error
 
 

@@ -19,7 +19,7 @@ STATES = [
 OPEN_STATES = ("requested", "started")
 ORIGINS = [("backend", "Backend"), ("portal", "Portal"), ("api", "API")]
 
-# What people write; everything else is written by the addon itself.
+# What users write; the addon itself writes everything else.
 EDITABLE = frozenset(
     {
         *("prompt", "negative_prompt", "model_id", "resolution", "aspect_ratio", "seed"),
@@ -29,7 +29,7 @@ EDITABLE = frozenset(
 
 
 _FOR_OPERATORS = {"readonly": True, "copy": False, "groups": "duragen.group_manager"}
-"""Of fields that say more than a user should read: peers' own words, addresses, ids."""
+"""For fields that say more than a user should read: peers' own words, addresses, ids."""
 
 
 def workflow_id_of(request_id):
@@ -38,7 +38,7 @@ def workflow_id_of(request_id):
 
 
 def ratio_of(resolution):
-    """From "1536x1024" to "3:2"; an empty text when it is no resolution."""
+    """From "1536x1024" to "3:2"; an empty text when it is not a resolution."""
     sides = (resolution or "").split("x")
     if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
         return ""
@@ -110,7 +110,7 @@ class GenerationRequest(models.Model):
 
     price = fields.Integer("Price (credits)", readonly=True, copy=False)
     charged = fields.Boolean(
-        readonly=True, copy=False, help="A reservation or a capture stands in the ledger."
+        readonly=True, copy=False, help="The ledger has a reservation or a capture for it."
     )
     cost = fields.Integer(
         "Credits spent", compute="_compute_cost", store=True, help="The price while it is charged."
@@ -150,7 +150,7 @@ class GenerationRequest(models.Model):
     )
 
     def init(self):
-        """Unique by index, for both versions of Odoo; the other two are what the crons look for."""
+        """Unique by index, on both versions of Odoo; the crons search by the other two indexes."""
         for name, definition in {
             "request_unique": "(request_id)",
             "reference_unique": "(user_id, client_reference) WHERE client_reference IS NOT NULL",
@@ -209,20 +209,20 @@ class GenerationRequest(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        """People write a draft's content; who asks, what it costs and how it ends is not theirs."""
+        """Users write a draft's content, but not who asks, what it costs and how it ends."""
         if not self.env.su:
             self.check_access("create")
             for vals in vals_list:
                 self._refuse_foreign(vals)
-        # In sudo: what a draft begins with is nothing that its user could write.
+        # In sudo: a draft begins with values that its user may not write.
         whole = [{**self._untouched(), **vals} for vals in vals_list]
         made = super(GenerationRequest, self.sudo()).create(whole)
         return made.with_env(self.env)
 
     def _untouched(self):
-        """What a new request begins with, said outright.
+        """What a new request begins with, as explicit values.
 
-        Otherwise Odoo would take it from the caller's context (`default_state`) or from the
+        Otherwise Odoo would take them from the caller's context (`default_state`) or from the
         defaults that every user may keep for himself.
         """
         return {
@@ -234,7 +234,7 @@ class GenerationRequest(models.Model):
         }
 
     def write(self, vals):
-        """People change their drafts alone."""
+        """Users change only their drafts."""
         if not self.env.su:
             self._refuse_foreign(vals)
             if any(request.state != "draft" for request in self):
@@ -257,12 +257,12 @@ class GenerationRequest(models.Model):
         foreign = vals.keys() - EDITABLE
         if foreign:
             names = ", ".join(sorted(foreign))
-            raise AccessError(_("These fields are not yours to write: %s", names))
+            raise AccessError(_("You may not write these fields: %s", names))
 
     def _owned(self):
         """These records, in sudo, when the user may act on them: his own, or any for a manager.
 
-        Raises AccessError. Record rules say what a user sees; acting on it is his alone.
+        Raises AccessError. Record rules say only who sees a request, not who may act on it.
         """
         self.check_access("read")
         manager = self.env.su or self.env.user.has_group("duragen.group_manager")
@@ -273,8 +273,8 @@ class GenerationRequest(models.Model):
     def _lock(self):
         """Hold the row until the transaction ends, and see its state as it is now.
 
-        When another transaction has just changed it, PostgreSQL refuses, and Odoo runs the whole
-        request again on what that one left.
+        When another transaction has just changed it, PostgreSQL refuses. Odoo then runs the whole
+        request again, on the new state.
         """
         self.ensure_one()
         self.flush_recordset()

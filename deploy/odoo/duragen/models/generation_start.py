@@ -18,19 +18,19 @@ BATCH = 200
 """Requests that one run of the outbox takes; what is left waits for the next minute."""
 
 PAUSE = timedelta(minutes=1)
-"""Between two tries of one request. It does not grow: a run of the outbox ends at the first that
-reaches no Duragen, so an outage costs one call a minute; when it is over, all start at once."""
+"""Between two tries of one request. It does not grow: a run of the outbox ends at the first call
+that does not reach Duragen, so an outage costs one call a minute. After it, all start at once."""
 
 QUIET_SECONDS = 10.0
-"""After Duragen was not reached, submissions do not wait for it in vain: the outbox looks."""
+"""After a call that did not reach Duragen, submissions make none: the outbox tries again."""
 
 _quiet_until = {}
 
 
 def try_after_commit(registry, request_id, method, *, quiet=False):
-    """What a hook after the commit does: `method` of one request, whatever comes of it.
+    """Call `method` of one request, in a hook after the commit.
 
-    Odoo skips the hooks behind one that raises, so this never does; the outbox looks again.
+    Odoo skips the hooks behind one that raises, so this never raises; the outbox tries again.
     """
     if quiet and time.monotonic() < _quiet_until.get(registry.db_name, 0):
         return
@@ -44,7 +44,7 @@ def try_after_commit(registry, request_id, method, *, quiet=False):
 
 
 def in_own_transaction(registry, request_id, method, *args):
-    """The answer of a method of one request, committed by itself, as the superuser."""
+    """Call a method of one request as the superuser, commit, and return the method's answer."""
     with registry.cursor() as cr:
         env = api.Environment(cr, api.SUPERUSER_ID, {})
         request = env["duragen.generation.request"].browse(request_id)
@@ -58,7 +58,7 @@ class GenerationStart(models.Model):
 
     @api.model
     def _cron_start(self):
-        """The outbox: start what a crash or an outage left behind, pass on what was canceled."""
+        """The outbox: start what a crash or an outage left behind, pass on cancellations."""
         now = [("next_start_at", "<=", fields.Datetime.now())]
         first = {"order": "next_start_at", "limit": BATCH}
         waiting = self.search([("state", "=", "requested"), *now], **first)
@@ -69,9 +69,9 @@ class GenerationStart(models.Model):
                 try:
                     reached = in_own_transaction(self.env.registry, request_id, method)
                 except psycopg2.OperationalError:
-                    continue  # somebody else was at it in this moment; the next run looks again
+                    continue  # another transaction has it right now; the next run looks again
                 except Exception:
-                    # One that cannot be must not keep all others from being started.
+                    # One request that fails must not hold up all the others.
                     _logger.exception("request %s: %s failed", request_id, method)
                     continue
                 if not reached:
@@ -105,8 +105,8 @@ class GenerationStart(models.Model):
             self.env["duragen.connection"]._client().start(self.event)
         except ValidationError as error:
             if any(fault.get("field") == "callbackUrl" for fault in error.errors):
-                # Duragen's settings lack this Odoo, or ours have a wrong address: it waits until
-                # either is fixed. Nothing runs yet under the address that was refused.
+                # Duragen's settings lack this Odoo, or ours have a wrong address: the request waits
+                # until either is fixed. Nothing runs yet with the refused address.
                 url = self.env["duragen.connection"]._callback_url()
                 self.event = {**self.event, "callbackUrl": url}
                 self._postpone(str(error))
@@ -148,14 +148,14 @@ class GenerationStart(models.Model):
         _logger.warning("generation %s was not started: %s", self.request_id, why)
 
     def _end_unstarted(self, code, why):
-        # No later try could go better; and nothing was spent, whatever the policy says.
+        # A later try would fail as well. Nothing was spent, so the policy does not matter.
         failure = Failure(code, why[:2000])
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
 
     def action_give_up(self):
         """End open requests here and return their credits, for managers: Duragen has lost them.
 
-        If an image comes after all, it is booked as any other.
+        If an image comes after all, it is charged as any other.
         """
         if not (self.env.su or self.env.user.has_group("duragen.group_manager")):
             raise AccessError(_("Only managers may give a generation up."))
@@ -168,7 +168,7 @@ class GenerationStart(models.Model):
         return True
 
     def action_cancel(self):
-        """Take requests back: drafts at once, the others as soon as Duragen has been asked."""
+        """Cancel requests: drafts at once, the others as soon as Duragen has been asked."""
         for request in self._owned():
             request._lock()
             if request.state == "draft":
@@ -183,10 +183,10 @@ class GenerationStart(models.Model):
         return True
 
     def _take_back(self):
-        """Cancel one that waits; False when Duragen could not be reached: the outbox tries again.
+        """Cancel a waiting one; False when Duragen could not be reached: the outbox tries again.
 
-        It may run all the same: a start may have arrived whose answer did not, or whose commit was
-        killed. So it only ends here when Duragen says that it has none.
+        It may be running: Duragen may have received a start whose answer or commit was lost. So it
+        ends here only when Duragen says that it does not know it.
         """
         from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
@@ -202,21 +202,21 @@ class GenerationStart(models.Model):
         return True
 
     def _cancel_unstarted(self):
-        # Nothing was spent for it yet, whatever the policy says of later cancellations.
+        # Nothing was spent for it yet, so the policy on cancellations does not matter.
         failure = Failure("CANCELED", "canceled before it was started", "canceled")
         self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
 
     def _pass_cancel(self):
         """Ask Duragen to cancel; False when Duragen could not be reached: the outbox asks again.
 
-        The outcome comes as any other does; what had ended before is reconciled.
+        The outcome comes as any other does; what ended before that is reconciled.
         """
         from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
         try:
             self.env["duragen.connection"]._client().cancel(self.request_id)
         except NotFoundError:
-            pass  # reconciliation finds that out too, and heals it
+            pass  # reconciliation finds that out too, and deals with it
         except DuragenError as error:
             _logger.warning("the cancellation of %s waits: %s", self.request_id, error)
             self.next_start_at = fields.Datetime.now() + PAUSE

@@ -16,8 +16,8 @@ MAX_SEED = 2**63 - 1
 MAX_CFG_SCALE = 50
 # The bounds of Duragen's EVT-AIG-001.
 
-# Who calls over RPC gets records as a list of ids: by itself on Odoo 19, when asked on 18.
-_told_as_ids = api.returns("self") if hasattr(api, "returns") else lambda method: method
+# A caller over RPC gets records as a list of ids: always on Odoo 19, on 18 with this decorator.
+_returned_as_ids = api.returns("self") if hasattr(api, "returns") else lambda method: method
 
 _VALUES = EDITABLE | {"origin", "client_reference"}
 _NUMBERS = frozenset({"inference_steps", "cfg_scale"})
@@ -25,12 +25,12 @@ _TEXTS = _VALUES - _NUMBERS - {"model_id", "origin"}
 
 
 class GenerationSubmission(models.Model):
-    """From the draft to the request that Duragen must hear of."""
+    """From the draft to the request that Duragen must receive."""
 
     _inherit = "duragen.generation.request"
 
     @api.model
-    @_told_as_ids
+    @_returned_as_ids
     def submit_generation(self, vals):
         """Create a request for the current user and submit it, in one go; returns the record.
 
@@ -57,7 +57,7 @@ class GenerationSubmission(models.Model):
             known = [("user_id", "=", user.id), ("client_reference", "=", reference)]
             if found := self.sudo().search(known, limit=1):
                 return found._unless_other(vals).with_env(self.env)
-            # Of two at once the later one waits here, and then Odoo runs it on what the first left.
+            # Of two at once the later one waits here; Odoo then runs it again and finds the first.
             self.env["duragen.account"]._of(user, company)._lock()
         vals = {**vals, "user_id": user.id, "company_id": company.id}
         # A caller who turns the refusal into an answer must not commit half of it.
@@ -67,7 +67,7 @@ class GenerationSubmission(models.Model):
         return made.with_env(self.env)
 
     def _unless_other(self, vals):
-        """This request. Raises ConflictError when `vals` asks for another image than it does."""
+        """This request. Raises ConflictError when `vals` asks for another image than this one."""
         for name in EDITABLE & vals.keys() - {"aspect_ratio"}:
             made = self[name].id if name == "model_id" else self[name]
             if _plain(vals[name]) != _plain(made):
@@ -98,7 +98,7 @@ class GenerationSubmission(models.Model):
         return clean
 
     def action_submit(self):
-        """Submit drafts. Raises ValidationError, CreditsError, QuotaError; then none is."""
+        """Submit drafts. Raises ValidationError, CreditsError, QuotaError; then none is submitted."""
         for request in self._owned():
             request._lock()
             if request.state != "draft":
@@ -107,10 +107,10 @@ class GenerationSubmission(models.Model):
         return True
 
     def action_retry(self):
-        """The same once more, as a new generation with ids of its own; opens it."""
+        """Ask for the same image once more, in a new request with its own ids; opens it."""
         self.ensure_one()
         old = self._owned()
-        # A second click, or one whose answer was lost, finds what the first has made.
+        # A second click, as after a lost answer, finds the request that the first one made.
         old._lock()
         if old.state not in ("failed", "canceled"):
             raise UserError(_("Only what failed or was canceled can be tried again."))
@@ -138,7 +138,7 @@ class GenerationSubmission(models.Model):
         }
 
     def _submit(self):
-        """Reserve and commit to it; started after the commit. `self` is one draft, in sudo."""
+        """Reserve the price and fix the event; it starts after the commit. `self`: a draft, sudo."""
         self.ensure_one()
         self._check_values()
         self.env["duragen.quota"]._check(self.user_id, self.company_id)
@@ -205,7 +205,7 @@ class GenerationSubmission(models.Model):
             yield _(
                 "%(model)s makes no images of %(size)s.", model=model.name, size=self.resolution
             )
-        # The wire wants both to agree: the resolution's own ratio always does.
+        # In the event both must agree: the resolution's own ratio always does.
         self.aspect_ratio = ratio_of(self.resolution)
 
     def _parameter_faults(self):
@@ -217,7 +217,7 @@ class GenerationSubmission(models.Model):
             (self.cfg_scale, model.allow_cfg_scale, _("a guidance scale")),
         ):
             if value and not allowed:
-                yield _("%(model)s takes no %(parameter)s.", model=model.name, parameter=label)
+                yield _("%(model)s does not take %(parameter)s.", model=model.name, parameter=label)
         seed = (self.seed or "").strip()
         digits = seed.isascii() and seed.isdigit() and len(seed) <= 19
         if seed and not (digits and int(seed) <= MAX_SEED):
@@ -233,7 +233,7 @@ class GenerationSubmission(models.Model):
 
 
 def _plain(value):
-    """One spelling of a value: no blanks around it, no noughts before it, one kind of nothing."""
+    """One spelling of a value: no blanks around it, no leading zeros, \"\" for every nothing."""
     text = str(value or "").strip()
     return str(int(text)) if text.isascii() and text.isdigit() and len(text) < 20 else text
 

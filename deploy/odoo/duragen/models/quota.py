@@ -14,7 +14,7 @@ PERIODS = [("day", "Day"), ("month", "Month")]
 class Quota(models.Model):
     """At most `limit` generations a period (UTC). A user's own row wins over the one for everybody.
 
-    Only those count that cost something: what failed by our fault gives its place back.
+    Only charged generations count: one that failed by our fault gives its place back.
     """
 
     _name = "duragen.quota"
@@ -33,7 +33,7 @@ class Quota(models.Model):
     active = fields.Boolean(default=True)
 
     def init(self):
-        """One row a user (or everybody), company and period."""
+        """One row per user (or for everybody), company and period."""
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS duragen_quota_unique ON duragen_quota"
             " (company_id, period, coalesce(user_id, 0)) WHERE active"

@@ -9,7 +9,7 @@ NUMBERS = ("initial_credits", "api_rate_per_minute", "reconcile_minutes")
 
 
 def _parameter(name):
-    """What ties a field to its parameter; one that is not set shows its default."""
+    """Connects a field to its parameter; a parameter that is not set shows its default."""
     default = DEFAULTS[name]
     more = {"default": int(default) if name in NUMBERS else default} if default else {}
     return {"config_parameter": f"duragen.{name}", **more}
@@ -66,13 +66,13 @@ class ResConfigSettings(models.TransientModel):
 
     @api.model
     def default_get(self, fields):
-        """The settings, for those who may change them: Odoo itself gives them to whoever calls."""
+        """The settings, for those who may change them: Odoo itself gives them to every caller."""
         if not self.env.su and not self.env.user.has_group("base.group_system"):
             fields = [name for name in fields if not name.startswith("duragen_")]
         return super().default_get(fields)
 
     def set_values(self):
-        """Also keep a nought: Odoo would delete the parameter, and the default be back."""
+        """Also keep a 0: Odoo would delete the parameter, and the default would be back."""
         super().set_values()
         parameters = self.env["ir.config_parameter"].sudo()
         for name in NUMBERS:

@@ -1,4 +1,4 @@
-"""Duragen's clients: the very files of its folder `starter/`. Import them where they are used.
+"""Duragen's clients: the same files as in its folder `starter/`. Import them where they are used.
 
 `client` needs the package `temporalio` only to talk to Temporal; over the gateway nothing beyond
 Odoo's own Python is needed.

@@ -1,11 +1,11 @@
-"""Grant credits: a manager books credits to a user's account."""
+"""Grant credits: a manager adds credits to a user's account."""
 
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError
 
 
 class GrantCredits(models.TransientModel):
-    """So many credits for this user in this company; below nought takes some away."""
+    """Credits for one user in one company; a negative number takes credits away."""
 
     _name = "duragen.grant.credits"
     _description = "Grant Credits"
@@ -14,8 +14,8 @@ class GrantCredits(models.TransientModel):
     company_id = fields.Many2one(
         "res.company", required=True, default=lambda self: self.env.company
     )
-    credits = fields.Integer(required=True, default=10, help="Below nought takes some away.")
-    note = fields.Char(help="Stands in the ledger, where the user reads it.")
+    credits = fields.Integer(required=True, default=10, help="A negative number takes credits away.")
+    note = fields.Char(help="The user reads it in the ledger.")
     balance = fields.Integer("Balance now", compute="_compute_balance")
     balance_after = fields.Integer("Balance then", compute="_compute_balance")
 
@@ -28,11 +28,11 @@ class GrantCredits(models.TransientModel):
             grant.balance_after = grant.balance + grant.credits
 
     def action_grant(self):
-        """Book it, and show the account. Raises UserError for nothing, or more than is there."""
+        """Book the grant, and show the account. Raises UserError for 0, or below the balance."""
         self.ensure_one()
         self.check_access("write")
         if not self.credits:
-            raise UserError(_("How many credits?"))
+            raise UserError(_("Enter a number of credits other than 0."))
         if self.balance_after < 0:
             raise UserError(_("There are only %s credits to take away.", self.balance))
         if self.company_id not in self.env.companies:

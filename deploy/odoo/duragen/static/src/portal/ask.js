@@ -2,7 +2,7 @@ import { _t } from "@web/core/l10n/translation";
 
 const PATIENCE_MS = 30_000;
 
-/** What the server would not do, in words for people; `field` names the form's field, if one is at fault. */
+/** A refusal by the server, in words for users; `field` names the form's field that is wrong, if one is. */
 export class Refused extends Error {
     constructor(status, { title, message, field }) {
         super(message);
@@ -47,7 +47,7 @@ function explained({ ok, status }) {
     if (ok || status === 400) {
         return {
             title: _t("Your session has ended."),
-            message: _t("Copy your words, then load the page again and log in."),
+            message: _t("Copy your text, then load the page again and log in."),
         };
     }
     if (status === 404) {

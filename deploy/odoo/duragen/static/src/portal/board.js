@@ -25,7 +25,7 @@ export class Board {
         return [...this.known].filter(([, { state }]) => phaseOf(state) === "pending").map(([id]) => id);
     }
 
-    /** Show `values`; a request that is not on the page yet comes first when it is new, or `insert`. */
+    /** Show `values`; a new request, or any request with `insert`, becomes the first card. */
     apply(values, { insert = false } = {}) {
         const known = this.known.get(values.id);
         const isLate = isStale(values, known);
@@ -70,7 +70,7 @@ export class Board {
         return item;
     }
 
-    /** Into view and, with `focus`, under the keyboard. */
+    /** Scroll the item into view and, with `focus`, give it the keyboard's focus. */
     bring(item, { focus = false } = {}) {
         const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
         item.scrollIntoView({ block: "nearest", behavior: isCalm ? "auto" : "smooth" });

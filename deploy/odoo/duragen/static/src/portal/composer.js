@@ -4,7 +4,7 @@ import { creditsLabel, part } from "./item";
 
 const NEAR_THE_END = 0.9;
 
-/** The form: what the chosen model allows and costs, and the sending of it. */
+/** The form: what the chosen model allows and costs, and how the form is sent. */
 export class Composer {
     constructor(form, board) {
         this.form = form;
@@ -30,7 +30,7 @@ export class Composer {
         return this.form.querySelector("[name=model_id]:checked");
     }
 
-    /** Fill the form in, as another request was, and go there. */
+    /** Fill the form in with another request's values, and scroll to it. */
     take(values) {
         const { form } = this;
         const model = form.querySelector(`[name=model_id][value="${Number(values.model_id) || 0}"]`);
@@ -58,7 +58,7 @@ export class Composer {
         form.prompt.focus();
     }
 
-    /** Everything that follows from the choice of model, the words and the balance. */
+    /** Update everything that depends on the model, the prompt and the balance. */
     refresh() {
         const { form, model } = this;
         const sizes = model.dataset.sizes.split(" ");
@@ -137,7 +137,7 @@ export class Composer {
         }
     }
 
-    /** Another wish is another reference; the same one, sent again after a lost answer, is not. */
+    /** A changed form gets a new reference; the same form, sent again after a lost answer, keeps its own. */
     renew() {
         const bytes = crypto.getRandomValues(new Uint8Array(16));
         this.form.elements.client_reference.value = [...bytes]

@@ -1,6 +1,6 @@
 import { _t } from "@web/core/l10n/translation";
 
-// Later states win: an answer that was on its way while the bus sent something newer is stale.
+// Later states win: an answer is stale when the bus has sent something newer meanwhile.
 // Odoo lets `completed` follow `failed`; nothing follows `completed`.
 const RANK = { draft: 0, requested: 1, started: 2, failed: 3, canceled: 3, completed: 4 };
 
@@ -28,7 +28,7 @@ export function parts(root, name) {
     return root.querySelectorAll(`[data-part="${name}"]`);
 }
 
-/** Make a card or the detail page (`item`) show `values`; texts only ever as text. */
+/** Make a card or the detail page (`item`) show `values`; texts always as text, never as HTML. */
 export function fill(item, values) {
     const focused = item.contains(document.activeElement);
     const phase = phaseOf(values.state);
@@ -56,7 +56,7 @@ export function fill(item, values) {
     }
     show(item, values);
     if (focused && !document.activeElement?.offsetParent) {
-        // The button that was pressed is gone: the reader goes on at the item itself.
+        // The button that was pressed is gone: the focus moves to the item itself.
         item.querySelector("[data-part='link'], .o_duragen_quote")?.focus({ preventScroll: true });
     }
 }
@@ -130,7 +130,7 @@ function show(item, values) {
     image.className = "o_duragen_arriving";
     image.onload = () => image.classList.add("o_duragen_arrived");
     image.onerror = () => {
-        // Asked for again at the next news of it.
+        // The next message about the item loads the image again.
         delete item.dataset.image;
         image.remove();
         lost.hidden = false;

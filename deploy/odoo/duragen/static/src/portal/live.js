@@ -2,16 +2,16 @@ import { load } from "./ask";
 
 const WITHOUT_BUS_MS = 10_000;
 const WITH_BUS_MS = 60_000;
-/** After a connection the subscription is sent a moment later; what happens between is asked for. */
+/** The subscription is sent a moment after a connection; what happens in between is asked for. */
 const SUBSCRIBED_MS = 1_500;
 
 // Odoo 18 names the bus's events without the prefix.
 const names = (event) => [`BUS:${event}`, event.toLowerCase()];
 
 /**
- * Keep the board true: news come on the bus; what may have been missed is asked for once after a
- * connection or when the page is looked at again. Without a bus the server is asked every ten
- * seconds while something is pending, with one every minute, should a message have got lost.
+ * Keep the board up to date. News come on the bus. What the page may have missed is asked for once
+ * after a connection, and when the user looks at the page again. While something is pending, the
+ * server is asked every ten seconds without a bus, and every minute with one: a message may be lost.
  */
 export function keepLive(bus, board) {
     let isConnected = bus.workerState === "CONNECTED";
@@ -35,7 +35,7 @@ export function keepLive(bus, board) {
     async function look() {
         try {
             const answer = await load(`/my/images/state?ids=${board.pending.join(",")}`);
-            // Oldest first: each new one is put before the ones that stand.
+            // Oldest first: each new one is put before the cards that are there.
             answer.requests.reverse().forEach((values) => board.apply(values));
             board.setBalance(answer.balance);
         } catch {
@@ -43,7 +43,7 @@ export function keepLive(bus, board) {
         }
     }
 
-    function hear(event, listener) {
+    function listen(event, listener) {
         names(event).forEach((name) => bus.addEventListener(name, listener));
     }
 
@@ -53,13 +53,13 @@ export function keepLive(bus, board) {
         timer = setTimeout(refresh, SUBSCRIBED_MS);
     }
 
-    hear("CONNECT", connected);
-    hear("RECONNECT", connected);
-    hear("DISCONNECT", () => {
+    listen("CONNECT", connected);
+    listen("RECONNECT", connected);
+    listen("DISCONNECT", () => {
         isConnected = false;
         schedule();
     });
-    hear("WORKER_STATE_UPDATED", ({ detail }) => {
+    listen("WORKER_STATE_UPDATED", ({ detail }) => {
         isConnected = detail === "CONNECTED";
     });
     bus.subscribe("duragen.generation", ({ balance, ...values }) => {

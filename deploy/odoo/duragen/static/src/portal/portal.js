@@ -5,7 +5,7 @@ import { Composer } from "./composer";
 import { part, waiting } from "./item";
 import { keepLive } from "./live";
 
-// A service, for it is the one thing that Odoo 18's and 19's public pages start alike.
+// A service: the one thing that the public pages of Odoo 18 and 19 start in the same way.
 registry.category("services").add("duragen.portal", {
     dependencies: ["bus_service"],
     start(env, { bus_service: bus }) {

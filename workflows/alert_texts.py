@@ -1,0 +1,101 @@
+"""The wording of every alert: what fires, how badly, and what to do about it."""
+
+from contracts.alerts import AdminAlert, AlertName, Severity
+from contracts.errors import DeliveryError, ErrorCode
+
+_PROVIDER_FIXES = {
+    ErrorCode.AUTH_CONFIG: "Set a valid key, providers.{name}.api_key, and restart the workers.",
+    ErrorCode.QUOTA_EXHAUSTED: "Top up the account at {name}, or raise its limit there.",
+    ErrorCode.MODEL_CONFIG: "Check the model's name and parameters in the routes of [models].",
+    ErrorCode.RATE_LIMITED: "Lower providers.{name}.submissions_per_second, or ask for a higher"
+    " limit.",
+}
+_OTHER_FIX = "Look at the service's status page; `duragen doctor` says what it answers now."
+
+_PARKED_FIXES: dict[str, str] = {
+    DeliveryError.ODOO_UNAVAILABLE: "Odoo is away or answers with errors; deliveries are tried"
+    " again by themselves. When it is back, `duragen redeliver --all` does it at once.",
+    DeliveryError.ODOO_REFUSED: "Odoo refuses the outcome: `duragen parked` says why. Fix that,"
+    " then `duragen redeliver --all --error ODOO_REFUSED`.",
+}
+
+
+def provider_down(provider: str, code: ErrorCode | None, last_answer: str | None) -> AdminAlert:
+    """A provider's circuit is not closed; `code` is why it opened."""
+    return AdminAlert(
+        name=AlertName.PROVIDER_DOWN,
+        severity=Severity.CRITICAL,
+        service=provider,
+        error_type=code or "",
+        summary=f"{provider} does not serve us: {code}",
+        description="Generations take their next route where they have one."
+        f" {_provider_fix(provider, code)}{_quoted(last_answer)}",
+    )
+
+
+def provider_errors(
+    provider: str,
+    code: ErrorCode,
+    *,
+    count: int,
+    calls: int,
+    minutes: float,
+    page: bool,
+    last_answer: str | None,
+) -> AdminAlert:
+    """One error is frequent, or needs a person at once (`page`)."""
+    return AdminAlert(
+        name=AlertName.PROVIDER_ERRORS,
+        severity=Severity.CRITICAL if page else Severity.WARNING,
+        service=provider,
+        error_type=code,
+        summary=f"{provider}: {code} in {count} of {calls} calls in {minutes:g} min",
+        description=f"{_provider_fix(provider, code)}{_quoted(last_answer)}",
+    )
+
+
+def deliveries_parked(code: str, count: int) -> AdminAlert:
+    """Odoo has not taken outcomes."""
+    return AdminAlert(
+        name=AlertName.DELIVERIES_PARKED,
+        severity=Severity.CRITICAL,
+        service="odoo",
+        error_type=code,
+        summary=f"{count} outcomes have not reached Odoo: {code}",
+        description="Images are safe, and none is generated again for this. "
+        + _PARKED_FIXES.get(code, "`duragen parked` says why."),
+    )
+
+
+def generations_failed(code: str, count: int, minutes: float) -> AdminAlert:
+    """Generations failed for a reason that is no provider's."""
+    return AdminAlert(
+        name=AlertName.GENERATIONS_FAILED,
+        severity=Severity.CRITICAL,
+        service="duragen",
+        error_type=code,
+        summary=f"{count} generations failed in {minutes:g} min: {code}",
+        description="`duragen failed` lists them and says why. Fix it, then `duragen rerun"
+        f" --all --error {code}`; what was paid for is not paid again.",
+    )
+
+
+def workflows_stuck(count: int) -> AdminAlert:
+    """Workflow tasks fail again and again."""
+    return AdminAlert(
+        name=AlertName.WORKFLOWS_STUCK,
+        severity=Severity.CRITICAL,
+        service="duragen",
+        summary=f"{count} workflows are stuck: their workflow tasks fail",
+        description="Nothing is lost: they go on with a worker whose code fits. In the Web UI"
+        " filter by `TemporalReportedProblems IS NOT NULL`; `duragen replay` says why.",
+    )
+
+
+def _provider_fix(provider: str, code: ErrorCode | None) -> str:
+    text = _PROVIDER_FIXES.get(code, _OTHER_FIX) if code else _OTHER_FIX
+    return text.format(name=provider)
+
+
+def _quoted(last_answer: str | None) -> str:
+    return f" Last answer: {last_answer}" if last_answer else ""
