@@ -23,6 +23,10 @@ from workflows.generation import Generation
 HISTORIES = sorted((Path(__file__).parent.parent / "histories").glob("*.json"))
 
 
+def _history(name: str) -> Path:
+    return next(path for path in HISTORIES if path.name.startswith(f"{name}."))
+
+
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     """Today's code takes the very way that was recorded."""
@@ -48,7 +52,7 @@ def test_a_recorded_history_says_nothing_of_the_machine(path: Path) -> None:
 
 async def test_a_changed_order_is_explained_in_plain_words() -> None:
     """The explanation names the event where the ways part, and what to do."""
-    path = next(path for path in HISTORIES if path.name.startswith("happy"))
+    path = _history("happy")
     history = WorkflowHistory.from_json(path.stem, path.read_text())
     replayer = Replayer(workflows=[ReorderedGeneration], data_converter=pydantic_data_converter)
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
@@ -120,7 +124,7 @@ async def test_debug_stops_in_the_workflow() -> None:
     line = inspect.getsourcelines(Generation._plan)[1] + 1
     done = await asyncio.to_thread(
         subprocess.run,
-        [*command, "replay", "--debug", "--file", str(HISTORIES[0])],
+        [*command, "replay", "--debug", "--file", str(_history("happy"))],
         input=f"b workflows/generation.py:{line}\nc\nw\nc\n",
         capture_output=True,
         text=True,

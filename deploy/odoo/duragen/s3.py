@@ -25,7 +25,7 @@ class Store:
         self._client = _client(endpoint_url, region, access_key_id, secret_access_key)
 
     def link(self, key, file_name=None):
-        """A link to the object `key`, valid for five minutes; `file_name` is the name to save it as.
+        """A link to the object `key`, valid for five minutes; `file_name` is its name when saved.
 
         It is made without a call to the store.
         """

@@ -1,7 +1,7 @@
 """EVT-AIG-002 and EVT-AIG-003 as they come in: checked before anything is believed.
 
-This module imports nothing of Odoo. Unknown fields are ignored; an unsupported major `payloadVersion` is
-refused. spec: event-driven-architecture, EVT-AIG-002, EVT-AIG-003.
+This module imports nothing of Odoo. Unknown fields are ignored; an unsupported major
+`payloadVersion` is refused. spec: event-driven-architecture, EVT-AIG-002, EVT-AIG-003.
 """
 
 import base64

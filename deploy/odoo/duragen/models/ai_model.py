@@ -76,7 +76,7 @@ class AiModel(models.Model):
             if not all(MIN_SIDE_PIXELS <= side <= MAX_SIDE_PIXELS for side in sides):
                 raise ValidationError(
                     _(
-                        "%(text)s is not a resolution: write WIDTHxHEIGHT, both %(least)s to %(most)s",
+                        "%(text)s is no resolution: write WIDTHxHEIGHT, both %(least)s to %(most)s",
                         text=text,
                         least=MIN_SIDE_PIXELS,
                         most=MAX_SIDE_PIXELS,

@@ -1,8 +1,9 @@
 """For API users: what the gateway's developer API calls, one method per operation.
 
 The caller is a technical user of the group "Gateway"; the API key says which user is served. It is
-one of Odoo's own keys (Preferences, Account Security). Every method answers with a dict: {"ok": True, …}, or
-{"ok": False, "error": CODE, "httpStatus": n, "message": text, "retryAfter": seconds or None}.
+one of Odoo's own keys (Preferences, Account Security). Every method answers with a dict:
+{"ok": True, …}, or {"ok": False, "error": CODE, "httpStatus": n, "message": text, "retryAfter":
+seconds or None}.
 """
 
 from datetime import timedelta

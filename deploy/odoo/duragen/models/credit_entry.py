@@ -53,7 +53,7 @@ class CreditEntry(models.Model):
     note = fields.Char(readonly=True)
 
     def init(self):
-        """One entry per request and kind, and no entry ever changes, whoever writes to the table."""
+        """One entry per request and kind, and no entry changes, whoever writes to the table."""
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS duragen_credit_entry_request_kind_unique"
             " ON duragen_credit_entry (request_id, kind) WHERE request_id IS NOT NULL"

@@ -109,7 +109,7 @@ class GenerationReconciliation(models.Model):
             )
 
     def _healed(self, status):
-        """Apply a status to the record; a note for operators, empty when the outcome was applied."""
+        """Apply a status to the record; a note for operators, empty if the outcome was applied."""
         state, image, error = status["state"], status.get("image"), status.get("error")
         parked = status.get("parked")
         if parked:
@@ -140,7 +140,10 @@ class GenerationReconciliation(models.Model):
         target = self.env["duragen.connection"]._target()
         if self.started_where and self.started_where != target:
             # It may still run where it was started, so a second start could be paid as well.
-            return _("It was started at %s; the Duragen in the settings does not know it.", self.started_where)
+            return _(
+                "It was started at %s; the Duragen in the settings does not know it.",
+                self.started_where,
+            )
         self._lock()
         if self.state != "started":
             return ""

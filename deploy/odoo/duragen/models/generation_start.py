@@ -22,7 +22,7 @@ PAUSE = timedelta(minutes=1)
 that does not reach Duragen, so an outage costs one call a minute. After it, all start at once."""
 
 QUIET_SECONDS = 10.0
-"""After a call that did not reach Duragen, submissions make none: the outbox tries again."""
+"""So long after a call that did not reach Duragen, submissions make none: the outbox does."""
 
 _quiet_until = {}
 

@@ -98,7 +98,7 @@ class GenerationSubmission(models.Model):
         return clean
 
     def action_submit(self):
-        """Submit drafts. Raises ValidationError, CreditsError, QuotaError; then none is submitted."""
+        """Submit drafts: all, or none. Raises ValidationError, CreditsError, QuotaError."""
         for request in self._owned():
             request._lock()
             if request.state != "draft":
@@ -138,7 +138,7 @@ class GenerationSubmission(models.Model):
         }
 
     def _submit(self):
-        """Reserve the price and fix the event; it starts after the commit. `self`: a draft, sudo."""
+        """Reserve the price, write the event; start after the commit. `self`: one draft, sudo."""
         self.ensure_one()
         self._check_values()
         self.env["duragen.quota"]._check(self.user_id, self.company_id)
@@ -233,7 +233,7 @@ class GenerationSubmission(models.Model):
 
 
 def _plain(value):
-    """One spelling of a value: no blanks around it, no leading zeros, \"\" for every nothing."""
+    """One spelling of a value: no blanks around it, no leading zeros, one empty text."""
     text = str(value or "").strip()
     return str(int(text)) if text.isascii() and text.isdigit() and len(text) < 20 else text
 

@@ -15,7 +15,7 @@ CHEAP, FULL = "0c3a6f7e-5a0b-4b8e-9a55-3d1f0d8b6c01", "0c3a6f7e-5a0b-4b8e-9a55-3
 # Not those of the demo data, which may be there or not.
 CREDITS = 10
 IMAGE = b"\x89PNG\r\n\x1a\n, or so"
-NOBODY = "http://127.0.0.1:1"
+UNREACHABLE = "http://127.0.0.1:1"
 """Where no server listens."""
 
 CLOSED = {"status": "failed", "errorMessage": "the service is down", "errorCode": "JOB_LOST"}
@@ -35,7 +35,7 @@ class DuragenCase(TransactionCase):
             user_errors="release",
             image_storage="odoo",
             start_path="gateway",
-            gateway_url=NOBODY,
+            gateway_url=UNREACHABLE,
             gateway_key="a key",
             callback_base_url="https://odoo.example",
         )
@@ -103,12 +103,12 @@ class DuragenCase(TransactionCase):
         return as_user.create({"prompt": "a fox", "model_id": self.cheap.id, **vals})
 
     def grant(self, user, number):
-        """Book credits to a user's account."""
+        """Add credits to a user's account."""
         wizard = self.env["duragen.grant.credits"]
         wizard.create({"user_id": user.id, "credits": number}).action_grant()
 
     def balance(self, user=None):
-        """What the account holds; what one begins with when there is none yet."""
+        """What the account holds; if there is none yet, what a user begins with."""
         self.env.flush_all()
         account = self.env["duragen.account"].search([("user_id", "=", (user or self.anna).id)])
         account.invalidate_recordset()
@@ -149,11 +149,11 @@ class DuragenCase(TransactionCase):
         return {**ids, **(outcome or CLOSED)}
 
     def deliver(self, event):
-        """What `apply_event` says: applied or repeated."""
+        """What `apply_event` returns: applied or repeated."""
         return self.requests.apply_event(event)["status"]
 
     def taken_back(self, made, user=None):
-        """Cancel one that waits, with a Duragen that does not know it."""
+        """Cancel a waiting request that Duragen does not know."""
         made.with_user(user or self.env.user).action_cancel()
         with self.gateway(UNKNOWN):
             made._start()
@@ -161,18 +161,18 @@ class DuragenCase(TransactionCase):
 
     @contextmanager
     def gateway(self, *answers):
-        """A gateway of Duragen's that gives these answers, (status, body), the last for ever."""
+        """A gateway that gives these answers, (status, body); the last one again and again."""
         server = Gateway(answers or [(202, None)])
         generation_start._quiet_until.clear()
         with server, server.serving():
             self.set_up(gateway_url=server.url)
             yield server
-        self.set_up(gateway_url=NOBODY)
+        self.set_up(gateway_url=UNREACHABLE)
         generation_start._quiet_until.clear()
 
 
 def problem(status, name, detail):
-    """An answer of the gateway's that refuses."""
+    """An answer of the gateway that refuses."""
     return status, {"type": f"urn:duragen:problem:{name}", "detail": detail}
 
 
@@ -180,7 +180,7 @@ UNKNOWN = problem(404, "not_found", "there is no such generation")
 
 
 class Gateway(ThreadingHTTPServer):
-    """Speaks as much of the gateway's API as its client needs; `calls` is what it was asked."""
+    """Speaks as much of the gateway's API as its client needs; `calls` has what it was asked."""
 
     daemon_threads = True
 

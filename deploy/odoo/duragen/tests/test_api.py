@@ -24,7 +24,7 @@ class TestApi(DuragenCase):
         self.key = self._key(self.anna)
 
     def _key(self, user, scope="duragen"):
-        # None as the last is one without an end, which only the superuser may make.
+        # The last None makes a key without an end, which only the superuser may do.
         return self.env["res.users.apikeys"].with_user(user).sudo()._generate(scope, "a test", None)
 
     def _submits(self, reference=None, key=None, **params):
@@ -75,7 +75,7 @@ class TestApi(DuragenCase):
         self.assertEqual(self.requests.search_count([]), before)
 
     def test_strangers_are_refused_before_the_key_is_looked_at(self):
-        """Not even a manager serves API users: who holds a key could try keys through him."""
+        """Not even a manager serves API users: somebody could try keys through him."""
         for user in (self.anna, self.manager):
             api = self.env["duragen.api"].with_user(user).sudo(False)
             for call in (
@@ -91,7 +91,7 @@ class TestApi(DuragenCase):
     # Submit -------------------------------------------------------------------------------------
 
     def test_a_request_is_made_and_paid_for(self):
-        """By whom the key belongs to; the answer says all that a caller needs."""
+        """By the key's user; the answer says all that a caller needs."""
         answer = self._submits()
         made = self.requests.search([("request_id", "=", answer["jobId"])])
         self.assertEqual((made.user_id, made.origin, made.state), (self.anna, "api", "requested"))
@@ -240,7 +240,7 @@ class TestApi(DuragenCase):
         self.assertNotEqual(other["jobId"], first["jobId"])
 
     def test_a_reference_that_is_too_long_is_refused(self):
-        """Cut short it could be another one's."""
+        """Cut short, it could be the same as another reference."""
         self.assertTrue(self._submits("x" * 200)["ok"])
         self._assert_refused(self._submits("x" * 201), "INVALID_INPUT", 422)
 
@@ -253,7 +253,7 @@ class TestApi(DuragenCase):
     # Status and cancel --------------------------------------------------------------------------
 
     def test_anothers_request_is_not_there(self):
-        """404, as for one that never was: not even that it exists is shown."""
+        """404, as for one that never was: the answer does not show that it exists."""
         of_bert = self.asks(self.bert)
         for wrong in (
             of_bert.request_id,
@@ -292,8 +292,8 @@ class TestApi(DuragenCase):
         self.assertTrue(image.endswith(f"/duragen/image/{made.image_id.id}"))
         self.assertTrue(made.image_id._is_signed_by(token))
 
-    def test_a_draft_is_nobodys_job(self):
-        """It has not been asked for."""
+    def test_a_draft_is_not_a_job(self):
+        """It has not been submitted."""
         draft = self.draft().sudo()
         self._assert_refused(self.api.status(self.key, draft.request_id), "NOT_FOUND", 404)
 

@@ -16,7 +16,7 @@ class TestPrice(DuragenCase):
     """Credits are reserved in the transaction that creates the request."""
 
     def test_the_price_is_reserved(self):
-        """And frozen: what the model costs later is another matter."""
+        """And frozen: a later price of the model does not change it."""
         made = self.asks()
         self.cheap.price = 9
         self.assertEqual((made.state, made.price, made.charged), ("requested", 2, True))
@@ -38,7 +38,7 @@ class TestPrice(DuragenCase):
         self.assert_ledger()
 
     def test_a_refusal_that_was_caught_leaves_nothing_behind(self):
-        """Whoever turns it into an answer commits: there must be nothing to commit."""
+        """A caller that turns it into an answer commits: there must be nothing to commit."""
         self.asks()
         self.cheap.price = CREDITS + 1
         before = self.requests.search_count([])
@@ -67,7 +67,7 @@ class TestPrice(DuragenCase):
         self.asks()
         there = self.requests.with_user(self.anna).sudo(False).with_company(elsewhere)
         vals = {"prompt": "a fox", "model_id": self.cheap.id}
-        with self.assertRaises(CreditsError):  # what one begins with is granted once
+        with self.assertRaises(CreditsError):  # what a user begins with is granted once
             there.submit_generation(vals)
         here = [self.env.company.id, elsewhere.id]
         wizard = self.env["duragen.grant.credits"].with_context(allowed_company_ids=here)
@@ -127,7 +127,7 @@ class TestQuota(DuragenCase):
         self.asks()
 
     def test_his_own_row_wins(self):
-        """Be it higher or lower than everybody's; none at all is no limit."""
+        """Whether higher or lower than everybody's; without any row there is no limit."""
         self._quota(1)
         own = self._quota(2, user_id=self.anna.id)
         self.asks()
@@ -141,7 +141,7 @@ class TestQuota(DuragenCase):
         self.env["duragen.quota"].search([]).active = False
         self.asks()
 
-    def test_nought_is_none_at_all(self):
+    def test_a_limit_of_zero_allows_none(self):
         """A limit of 0 refuses the first."""
         self._quota(0, user_id=self.anna.id)
         self._refused()
@@ -154,7 +154,7 @@ class TestQuota(DuragenCase):
         self.asks()
 
     def test_what_failed_by_our_fault_gives_its_place_back(self):
-        """So does what was canceled before its start; what was refused by policy, as it is set."""
+        """So does a request canceled before its start; a refused prompt does as the policy says."""
         self._quota(1)
         made = self.asks()
         self._refused()

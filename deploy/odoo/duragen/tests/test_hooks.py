@@ -11,7 +11,7 @@ class TestHooks(DuragenCase):
     """The groups' places, and what is taken away."""
 
     def test_the_groups_have_a_place_on_the_form_of_a_user(self):
-        """Without one an administrator sees them in developer mode alone."""
+        """Without one an administrator sees them only in developer mode."""
         place = "category_id" if "category_id" in self.env["res.groups"]._fields else "privilege_id"
         for name, where in {
             "user": "Duragen",

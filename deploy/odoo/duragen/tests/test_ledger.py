@@ -106,7 +106,7 @@ class TestLedger(DuragenCase):
                     self.assertEqual(made.charged, policy == "capture")
 
     def test_completed_after_failed_takes_the_price_again(self):
-        """At the price of then, even when nothing is left: the work was asked for and done."""
+        """At the price of then, even without enough credits: the image was asked for and made."""
         made = self.asks()
         self.deliver(self.failed(made))
         self.grant(self.anna, -self.balance())
@@ -117,8 +117,8 @@ class TestLedger(DuragenCase):
         self.assertTrue(made.charged)
         self.assert_ledger()
 
-    def test_one_wish_is_paid_for_once(self):
-        """Failed, asked for again and paid; then operators run the first one again: it is free."""
+    def test_one_image_is_paid_for_once(self):
+        """Failed, asked for again and paid; then operators rerun the first one: it is free."""
         made = self.asks()
         self.deliver(self.failed(made))
         made.with_user(self.anna).sudo(False).action_retry()
@@ -131,7 +131,7 @@ class TestLedger(DuragenCase):
         self.assert_ledger()
 
     def test_completed_after_a_kept_failure_takes_nothing_more(self):
-        """It is paid."""
+        """It has been paid already."""
         self.set_up(user_errors="capture")
         made = self.asks()
         self.deliver(self.failed(made, REFUSED))
@@ -160,7 +160,7 @@ class TestLedger(DuragenCase):
         self.assertEqual(self.balance(), 0)
 
     def test_what_one_begins_with_is_an_entry(self):
-        """So that the sum is right from the first; nought makes none."""
+        """So the sum is right from the first; 0 credits make no entry."""
         self.asks()
         account = self.env["duragen.account"].search([("user_id", "=", self.anna.id)])
         grants = account.entry_ids.filtered(lambda each: each.kind == "grant")
@@ -209,7 +209,7 @@ class TestAppendOnly(DuragenCase):
                 self.env.cr.execute(statement, [self.entry.id])
 
     def test_one_entry_a_request_and_kind(self):
-        """By a unique index, whoever writes; grants without a request are as many as one likes."""
+        """By a unique index, whoever writes; there may be many grants without a request."""
         insert = (
             "INSERT INTO duragen_credit_entry (account_id, request_id, kind, delta)"
             " VALUES (%s, %s, %s, 1)"
@@ -241,7 +241,7 @@ class TestAppendOnly(DuragenCase):
                 )
 
     def test_what_was_booked_for_stays(self):
-        """A submitted request, its user and its model cannot be deleted."""
+        """A submitted request, its account and its model cannot be deleted."""
         with self.assertRaises(UserError):
             self.made.unlink()
         for record in (self.entry.account_id, self.cheap):

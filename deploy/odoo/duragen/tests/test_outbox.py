@@ -27,7 +27,7 @@ class TestStart(DuragenCase):
             self.requests._cron_start()
 
     def test_it_is_started_with_the_very_event(self):
-        """And is looked after from then on."""
+        """And reconciliation asks about it from then on."""
         made = self.asks()
         with self.gateway() as gateway:
             self.assertTrue(made._start())
@@ -38,7 +38,7 @@ class TestStart(DuragenCase):
         self.assertGreater(made.next_check_at, made.started_at)
 
     def test_it_is_started_once(self):
-        """A second try finds it started, whoever makes it."""
+        """Every further try finds it started."""
         made = self.asks()
         with self.gateway() as gateway:
             made._start()
@@ -47,7 +47,7 @@ class TestStart(DuragenCase):
         self.assertEqual(len(gateway.calls), 1)
 
     def test_what_has_ended_is_not_started(self):
-        """Neither what was taken back nor what Duragen has delivered already."""
+        """Neither a canceled one nor one that Duragen has delivered already."""
         canceled, completed = self.asks(), self.asks()
         self.taken_back(canceled)
         self.deliver(self.completed(completed))
@@ -58,7 +58,7 @@ class TestStart(DuragenCase):
         self.assertEqual(gateway.calls, [])
 
     @mute_logger(LOGGER)
-    def test_nobody_there(self):
+    def test_duragen_is_away(self):
         """Postponed by a minute with the reason; the credits stay reserved."""
         for settings in (
             {"start_path": "gateway"},
@@ -74,7 +74,7 @@ class TestStart(DuragenCase):
                 self.assertEqual(self.booked(made), [("reserve", -2)])
 
     @mute_logger(LOGGER)
-    def test_a_run_ends_at_the_first_that_reaches_nobody(self):
+    def test_a_run_ends_at_the_first_that_does_not_reach_duragen(self):
         """An outage costs one call a minute, not one for each that waits."""
         waiting = [self.asks() for _ in range(3)]
         with self.gateway(AWAY, (202, None)) as gateway:
@@ -90,7 +90,7 @@ class TestStart(DuragenCase):
 
     @mute_logger(LOGGER)
     def test_settings_that_are_wrong_fail_no_request(self):
-        """No key, no address, no gateway behind it: all wait until somebody fixes it."""
+        """No key, no address, no gateway behind it: all wait until the settings are fixed."""
         made = self.asks()
         for address in ("", "gateway.example", "ftp://x"):
             with self.subTest(address=address):
@@ -109,7 +109,7 @@ class TestStart(DuragenCase):
 
     @mute_logger(LOGGER)
     def test_a_wrong_address_of_odoo_is_fixed_for_what_waits(self):
-        """The next try names the address that the settings name by then."""
+        """The next try sends the address that the settings have by then."""
         made = self.asks()
         refusal = problem(422, "invalid_event", "callbackUrl: not one of ours")
         refusal[1]["errors"] = [{"field": "callbackUrl", "rule": "x", "message": "unknown"}]
@@ -126,14 +126,14 @@ class TestStart(DuragenCase):
 
     @mute_logger(LOGGER)
     def test_what_is_answered_does_not_hold_up_the_others(self):
-        """Only where nobody answers the run ends."""
+        """The run ends only where Duragen does not answer."""
         waiting = [self.asks() for _ in range(3)]
         with self.gateway(STRANGER, TAKEN, (202, None)):
             self._runs_outbox()
         self.assertEqual([each.state for each in waiting], ["requested", "failed", "started"])
 
     def test_what_can_never_start_fails_and_costs_nothing(self):
-        """Refused for what it is, or its id is taken by another payload."""
+        """Duragen refuses the event, or another payload has its id."""
         self.set_up(user_errors="capture")
         for answer, code in ((WRONG, "INVALID_INPUT"), (TAKEN, "INTERNAL")):
             with self.subTest(answer=answer), self.gateway(answer):
@@ -145,7 +145,7 @@ class TestStart(DuragenCase):
                 self.assertTrue(made.user_message)
 
     def test_one_that_breaks_does_not_hold_up_the_others(self):
-        """Whatever is wrong with it, it is the only one that waits."""
+        """Whatever is wrong with it, only this one waits."""
         broken, sound = self.asks(), self.asks()
         broken.event = False
         with self.gateway(), mute_logger(LOGGER):
@@ -183,7 +183,7 @@ class TestCancel(DuragenCase):
         self.requests.search([("state", "in", ("requested", "started"))]).write({"state": "failed"})
 
     def test_before_the_start(self):
-        """For nothing, as soon as Duragen says that it has none; it is not started any more."""
+        """It ends, free of charge, as soon as Duragen says that it does not know it."""
         made = self.asks()
         with self.gateway(UNKNOWN) as gateway:
             made.with_user(self.anna).action_cancel()
@@ -196,7 +196,7 @@ class TestCancel(DuragenCase):
         self.assertTrue(made.ended_at)
 
     def test_a_start_whose_answer_was_lost(self):
-        """It runs, though it waits here: it is canceled there, and costs nothing later."""
+        """It runs, though it waits here: Duragen cancels it, and it costs nothing."""
         made = self.asks()
         made.with_user(self.anna).action_cancel()
         with self.gateway() as gateway:
@@ -207,7 +207,7 @@ class TestCancel(DuragenCase):
         self.assertEqual((made.state, self.balance()), ("canceled", CREDITS))
 
     @mute_logger(LOGGER)
-    def test_nobody_can_be_asked(self):
+    def test_duragen_is_away_for_a_cancellation(self):
         """It stays until Duragen can say whether it has it."""
         made = self.asks()
         made.action_cancel()
@@ -217,7 +217,7 @@ class TestCancel(DuragenCase):
         self.taken_back(made)
 
     def test_after_the_start(self):
-        """Duragen is asked, until it could be; the outcome comes as any other does."""
+        """Duragen is asked until it can be reached; the outcome comes as any other does."""
         made = self.asks()
         made._started()
         made.with_user(self.anna).action_cancel()
@@ -239,7 +239,7 @@ class TestCancel(DuragenCase):
 
     @mute_logger(LOGGER)
     def test_one_that_cannot_be_passed_on_does_not_hold_up_the_others(self):
-        """Duragen answers, though not as hoped: the next one is asked for all the same."""
+        """Duragen answers with a refusal: the run goes on to the next one."""
         several = [self.asks() for _ in range(2)]
         for made in several:
             made._started()
@@ -249,7 +249,7 @@ class TestCancel(DuragenCase):
         self.assertEqual(len(gateway.calls), 2)
 
     def test_a_draft(self):
-        """Is simply not wanted any more; nothing was booked."""
+        """A draft ends at once; nothing was booked."""
         draft = self.draft()
         draft.action_cancel()
         self.assertEqual((draft.state, draft.sudo().entry_ids.ids), ("canceled", []))
@@ -257,7 +257,7 @@ class TestCancel(DuragenCase):
             draft.action_submit()
 
     def test_what_has_ended(self):
-        """Stays as it is."""
+        """It stays as it is."""
         for end in (self.completed, self.failed):
             made = self.asks()
             self.deliver(end(made))

@@ -10,7 +10,7 @@ from odoo.tests import tagged
 from PIL import Image
 
 from ..messages import english
-from .common import CLOSED, CREDITS, IMAGE, NOBODY, REFUSED, TAKEN_BACK, DuragenCase
+from .common import CLOSED, CREDITS, IMAGE, REFUSED, TAKEN_BACK, UNREACHABLE, DuragenCase
 
 FAILURES = {"closed": CLOSED, "refused": REFUSED, "taken back": TAKEN_BACK}
 STATES = {
@@ -66,7 +66,7 @@ class TestEveryOrder(DuragenCase):
         return (request.read()[0], self.booked(request), self.balance())
 
     def test_it_may_come_before_the_start_is_known(self):
-        """A process may die between the start and the note of it."""
+        """A process may die between the start and the commit that records it."""
         for state in ("requested", "started"):
             with self.subTest(state=state):
                 made = self.asks()
@@ -86,7 +86,7 @@ class TestEveryOrder(DuragenCase):
         self.assertEqual(base64.b64decode(made.image_id.data), raw.getvalue())
 
     def test_a_failure_that_ended_well_is_forgotten(self):
-        """Nobody reads an old error beside an image."""
+        """An image never stands beside an old error."""
         made = self.asks()
         self.deliver(
             self.failed(made, {**CLOSED, "userMessage": "Sorry.", "retrySuggestion": True})
@@ -99,7 +99,7 @@ class TestEveryOrder(DuragenCase):
 
 @tagged("post_install", "-at_install")
 class TestMalformed(DuragenCase):
-    """What is not believed changes nothing."""
+    """A refused event changes nothing."""
 
     def _refused(self, event, error=ValidationError):
         self.env.flush_all()
@@ -147,8 +147,8 @@ class TestMalformed(DuragenCase):
         )
         self.assertEqual(base64.b64decode(made.image_id.data), IMAGE)
 
-    def test_nobodys_request_is_missing(self):
-        """Neither an id that was never seen, nor a draft, which nobody has asked for."""
+    def test_an_unknown_request_is_missing(self):
+        """An id that was never seen, and a draft, which was not submitted."""
         made = self.asks()
         unknown = {**self.completed(made), "requestId": "7f0c9a52-3c1e-4a77-9a54-0f5b8f1d2a10"}
         self._refused(unknown, MissingError)
@@ -165,7 +165,7 @@ class TestMalformed(DuragenCase):
         self.assertEqual(self.deliver(event), "applied")
 
     def test_who_may_deliver(self):
-        """Duragen's own user; neither a manager nor the one to whom it belongs."""
+        """Only Duragen's own user; neither a manager nor the request's user."""
         made = self.asks()
         requests = self.env["duragen.generation.request"]
         for user in (self.anna, self.manager):
@@ -196,7 +196,7 @@ class TestImage(DuragenCase):
         return event
 
     def _link(self, request):
-        return f"{NOBODY}/bucket/generations/{request.request_id}.png?X-Amz-Signature=x"
+        return f"{UNREACHABLE}/bucket/generations/{request.request_id}.png?X-Amz-Signature=x"
 
     def test_the_image_is_kept(self):
         """With what the event says of it; the gallery finds it without looking at the bytes."""
@@ -219,7 +219,7 @@ class TestImage(DuragenCase):
         self.assertEqual((image.user_id, image.s3_key), (self.anna, False))
 
     def test_a_link_that_fails_is_asked_for_again(self):
-        """Nothing is booked and nothing is said; the same event later is applied."""
+        """Nothing is booked, and the link is not quoted; the same event later is applied."""
         made = self.asks()
         with self.assertRaises(UserError) as raised:
             self.deliver(self._by_link(made, self._link(made)))
@@ -234,13 +234,13 @@ class TestImage(DuragenCase):
         self.assertEqual(self.deliver(self.failed(made)), "applied")
 
     def test_a_repeat_does_not_need_the_link(self):
-        """What is known is not fetched again, for the old link has long expired."""
+        """A known image is not fetched again, since the old link has long expired."""
         made = self.asks()
         self.deliver(self.completed(made))
         self.assertEqual(self.deliver(self._by_link(made, self._link(made))), "repeated")
 
     def test_an_image_that_is_left_in_the_store(self):
-        """Its key is kept, nobody fetches it; has_data tells the two apart."""
+        """Odoo keeps its key and does not fetch it; has_data is false."""
         self.set_up(image_storage="s3")
         made = self.asks()
         self.assertEqual(self.deliver(self._by_link(made, self._link(made))), "applied")
@@ -252,15 +252,15 @@ class TestImage(DuragenCase):
         """A key can only be made from a link of our own store, for this very request."""
         self.set_up(image_storage="s3")
         made, other = self.asks(), self.asks()
-        for url in (f"{NOBODY}/image.png", self._link(other)):
+        for url in (f"{UNREACHABLE}/image.png", self._link(other)):
             with self.subTest(url=url), self.assertRaises(UserError):
                 self.deliver(self._by_link(made, url))
         self.assertEqual(made.state, "requested")
 
 
 @tagged("post_install", "-at_install")
-class TestTelling(DuragenCase):
-    """Open pages get the news."""
+class TestPages(DuragenCase):
+    """Open pages get every change."""
 
     def _messages(self):
         self.env.cr.precommit.run()

@@ -1,4 +1,4 @@
-"""Reconciliation: what Duragen says of a request, and what the record makes of it."""
+"""Reconciliation: what Duragen says of a request, and what that changes in the record."""
 
 from datetime import timedelta
 
@@ -35,7 +35,7 @@ class TestReconciliation(DuragenCase):
         return (self.made.next_check_at - fields.Datetime.now()).total_seconds() / 60
 
     def test_what_goes_on_is_asked_about_again_and_later_each_time(self):
-        """After 15 minutes, 30, an hour, an hour; operators read what was said."""
+        """After 15 minutes, 30, an hour, an hour; operators read what Duragen said."""
         for minutes in (15, 30, 60, 60):
             self.made._reconcile(STATUS)
             self.assertAlmostEqual(self._minutes_until_next(), minutes, delta=0.2)
@@ -112,12 +112,12 @@ class TestReconciliation(DuragenCase):
         self.assertEqual(self.booked(self.made), [("reserve", -2)])
 
     def test_what_duragen_does_not_know_and_the_user_canceled_ends(self):
-        """It was taken back."""
+        """As canceled."""
         self.made.action_cancel()
         self.made._reconcile(NotFoundError("there is no such generation"))
         self.assertEqual((self.made.state, self.balance()), ("canceled", CREDITS))
 
-    def test_where_nobody_answers_nothing_changes(self):
+    def test_without_an_answer_nothing_changes(self):
         """The run ends there, and the next one asks again."""
         self.made.next_check_at = fields.Datetime.now() - timedelta(hours=1)
         fields_ = ["state", "check_attempts", "next_check_at", "progress_note"]
@@ -128,7 +128,7 @@ class TestReconciliation(DuragenCase):
         self.env.invalidate_all()
         self.assertEqual(self.made.read(fields_), before)
 
-    def test_one_that_nobody_can_answer_for_does_not_hold_up_the_others(self):
+    def test_one_without_an_answer_does_not_hold_up_the_others(self):
         """It is asked about later, and the run goes on."""
         self.made._reconcile(UnavailableError("it is too long"))
         self.assertIn("it is too long", self.made.progress_note)
@@ -147,7 +147,7 @@ class TestReconciliation(DuragenCase):
         self.assert_ledger()
 
     def test_what_was_started_elsewhere_is_not_started_here(self):
-        """After a change of the settings nobody knows it, and it may run all the same."""
+        """After a change of the settings Duragen does not know it, but it may still run."""
         self.set_up(gateway_url="http://127.0.0.1:2")
         self.made._reconcile(NotFoundError("there is no such generation"))
         self.assertEqual(self.made.state, "started")
@@ -160,7 +160,7 @@ class TestReconciliation(DuragenCase):
         self.assertEqual(self.made.state, "started")
 
     def test_a_parked_outcome_is_asked_for(self):
-        """Odoo is there, for it asks."""
+        """Odoo runs, since it asks."""
         parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
         with self.gateway() as gateway:
             self.made._reconcile(parked)
@@ -169,7 +169,7 @@ class TestReconciliation(DuragenCase):
         self.assertIn("ODOO_UNAVAILABLE", self.made.progress_note)
 
     def test_one_that_ended_while_it_was_asked_for_is_not_started_again(self):
-        """It was parked, and then it was not: the next question finds out what became of it."""
+        """It was parked, and then it was not: the next question finds its outcome."""
         parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
         with self.gateway((404, None)):
             self.made._reconcile(parked)
@@ -183,7 +183,7 @@ class TestReconciliation(DuragenCase):
         self.assertEqual(self.made.state, "completed")
 
     def test_the_button_asks_now(self):
-        """And says so when nobody answers, or when nobody could be asked."""
+        """It says so when Duragen does not answer, or has no address."""
         with self.gateway((200, ended("JOB_LOST"))) as gateway:
             self.made.with_user(self.anna).action_refresh()
         self.assertEqual(gateway.calls[0][:2], ("GET", f"/v1/generations/{self.made.request_id}"))

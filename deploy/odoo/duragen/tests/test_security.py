@@ -99,7 +99,7 @@ class TestReading(SecurityCase):
                     self.assertEqual(self._seen(model, user), user)
 
     def test_an_internal_user_without_a_group_sees_nothing_of_others(self):
-        """Nothing was made for him, so he sees nothing."""
+        """He has no records of his own, so he sees none."""
         for model in LEDGER_MODELS:
             with self.subTest(model=model):
                 self.assertFalse(self._seen(model, self.internal))
@@ -119,7 +119,7 @@ class TestReading(SecurityCase):
                         record.with_user(user).read(["user_id"])
 
     def test_a_manager_sees_all_of_his_companies(self):
-        """All users of the company he works in, nobody of another."""
+        """All users of the company that he works in, and none of another company."""
         for model in LEDGER_MODELS:
             with self.subTest(model=model):
                 seen = self._seen(model, self.manager)
@@ -137,7 +137,7 @@ class TestReading(SecurityCase):
         self.assertEqual(one.search([]), self.of_stranger)
 
     def test_the_public_sees_nothing(self):
-        """Who is not logged in has no access to any model."""
+        """Without a login there is no access to any model."""
         public = self.env.ref("base.public_user")
         for model in (*LEDGER_MODELS, MODEL, QUOTA):
             with self.subTest(model=model), self.assertRaises(AccessError):
@@ -185,7 +185,7 @@ class TestWriting(SecurityCase):
         return requests.create({"prompt": "a fox", "model_id": self.model.id})
 
     def test_a_user_makes_changes_and_deletes_his_draft(self):
-        """A draft belongs to who made it."""
+        """A draft belongs to the user who made it."""
         draft = self._draft(self.anna)
         self.assertEqual(draft.user_id, self.anna)
         draft.write({"prompt": "a red fox"})
@@ -193,13 +193,13 @@ class TestWriting(SecurityCase):
             draft.with_user(self.bert).write({"prompt": "mine"})
         draft.unlink()
 
-    def test_nobody_below_a_user_makes_drafts(self):
+    def test_only_users_make_drafts(self):
         """Portal users, internal users without a group and the gateway's user have no drafts."""
         for user in (self.portal, self.internal, self.gateway):
             with self.subTest(user=user.login), self.assertRaises(AccessError):
                 self._draft(user)
 
-    def test_state_price_and_owner_are_nobodys_to_write(self):
+    def test_no_role_writes_state_price_or_owner(self):
         """Not on a draft of one's own, and not as a manager."""
         draft = self._draft(self.anna)
         for user in (self.anna, self.manager):
@@ -228,7 +228,7 @@ class TestWriting(SecurityCase):
                 with self.assertRaises(UserError):
                     self.of_anna.with_user(user).unlink()
 
-    def test_images_and_accounts_are_nobodys_to_write(self):
+    def test_no_role_writes_images_or_accounts(self):
         """No create, write or unlink, for no role."""
         for user in (self.portal, self.anna, self.manager, self.gateway):
             for record in (self.of_anna.image_ids, self.of_anna.entry_ids.account_id):
@@ -258,7 +258,7 @@ class TestWriting(SecurityCase):
             record.with_user(self.manager).write({"active": False})
 
     def test_one_acts_on_what_is_ones_own(self):
-        """Canceling and trying again: the owner and a manager, nobody else."""
+        """Only the owner and a manager cancel and try again."""
         for user in (self.bert, self.portal, self.internal, self.gateway, self.stranger):
             with self.subTest(user=user.login), self.assertRaises(AccessError):
                 self.of_anna.with_user(user).action_cancel()
@@ -351,7 +351,7 @@ class TestGranting(SecurityCase):
         self.assertEqual(entry.create_uid, self.manager)
 
     def test_an_account_is_opened_by_a_grant(self):
-        """Also for somebody who has never asked for an image; what one begins with comes on top."""
+        """Also for a user who never asked for an image; he also gets what a user begins with."""
         grant = self._grant(self.manager, user_id=self.internal.id)
         begins_with = grant.balance
         grant.action_grant()
@@ -360,7 +360,7 @@ class TestGranting(SecurityCase):
         self.assertEqual(account.balance, sum(account.entry_ids.mapped("delta")))
 
     def test_credits_can_be_taken_away_but_not_below_nothing(self):
-        """A correction is a grant below nought."""
+        """A correction is a negative grant."""
         account = self.of_anna.entry_ids.account_id
         self._grant(self.manager, credits=-account.balance).action_grant()
         self.assertEqual(account.balance, 0)
@@ -375,7 +375,7 @@ class TestGranting(SecurityCase):
                 self.manager, user_id=self.stranger.id, company_id=self.there.id
             ).action_grant()
 
-    def test_nobody_else_grants(self):
+    def test_only_managers_grant(self):
         """The wizard belongs to managers."""
         for user in (self.portal, self.anna, self.gateway):
             with self.subTest(user=user.login), self.assertRaises(AccessError):

@@ -17,7 +17,7 @@ class TestSettings(TransactionCase):
         return self.env["ir.config_parameter"].get_param(f"duragen.{name}")
 
     def test_every_setting_has_its_field(self):
-        """A parameter that nobody can enter is one that nobody sets."""
+        """A parameter without a field cannot be set on the page."""
         fields = self.env["res.config.settings"]._fields
         for name in DEFAULTS:
             with self.subTest(setting=name):
@@ -25,7 +25,7 @@ class TestSettings(TransactionCase):
                 self.assertEqual(getattr(field, "config_parameter", None), f"duragen.{name}")
 
     def test_every_setting_is_on_the_page(self):
-        """And one that is not on the page as well."""
+        """A field that the view lacks could not be entered."""
         arch = self.env["res.config.settings"].get_view(view_type="form")["arch"]
         for name in DEFAULTS:
             with self.subTest(setting=name):
@@ -64,7 +64,7 @@ class TestSettings(TransactionCase):
         self.assertEqual(self._kept("reconcile_minutes"), "20")
         self.assertEqual(self._kept("temporal_tls"), "True")
 
-    def test_nought_is_kept(self):
+    def test_zero_is_kept(self):
         """No credits to begin with means none, not the default's ten."""
         self._settings(duragen_initial_credits=0).execute()
         self.assertEqual(self._kept("initial_credits"), "0")
@@ -82,7 +82,7 @@ class TestSettings(TransactionCase):
         self.assertEqual(settings.duragen_callback_url, "http://10.0.0.5:8069/duragen/v1/callback")
 
     def test_the_test_says_what_to_do(self):
-        """Nobody answers there and no secret is set: both are said, and nothing is raised."""
+        """The gateway does not answer and no secret is set: it says both, and raises nothing."""
         self._settings(
             duragen_start_path="gateway",
             duragen_gateway_url="http://127.0.0.1:9",
@@ -98,7 +98,7 @@ class TestSettings(TransactionCase):
         self.assertIn("signing secret", shown["params"]["message"])
 
     def test_one_of_token_and_secret_suffices(self):
-        """A token alone is well; a secret that is too short is not."""
+        """A token alone is enough; a secret that is too short fails."""
         parameters = self.env["ir.config_parameter"]
         parameters.set_param("duragen.callback_token", "a token of some length")
         for secret, well in ((False, True), ("short", False)):

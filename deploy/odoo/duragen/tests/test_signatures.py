@@ -23,7 +23,7 @@ def signature(key=KEY, identity="msg_1", stamp=NOW, body=BODY):
 
 
 def headers(**changes):
-    """Of a sound call, at NOW."""
+    """The headers of a sound call, at NOW."""
     sound = {
         "Authorization": f"Bearer {TOKEN}",
         "Webhook-Id": "msg_1",
@@ -51,7 +51,7 @@ class TestSignatures(BaseCase):
         """Token and signature."""
         self.assertEqual(verdict(headers()), "")
 
-    def test_where_nobody_is_set_up_nobody_is_believed(self):
+    def test_without_token_and_secret_no_caller_is_believed(self):
         """An addon that was just installed is not open to the world."""
         self.assertIn("not set up", verdict(headers(), token="", secret=""))
 
@@ -94,7 +94,7 @@ class TestSignatures(BaseCase):
             self.assertIn("five minutes", verdict(headers(), now=NOW + late), late)
 
     def test_a_stamp_is_a_number(self):
-        """Anything else is none."""
+        """Anything else is refused."""
         for wrong in ("now", "-1", "1.8e9", f" {NOW}", "١٨٠٠٠٠٠٠٠٠", "0x10", "²"):
             self.assertIn("missing", verdict(headers(Webhook_Timestamp=wrong)), wrong)
         for wrong in ("0", "9" * 5_000):
@@ -126,7 +126,7 @@ class TestSignatures(BaseCase):
         )
 
     def test_a_secret_that_is_none(self):
-        """Believes nobody, and says what is wrong."""
+        """No caller is believed, and the error says what is wrong."""
         for wrong in ("whsec_?", "secret with spaces", "whsec_YQ"):
             self.assertIn("not base64", verdict(headers(), secret=wrong), wrong)
         self.assertEqual(key_of(SECRET), KEY)

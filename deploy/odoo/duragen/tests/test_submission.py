@@ -32,13 +32,13 @@ class TestValidation(DuragenCase):
             "at most 32000": {"negative_prompt": "x" * 32_001},
             "makes no images of 512x512": {"resolution": "512x512"},
             "makes no images of x": {"resolution": "x"},
-            "Cheap takes no a negative prompt": {
+            "Cheap does not take a negative prompt": {
                 "model_id": self.cheap.id,
                 "negative_prompt": "rain",
             },
-            "Cheap takes no a seed": {"model_id": self.cheap.id, "seed": "7"},
-            "Cheap takes no steps": {"model_id": self.cheap.id, "inference_steps": 7},
-            "Cheap takes no a guidance scale": {"model_id": self.cheap.id, "cfg_scale": 7},
+            "Cheap does not take a seed": {"model_id": self.cheap.id, "seed": "7"},
+            "Cheap does not take steps": {"model_id": self.cheap.id, "inference_steps": 7},
+            "Cheap does not take a guidance scale": {"model_id": self.cheap.id, "cfg_scale": 7},
             "The seed must be": {"seed": "-1"},
             "The seed must be a": {"seed": "1.5"},
             "The seed must be a whole": {"seed": "٣"},
@@ -121,7 +121,7 @@ class TestValidation(DuragenCase):
         self.assertIn("not available", self._refused())
 
     def test_a_model_with_sizes_that_are_none_is_not_kept(self):
-        """What the wire would refuse cannot be offered."""
+        """Users cannot choose what Duragen would refuse."""
         for field, value in {
             "resolutions": "1024 x 1024",
             "model_uuid": "flux",
@@ -193,7 +193,7 @@ class TestEvent(DuragenCase):
         self.assertEqual(json.dumps(made.event, sort_keys=True), before)
 
     def test_a_user_is_the_same_each_time(self):
-        """And nobody else's id."""
+        """And no other user has the same id."""
         first, second, other = self.asks(), self.asks(), self.asks(self.bert)
         self.assertEqual(first.user_uuid, second.user_uuid)
         self.assertNotEqual(first.user_uuid, other.user_uuid)
@@ -237,7 +237,7 @@ class TestAgain(DuragenCase):
         self.assertEqual(self.asks(client_reference="order 7"), first)
 
     def test_trying_again_is_a_request_of_its_own(self):
-        """With new ids, paid for anew, by whom it belongs to."""
+        """With new ids; the owner pays for it again."""
         old = self.asks(model_id=self.full.id, seed="7", client_reference="order 7")
         self.deliver(self.failed(old))
         opened = old.with_user(self.manager).action_retry()
@@ -252,7 +252,7 @@ class TestAgain(DuragenCase):
         self.assert_ledger()
 
     def test_only_what_ended_badly_is_tried_again(self):
-        """Not what waits, and not what there is an image of."""
+        """Not a waiting request, and not one that has an image."""
         made = self.asks()
         with self.assertRaises(UserError):
             made.action_retry()
@@ -283,7 +283,7 @@ class TestWhoseItIs(DuragenCase):
     """What belongs to the addon, and what to somebody else."""
 
     def test_anothers_draft_is_not_submitted(self):
-        """But by a manager, at the cost of whom it belongs to."""
+        """Except by a manager; the owner pays."""
         draft = self.draft()
         with self.assertRaises(AccessError):
             draft.with_user(self.bert).action_submit()
@@ -354,7 +354,7 @@ class TestWhoseItIs(DuragenCase):
         self.assert_ledger()
 
     def test_a_draft_can_be_duplicated(self):
-        """By whom it belongs to; the copy has ids of its own."""
+        """By its owner; the copy has ids of its own."""
         draft = self.draft(prompt="a badger")
         copy = draft.copy()
         self.assertEqual((copy.prompt, copy.state, copy.user_id), ("a badger", "draft", self.anna))

@@ -31,7 +31,7 @@ class TestTranslation(TransactionCase):
     def test_every_text_has_a_translation(self):
         """What the addon says now stands in the template, and in German.
 
-        When this fails: export the template anew (docs/odoo.md, Translations) and translate.
+        When this fails: export the template again (docs/odoo.md, Translations) and translate.
         """
         template = polib.pofile(file_path("duragen/i18n/duragen.pot"))
         german = polib.pofile(file_path("duragen/i18n/de.po"))
@@ -60,7 +60,7 @@ class TestTranslation(TransactionCase):
         self.assertEqual(menu.name, "Generierungen")
 
     def test_refusals_are_german(self):
-        """Texts that the code makes, with what they are filled with."""
+        """Texts that the code makes, with their values filled in."""
         model = self.env["duragen.ai.model"].create(
             {
                 "name": "Standard",

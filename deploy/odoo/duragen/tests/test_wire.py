@@ -57,7 +57,7 @@ class TestWire(BaseCase):
         self.assertEqual(faults_of({**BY_LINK, "more": {"a": [1]}, "payloadVersion": "1.7"}), [])
 
     def test_versions(self):
-        """Of another major version one cannot know what it means."""
+        """The meaning of another major version is not known."""
         for version in (None, "1", "1.0", "1.2.3"):
             self.assertEqual(faults_of({**FAILED, "payloadVersion": version}), [], version)
         for version in ("2", "2.0", "10", "0", "1.", "v1", "1.0.0.0", 1, "x" * 10_000):
@@ -116,7 +116,7 @@ class TestWire(BaseCase):
             self.assertEqual(faults_of(event), ["imageMetadata.format"], wrong)
 
     def test_just_one_place_for_the_image(self):
-        """Both, or none, says nothing."""
+        """An event with both, or with none, is refused."""
         data = base64.b64encode(b"abc").decode()
         self.assertEqual(faults_of({**BY_LINK, "imageData": data}), ["imageData, imageUrl"])
         self.assertEqual(faults_of({**BY_LINK, "imageUrl": None}), ["imageData, imageUrl"])
@@ -135,7 +135,7 @@ class TestWire(BaseCase):
         self.assertEqual(faults_of({**IDS, "status": "failed"}), ["errorMessage"])
 
     def test_a_canceled_one(self):
-        """Is a failure with its own state."""
+        """It is a failure with its own state."""
         self.assertEqual(parse_outcome({**FAILED, "errorCode": "CANCELED"}).state, "canceled")
         self.assertEqual(parse_outcome({**FAILED, "errorCode": "canceled"}).state, "failed")
 

@@ -14,7 +14,9 @@ class GrantCredits(models.TransientModel):
     company_id = fields.Many2one(
         "res.company", required=True, default=lambda self: self.env.company
     )
-    credits = fields.Integer(required=True, default=10, help="A negative number takes credits away.")
+    credits = fields.Integer(
+        required=True, default=10, help="A negative number takes credits away."
+    )
     note = fields.Char(help="The user reads it in the ledger.")
     balance = fields.Integer("Balance now", compute="_compute_balance")
     balance_after = fields.Integer("Balance then", compute="_compute_balance")
@@ -28,7 +30,7 @@ class GrantCredits(models.TransientModel):
             grant.balance_after = grant.balance + grant.credits
 
     def action_grant(self):
-        """Book the grant, and show the account. Raises UserError for 0, or below the balance."""
+        """Book the grant, and show the account. Raises UserError for 0, or if too few are there."""
         self.ensure_one()
         self.check_access("write")
         if not self.credits:
