@@ -1,5 +1,6 @@
 """The servers that most tests share: one embedded stack a session, without worker and gateway."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
@@ -16,6 +17,44 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+
+LONG_FILES = (
+    *("workers/test_crash.py", "workflows/test_provider_health.py", "deploy/test_wheel.py"),
+    *("workflows/test_cancel_races.py", "starter/test_operations_rerun.py"),
+    *("workflows/test_stateful.py", "starter/test_operator_commands.py"),
+    *("starter/test_operations.py", "workflows/test_trouble.py", "workflows/test_continued.py"),
+    *("workflows/test_kubernetes.py", "workflows/test_backlog_watch.py"),
+    *("activities/test_health_board.py", "activities/test_health_reports.py"),
+    *("starter/test_client_wheel.py", "workers/test_process.py", "workers/test_doctor.py"),
+)
+"""Files that wait for 10 s and more in all, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each process of `make test` begins with its share of the long files.
+
+    pytest-xdist gives each process a run of the list, and the rest to whichever is done first.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes == 1:
+        return
+    files: dict[str, list[pytest.Item]] = {name: [] for name in LONG_FILES}
+    short: list[pytest.Item] = []
+    for item in items:
+        files.get("/".join(item.path.parts[-2:]), short).append(item)
+    shares = [
+        [item for file in list(files.values())[n::processes] for item in file]
+        for n in range(processes)
+    ]
+    run = -(-len(items) // processes)
+    at = 0
+    items.clear()
+    for share in shares:
+        filled = at + max(run - len(share), 0)
+        items += [*share, *short[at:filled]]
+        at = filled
+    items += short[at:]
 
 
 @pytest.fixture(scope="session")
