@@ -47,6 +47,7 @@ def environment_with(what: str | Path, folder: Path, *, offline: bool = False) -
     pins = folder / "constraints.txt"
     lock = (ROOT / "requirements.lock").read_text()
     pins.write_text("\n".join(re.findall(r"^[\w.-]+==[^ ;]+", lock, re.MULTILINE)))
-    pip = (sys.executable, "-m", "pip", "--python", home / "bin/python", "install", "--quiet")
-    run(*pip, *(["--no-index"] if offline else []), "--constraint", pins, what)
+    uv = (Path(sys.executable).with_name("uv"), "pip", "install", "--quiet")
+    options = ("--python", home / "bin/python", "--constraint", pins)
+    run(*uv, *options, *(["--offline"] if offline else []), what)
     return home / "bin"
