@@ -1,4 +1,4 @@
-"""The sandbox of Alertmanager beside the real one: the same answers, the same alerts."""
+"""The sandbox of Alertmanager beside the real one: what Duragen sends comes to the same alerts."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.deploy.test_sandbox_notices import ALERTS, BAD, GOOD
 
 from deploy.local.stack.local_stack import LocalStack
+from tests.deploy.test_sandbox_notifications import ALERTS, GOOD
 
 
 @pytest.fixture(scope="module")
@@ -19,28 +19,27 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield stack.notifications_url
 
 
-@pytest.mark.parametrize("body", [*GOOD, *(body for body, _ in BAD)])
-async def test_it_answers_the_same(
+@pytest.mark.parametrize("body", GOOD)
+async def test_it_takes_the_same(
     sandbox: str, alertmanager: str, http: httpx.AsyncClient, body: object
 ) -> None:
-    """Status, and the text where it is not about Go's own types, are the real one's."""
+    """What the sandbox takes, the real one takes."""
     ours = await http.post(sandbox + ALERTS, json=body)
     theirs = await http.post(alertmanager + ALERTS, json=body)
-    assert ours.status_code == theirs.status_code
-    if theirs.content and "failed, because" not in theirs.text:
-        assert ours.json() == theirs.json()
+    assert (ours.status_code, ours.content) == (theirs.status_code, theirs.content) == (200, b"")
 
 
 async def test_it_shows_the_same(sandbox: str, alertmanager: str, http: httpx.AsyncClient) -> None:
-    """An alert looks alike in both, but for who receives it."""
+    """An alert looks alike in both, but for its fingerprint and for who receives it."""
     name, since = f"A{uuid4().hex}", datetime.now(UTC) - timedelta(seconds=9)
     body = [{"labels": {"alertname": name}, "startsAt": since.isoformat()}]
     shown: list[dict[str, Any]] = []
     for url in (sandbox, alertmanager):
         await http.post(url + ALERTS, json=body)
-        [alert] = (await http.get(url + ALERTS, params={"filter": f"alertname={name}"})).json()
+        alerts = (await http.get(url + ALERTS)).json()
+        [alert] = [each for each in alerts if each["labels"] == {"alertname": name}]
         assert alert.pop("receivers")
         shown.append(alert)
-    for moving in ("endsAt", "updatedAt"):
+    for moving in ("endsAt", "updatedAt", "fingerprint"):
         assert len({len(alert.pop(moving)) for alert in shown}) == 1
     assert shown[0] == shown[1]
