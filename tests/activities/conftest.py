@@ -6,12 +6,16 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from activities.providers.kubernetes.jobs import KubernetesJobs
 from contracts.events import GenerationRequested
+from contracts.generation import CollectTask
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
 from tests.activities.http_peer import Peer, listening
+from tests.activities.kube_calls import jobs_at, placing, submitted, waiting
+from tests.activities.kube_server import Kube, kube_server
 from workers.settings import Settings
 from workers.wiring import Clients, open_clients
 
@@ -93,3 +97,24 @@ def correlated(asked: GenerationRequested) -> Iterator[None]:
 def picture() -> bytes:
     """A PNG of the size that `asked` asks for."""
     return paint(Picture("A lighthouse at dusk", 7, 128, 96))
+
+
+@pytest.fixture
+async def kube() -> AsyncIterator[Kube]:
+    """A cluster."""
+    async with kube_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def service(kube: Kube, clients: Clients) -> AsyncIterator[KubernetesJobs]:
+    """The Kubernetes adapter under test, whose watches and pauses would outlast any test."""
+    async with jobs_at(kube.url, clients, watch_seconds=60, poll_seconds=3_600) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def task(service: KubernetesJobs, asked: GenerationRequested) -> CollectTask:
+    """The wait for a Kubernetes Job that was just created."""
+    placed = placing(asked)
+    return waiting(placed, await submitted(service, placed))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -22,34 +21,12 @@ from tests.activities.kube_calls import (
     jobs_at,
     placing,
     submitted,
-    waiting,
     while_watching,
 )
-from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server, status
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, status
 from tests.activities.provider_calls import at_once, refusal
 from workers.settings import Settings
 from workers.wiring import Clients, s3_client
-
-
-@pytest.fixture
-async def kube() -> AsyncIterator[Kube]:
-    """A cluster."""
-    async with kube_server() as running:
-        yield running
-
-
-@pytest.fixture
-async def service(kube: Kube, clients: Clients) -> AsyncIterator[KubernetesJobs]:
-    """The adapter under test, whose watches and pauses would outlast any test."""
-    async with jobs_at(kube.url, clients, watch_seconds=60, poll_seconds=3_600) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def task(service: KubernetesJobs, asked: GenerationRequested) -> CollectTask:
-    """The wait for a Job that was just created."""
-    placed = placing(asked)
-    return waiting(placed, await submitted(service, placed))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import SecretStr
@@ -13,15 +12,8 @@ from activities.providers.kubernetes.probe import probe_cluster
 from activities.providers.probing import TIMEOUT_SECONDS
 from contracts.provider_health import Probed
 from tests.activities.http_peer import Peer, Reply, answer, hang, html, raw, refusing_url
-from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import SHORT
-
-
-@pytest.fixture
-async def kube() -> AsyncIterator[Kube]:
-    """A cluster."""
-    async with kube_server() as running:
-        yield running
 
 
 async def probed(url: str, namespace: str = NAMESPACE, patience: float = TIMEOUT_SECONDS) -> Probed:

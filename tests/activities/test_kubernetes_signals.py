@@ -26,16 +26,9 @@ from tests.activities.http_peer import (
     reset,
 )
 from tests.activities.kube_calls import jobs_at, placing, submitted, waiting
-from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import SHORT, refusal
 from workers.wiring import Clients
-
-
-@pytest.fixture
-async def kube() -> AsyncIterator[Kube]:
-    """A cluster."""
-    async with kube_server() as running:
-        yield running
 
 
 @pytest.fixture
@@ -43,13 +36,6 @@ async def service(kube: Kube, clients: Clients) -> AsyncIterator[KubernetesJobs]
     """The adapter under test."""
     async with jobs_at(kube.url, clients) as opened:
         yield opened
-
-
-@pytest.fixture
-async def task(service: KubernetesJobs, asked: GenerationRequested) -> CollectTask:
-    """The wait for a Job that was just created."""
-    placed = placing(asked)
-    return waiting(placed, await submitted(service, placed))
 
 
 def says(code: int, reason: str, headers: dict[str, str] | None = None) -> Reply:

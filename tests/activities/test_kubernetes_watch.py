@@ -1,7 +1,6 @@
 """A Job is watched: what its end looks like, what interrupts the watch, and what makes no sense."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
@@ -18,34 +17,12 @@ from tests.activities.kube_calls import (
     collecting,
     jobs_at,
     placing,
-    submitted,
     waiting,
     while_watching,
 )
-from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, kube_server
+from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import SHORT, refusal
 from workers.wiring import Clients
-
-
-@pytest.fixture
-async def kube() -> AsyncIterator[Kube]:
-    """A cluster."""
-    async with kube_server() as running:
-        yield running
-
-
-@pytest.fixture
-async def service(kube: Kube, clients: Clients) -> AsyncIterator[KubernetesJobs]:
-    """The adapter under test, whose watches and pauses would outlast any test."""
-    async with jobs_at(kube.url, clients, watch_seconds=60, poll_seconds=3_600) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def task(service: KubernetesJobs, asked: GenerationRequested) -> CollectTask:
-    """The wait for a Job that was just created."""
-    placed = placing(asked)
-    return waiting(placed, await submitted(service, placed))
 
 
 async def test_version_too_old(kube: Kube, service: KubernetesJobs, task: CollectTask) -> None:

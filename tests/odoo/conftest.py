@@ -14,11 +14,9 @@ from deploy.local.real_odoo.server import RealOdoo, Serving
 from deploy.local.real_odoo.site import OdooSite, scratch_site
 from deploy.local.stack.layout import SandboxOptions
 from tests.odoo.lone import Lone
+from tests.odoo.people import LATENCY_SECONDS
 
 TEMPLATE = "with_addon"
-LATENCY_SECONDS = 0.5
-"""What the sandbox takes for an image, so that states can be seen to pass."""
-
 Start = Callable[..., Any]
 
 

@@ -16,6 +16,9 @@ from deploy.local.real_odoo.server import RealOdoo
 from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 
 REQUEST = "duragen.generation.request"
+LATENCY_SECONDS = 0.5
+"""What the sandbox takes for an image, so that a person sees states pass."""
+
 PATIENCE_SECONDS = 60
 """For what happens within seconds unless it never does."""
 
