@@ -21,7 +21,7 @@ from tests.odoo.browser import (
     log_in,
     newcomer,
 )
-from tests.odoo.conftest import LATENCY_SECONDS
+from tests.odoo.people import LATENCY_SECONDS
 
 pytestmark = pytest.mark.timeout(300)  # the first has Odoo and the stack started, assets compiled
 
