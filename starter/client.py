@@ -20,7 +20,7 @@ Errors, decided by status code and never by text:
         NotFoundError           no such generation                                   404
         UnauthorizedError       no key, or a wrong one                               401, 403
         SetupError              the server lacks what we need: a namespace, search attributes
-        UnavailableError        nobody answers, also after 3 retries (1 s, factor 2) 503
+        UnavailableError        no answer, also after 3 retries (1 s, factor 2)      503
         NotFinishedError        `result` waited as long as it was asked to
         GenerationFailedError   there is no image; `code` and `detail` say why
 """
@@ -142,7 +142,7 @@ class SetupError(DuragenError):
 
 
 class UnavailableError(DuragenError):
-    """Nobody answers; the event was not refused and may be sent again as it is."""
+    """No answer; the event was not refused and may be sent again as it is."""
 
 
 class NotFinishedError(DuragenError):

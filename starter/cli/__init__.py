@@ -3,7 +3,7 @@
 0    done; `watch`: completed            5    the requestId is taken by another payload
 1    failed, canceled, not all done      6    no key, or a wrong one
 2    wrong usage, event or settings      7    `watch`: still running when `--timeout` had passed
-3    nobody answers                      8    Temporal is not set up for us
+3    no answer                           8    Temporal is not set up for us
 4    no such generation                  70   a fault of ours
 130  Ctrl-C
 """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RATE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/s)?", re.ASCII)
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 WIDE = 200
-"""Columns where nobody says how many there are: a file, a pipe."""
+"""Columns where the output has no width: a file, a pipe."""
 
 SILENCE = 20
 """So many in a row that no worker took: the rest would fare no better."""
@@ -164,7 +164,7 @@ def rate_of(text: str | None) -> float | None:
 
 
 def name_of(by: str | None) -> str:
-    """Who decides: the name that was given, else the login name, else nobody's."""
+    """Who decides: the name that was given, else the login name, else none."""
     if by is not None:
         return by
     try:

@@ -80,7 +80,7 @@ def redeliver(
 ) -> None:
     """Try parked deliveries now, and say for each what came of it.
 
-    Exit code: 0 when Odoo has them all, 1 when it has not, 3 nobody answers, 4 no such generation.
+    Exit code: 0 when Odoo has them all, 1 when it has not, 3 no answer, 4 no such generation.
     """
     wanted, pace = ids_of(ids, everything), rate_of(rate)
     if error and not everything:
@@ -114,7 +114,7 @@ def abandon(
 ) -> None:
     """Give a parked delivery up: Odoo never gets the outcome, unless `duragen rerun` delivers it.
 
-    Exit code: 0 given up, 1 it is not parked, 3 nobody answers, 4 no such generation.
+    Exit code: 0 given up, 1 it is not parked, 3 no answer, 4 no such generation.
     """
     [workflow_id] = ids_of([generation], everything=False)
     if not yes and sys.stdin.isatty():

@@ -35,7 +35,7 @@ def watch(
 ) -> None:
     """Show a generation's progress until it ends. Ctrl-C ends the watching, not the generation.
 
-    Exit code: 0 completed, 1 failed or canceled, 3 nobody answers, 4 no such generation, 7 still
+    Exit code: 0 completed, 1 failed or canceled, 3 no answer, 4 no such generation, 7 still
     running after --timeout.
     """
     target = open_target(gateway, key)

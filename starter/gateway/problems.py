@@ -154,7 +154,7 @@ def of_client(error: client.DuragenError) -> ProblemError:
 
 
 def install(app: FastAPI) -> None:
-    """Answer everything that goes wrong with a problem document, also what nobody foresaw."""
+    """Answer everything that goes wrong with a problem document, also what was not foreseen."""
 
     @app.exception_handler(ProblemError)
     async def _problem(_: Request, error: ProblemError) -> JSONResponse:

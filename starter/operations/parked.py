@@ -171,7 +171,7 @@ async def _trouble(found: WorkflowExecution) -> DeliveryTrouble:
 
 
 async def _update(handle: WorkflowHandle[Any, Any], name: str, decision: DeliveryDecision) -> Any:
-    """Send an update, and wait for its answer. Raises NoWorkerError when nobody takes it."""
+    """Send an update, and wait for its answer. Raises NoWorkerError when no worker takes it."""
     try:
         async with asyncio.timeout(ACCEPT_SECONDS):
             asked = await handle.start_update(

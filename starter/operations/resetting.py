@@ -22,7 +22,7 @@ from contracts import names
 LEASE_WORKFLOW = "RerunLease"
 LEASE_ID_PREFIX = "rerun-"
 LEASE_QUEUE = "rerun-lease"
-"""Nobody polls it: the lease is there to be held, not to be run."""
+"""No worker polls it: the lease is there to be held, not to be run."""
 
 LEASE_SECONDS = timedelta(seconds=60)
 """After this, what a client that died left behind is gone."""
