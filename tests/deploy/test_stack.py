@@ -249,14 +249,16 @@ def test_no_notifications_without_the_part(home: Path, monkeypatch: pytest.Monke
 
 
 def test_a_home_of_an_older_version(home: Path) -> None:
-    """Secrets that came with a later version are added; the others stay what they are."""
+    """Secrets that came with a later version are added, those that went are dropped."""
     first = LocalStack(home, ()).secrets
     file = home / "secrets.json"
     known = json.loads(file.read_text())
-    del known["notify_token"]
-    file.write_text(json.dumps(known))
+    del known["notify_token"], known["provider_keys"]["flux"]
+    file.write_text(json.dumps(known | {"flux_key": "of old"}))
     second = LocalStack(home, ()).secrets
     assert second.api_key == first.api_key
+    assert second.provider_keys["openai"] == first.provider_keys["openai"]
+    assert second.provider_keys["flux"] == json.loads(file.read_text())["provider_keys"]["flux"]
     assert second.notify_token == json.loads(file.read_text())["notify_token"]
 
 

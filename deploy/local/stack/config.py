@@ -60,10 +60,12 @@ def keep_secrets(file: Path) -> Secrets:
         odoo_password=_random(),
         notify_token=_random(),
     )
-    known = json.loads(file.read_text()) if file.exists() else {}
-    keys = made.provider_keys | known.get("provider_keys", {})
-    kept = replace(made, **{**known, "provider_keys": keys})
-    if asdict(kept) != known:
+    found = json.loads(file.read_text()) if file.exists() else {}
+    # Another version of the stack may have written it.
+    known = {name: value for name, value in found.items() if name in asdict(made)}
+    keys = made.provider_keys | known.pop("provider_keys", {})
+    kept = replace(made, **known, provider_keys=keys)
+    if asdict(kept) != found:
         write_private(file, json.dumps(asdict(kept), indent=2))
     return kept
 
