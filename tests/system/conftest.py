@@ -47,7 +47,8 @@ async def alertmanager(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator
     home.mkdir()
     config, log = home / "alertmanager.yml", home / "log"
     config.write_text(CONFIG)
-    address = f"127.0.0.1:{PortRegistry(home / 'ports.json').pick('alertmanager')}"
+    registry = PortRegistry(home / "ports.json")  # kept, so that no other is given the port
+    address = f"127.0.0.1:{registry.pick('alertmanager')}"
     options = (
         f"--config.file={config}",
         f"--storage.path={home / 'data'}",

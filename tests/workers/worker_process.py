@@ -117,7 +117,8 @@ async def working_process(
     folder: Path, env: Mapping[str, str], *options: str
 ) -> AsyncIterator[WorkerProcess]:
     """A worker until the block ends, and no longer, however the block ends."""
-    port = PortRegistry(folder / "ports.json").pick(f"worker{len(list(folder.iterdir()))}")
+    registry = PortRegistry(folder / "ports.json")  # kept, so that no other is given the port
+    port = registry.pick(f"worker{len(list(folder.iterdir()))}")
     log = folder / f"worker-{port}.log"
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(

@@ -98,6 +98,7 @@ class OdooSite:
     def stop(self) -> None:
         """Returns when the database server is gone. Servers of Odoo are to be ended before."""
         self.postgres.stop()
+        self.port_registry.release()
 
     def remove(self) -> None:
         """Removes the databases and the files, wherever they are."""

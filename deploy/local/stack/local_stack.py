@@ -62,6 +62,7 @@ class LocalStack:
         self._overrides = overrides or {}
         self._say = say
         self._lock: TextIO | None = None
+        self._registry: PortRegistry | None = None
         self._running: dict[str, Supervisor] = {}
         self.home.mkdir(parents=True, exist_ok=True)
         self.secrets = keep_secrets(self.home / "secrets.json")
@@ -87,7 +88,7 @@ class LocalStack:
         self._take_home()
         try:
             self._end_leftovers()
-            registry = PortRegistry(self.home / "ports.json")
+            self._registry = registry = PortRegistry(self.home / "ports.json")
             self.ports = registry.settle(self.ports, self.parts)
             self._write_settings()
             site = Site(
@@ -108,6 +109,8 @@ class LocalStack:
             for supervisor in ending:
                 supervisor.stop()
         self._running.clear()
+        if self._registry:
+            self._registry.release()
         if self._lock:
             self._lock.close()
             self._lock = None

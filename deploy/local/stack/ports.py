@@ -1,11 +1,15 @@
 """Which port each part listens on: settings with defaults, 0 for any free one."""
 
+import fcntl
 import json
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from deploy.local.sandbox.serving import HOST
 
@@ -84,8 +88,28 @@ def free(port: int) -> bool:
             return caller.connect_ex((HOST, port)) != 0
 
 
+def _reserve(port: int) -> TextIO | None:
+    """A lock on `port` that other stacks of this user see; None when one of them has it.
+
+    Between the choice of a port and the server that listens there seconds pass. The kernel lets go
+    of the lock when it is closed, or when the process dies.
+    """
+    folder = Path(tempfile.gettempdir()) / f"duragen-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = (folder / str(port)).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
+
+
 class PortRegistry:
-    """Hands out ports and remembers the free ones it picked, in a file of the home folder."""
+    """Hands out ports and remembers the free ones it picked, in a file of the home folder.
+
+    No other registry hands them out before `release`.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -94,6 +118,7 @@ class PortRegistry:
         except (OSError, ValueError):
             self._known = {}
         self._given: set[int] = set()
+        self._locks: list[TextIO] = []
 
     def settle(self, wanted: Ports, parts: Collection[str]) -> Ports:
         """The ports with every 0 replaced. Raises PortTakenError for a part that will start."""
@@ -114,9 +139,20 @@ class PortRegistry:
         known = self._known.get(name)
         candidates: Iterable[int] = random.sample(_FREE, _TRIES)  # 16,000 to choose from
         for port in ([known] if known else []) + list(candidates):
-            if port not in self._given and free(port):
-                self._given.add(port)
-                self._known[name] = port
-                self._file.write_text(json.dumps(self._known, indent=2))
-                return port
+            if port in self._given or not (lock := _reserve(port)):
+                continue
+            if not free(port):
+                lock.close()
+                continue
+            self._locks.append(lock)
+            self._given.add(port)
+            self._known[name] = port
+            self._file.write_text(json.dumps(self._known, indent=2))
+            return port
         raise PortTakenError(f"No free port was found for {name} on {HOST}.")
+
+    def release(self) -> None:
+        """Let others have the ports: what listened there has ended."""
+        for lock in self._locks:
+            lock.close()
+        self._locks.clear()
