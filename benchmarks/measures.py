@@ -29,8 +29,8 @@ from starter.client import AsyncDuragenClient
 IMAGE_BYTES = 1_300_000
 WARM_UP = 10
 PATIENCE_SECONDS = 120.0
-HEAR_SECONDS = 0.02
-"""Between two looks into Odoo's ledger; no figure depends on it but the pace of the load."""
+POLL_SECONDS = 0.02
+"""Between two reads of Odoo's ledger; no figure depends on it but the pace of the load."""
 
 PARTS = ("temporal", "store", "images", "odoo", "worker")
 
@@ -70,9 +70,9 @@ def fresh_stack(latency_seconds: float, parts: Collection[str] = PARTS) -> Itera
 
 
 class Asking:
-    """Asks for images as Odoo does: starts with the client, and then hears of it by callback.
+    """Asks for images as Odoo does: starts with the client, and receives the outcome by callback.
 
-    When Odoo got the outcome is read from the sandbox Odoo's ledger, with its own time stamps.
+    The time of a delivery is the sandbox Odoo's own time stamp, read from its ledger.
     """
 
     def __init__(self, stack: LocalStack) -> None:
@@ -83,13 +83,13 @@ class Asking:
     @asynccontextmanager
     async def warm(self) -> AsyncIterator[None]:
         """Ready after a few generations."""
-        hearing = asyncio.create_task(self._hear())
+        receiving = asyncio.create_task(self._receive())
         try:
             for _ in range(WARM_UP):
                 await self.generate()
             yield
         finally:
-            hearing.cancel()
+            receiving.cancel()
 
     async def generate(self) -> float:
         """One generation; seconds from the call of `start` until Odoo has the outcome."""
@@ -101,7 +101,7 @@ class Asking:
             at: float = await delivered
             return at - started
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         last = 0
         async with httpx.AsyncClient(base_url=self._stack.odoo_url, trust_env=False) as http:
             while True:
@@ -111,12 +111,12 @@ class Asking:
                     waiting = self._delivered.pop(delivery["request_id"], None)
                     if waiting and not waiting.done():
                         waiting.set_result(delivery["at"])
-                await asyncio.sleep(HEAR_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
 
 @asynccontextmanager
 async def asking(stack: LocalStack) -> AsyncIterator[Asking]:
-    """Somebody who asks, warm."""
+    """A client that asks for images, warmed up."""
     os.environ.update(stack.environment)
     somebody = Asking(stack)
     async with somebody.warm():

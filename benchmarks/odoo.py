@@ -30,7 +30,7 @@ SUBMISSIONS, DELIVERIES, OPEN = 200, 300, 1_000
 SENDERS = 4
 """As many deliveries at once as keep one Odoo process busy."""
 
-NOBODY = "127.0.0.1:9"
+NO_SERVER = "127.0.0.1:9"
 LONG_SECONDS = 600.0
 """What an image takes while reconciliation is measured: none may be finished meanwhile."""
 
@@ -90,7 +90,7 @@ def _submissions(beside: Beside) -> list[Figure]:
 def _deliveries(beside: Beside) -> list[Figure]:
     """Signed callbacks to one Odoo worker process; each image stays in S3."""
     session = connect(beside.odoo, ADMIN)
-    _set(session, image_storage="s3", temporal_address=NOBODY)
+    _set(session, image_storage="s3", temporal_address=NO_SERVER)
     made = [session.env[REQUESTS].submit_generation(_asked(session))[0] for _ in range(DELIVERIES)]
     fields = ["request_id", "correlation_id"]
     events = [_completed(row) for row in session.env[REQUESTS].read(made, fields)]

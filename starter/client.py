@@ -110,7 +110,7 @@ QUERY_SECONDS = 1.0  # a worker that is there answers in milliseconds; past this
 
 
 class DuragenError(Exception):
-    """Whatever this module raises on purpose."""
+    """The base of all errors that this module raises."""
 
 
 class ValidationError(DuragenError):
@@ -318,7 +318,7 @@ def _runtime() -> Runtime:
 
 
 def error_of(error: RPCError) -> DuragenError:
-    """What an answer of Temporal's server means."""
+    """The error that an answer of Temporal's server means."""
     if error.status.name in _TRANSIENT:
         return UnavailableError(f"Temporal does not answer ({error.status.name})")
     if error.status.name in _REFUSED:
@@ -334,7 +334,7 @@ def error_of(error: RPCError) -> DuragenError:
 class AsyncDuragenClient:
     """Generations over Temporal, for asyncio. Connects at the first call; safe to share.
 
-    What is given wins over the `TEMPORAL_*` variables and the profile. Each attempt takes at most
+    Arguments win over the `TEMPORAL_*` variables and the profile. Each attempt takes at most
     `timeout` seconds; `retry_seconds` are the pauses before further attempts.
     """
 
@@ -497,7 +497,7 @@ async def _start(client: Client, event: dict[str, Any]) -> Started:
 
 async def _cancel(client: Client, workflow_id: str) -> bool:
     handle = client.get_workflow_handle(workflow_id)
-    # Asked first: the server also takes the cancellation of some that have ended.
+    # Described first: the server accepts a cancellation also for some that have ended.
     described = await handle.describe()
     if described.status is not WorkflowExecutionStatus.RUNNING:
         return False
@@ -622,7 +622,7 @@ class _Home:
 
     def loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            # A process id that came round again brings a dead thread with it.
+            # A process id may be used again: the thread that is known for it is dead then.
             if self._loop is None or self._thread is None or not self._thread.is_alive():
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
@@ -636,7 +636,7 @@ _homes: dict[int, _Home] = {}
 
 
 class DuragenClient:
-    """`AsyncDuragenClient` for everybody else: the same methods, arguments and errors."""
+    """`AsyncDuragenClient` without asyncio: the same methods, arguments and errors."""
 
     def __init__(
         self,
@@ -692,5 +692,5 @@ class DuragenClient:
         try:
             return future.result()
         except BaseException:
-            future.cancel()  # Ctrl-C, or a server's time limit: nobody waits any more
+            future.cancel()  # Ctrl-C, or a server's time limit: the caller has left
             raise

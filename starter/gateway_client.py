@@ -41,7 +41,7 @@ AWAY = frozenset({429, 502, 503, 504})
 MAX_ANSWER_BYTES = 1_000_000
 PROBLEM = "urn:duragen:problem:"
 BELIEVED = frozenset({400, 404, 409, 413, 415, 422})
-"""Answers that decide over a request, and so are only taken from the gateway itself."""
+"""Answers that decide about a request: they count only when the gateway itself gave them."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -57,7 +57,7 @@ _opener = urllib.request.build_opener(_NoRedirect)
 class GatewayClient:
     """Generations over the HTTP gateway: the same methods and errors, with an address and a key.
 
-    `status` answers as the gateway's GET does: as above without `activities` and `live`.
+    `status` returns what the gateway's GET answers, which lacks `activities` and `live`.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class GatewayClient:
 
     def ping(self) -> None:
         """Return when the gateway answers and takes our key; raise what `start` would."""
-        with suppress(NotFoundError):  # an id that there is not: whoever may ask gets this answer
+        with suppress(NotFoundError):  # no generation has this id; a wrong key gets 401
             self.status(str(uuid.UUID(int=0)))
 
     def result(self, request_id: str, timeout: float | None = None) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class GatewayClient:
                     if error.code not in AWAY or pause is None:
                         _raise_for(error)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                # Nobody there, cut off in the middle, or an answer that is not the gateway's.
+                # No server, a broken connection, or an answer that is not the gateway's.
                 if pause is None:
                     raise UnavailableError(f"cannot reach {self._url}: {error}") from error
             time.sleep(pause)
@@ -156,8 +156,8 @@ def _raise_for(error: urllib.error.HTTPError) -> NoReturn:
         problem, text, kind_of_problem = {}, str(error), ""
     ours = kind_of_problem.startswith(PROBLEM) and kind_of_problem != PROBLEM + "no_such_path"
     if error.code in BELIEVED and not ours:
-        # A proxy without its gateway says 404 to everything: no generation is lost for that.
-        raise SetupError(f"{error.url} answered {error.code}, and that is not the gateway's word")
+        # A proxy without its gateway says 404 to everything: that does not mean a lost generation.
+        raise SetupError(f"{error.url} answered {error.code}, but it is not the gateway")
     if error.code in {400, 413, 415, 422}:
         kind = TooLargeError if error.code == 413 else ValidationError
         fault = {"field": "event", "rule": str(error.code), "message": text}

@@ -60,6 +60,6 @@ def _end(codes: list[int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # a closed pipe: nobody reads any more
+        except (OSError, ValueError):  # a closed pipe: its reader has ended
             continue
     os._exit(codes[0] if codes else 1)

@@ -40,7 +40,7 @@ class EntryPoint:
         `caller` is who asks, for the log; `span`, `headers` and `kind` are for the root span.
         Raises OriginNotAllowedError, and the errors of `starter.client`: ConflictError when the
         requestId is taken by another payload, UnavailableError when Temporal does not answer. Then
-        the caller must send the event again: it is not lost with us, and not started twice.
+        the caller must keep the event and send it again: it is never started twice.
         """
         if origin_of(event.callback_url) not in self._origins:
             raise OriginNotAllowedError(origin_of(event.callback_url))

@@ -1,4 +1,4 @@
-"""Making the image on one route: submit, and collect when the service answers with a job."""
+"""From the plan to the image: on each route submit, and collect when a job is the answer."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -9,10 +9,11 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contracts.errors import ErrorCode
-    from contracts.events import GenerationRequested
+    from contracts.events import GenerationRequested, RequestHead
     from contracts.generation import (
         CollectTask,
         Failure,
+        Plan,
         Route,
         StoredImage,
         SubmitTask,
@@ -37,6 +38,13 @@ _NEW_JOBS = {
 The first two are the spec's 2 retries, for a job that the service calls failed or whose image is
 none; the others are the taxonomy's "submit once more".
 """
+
+
+async def make_plan(head: RequestHead) -> Plan:
+    """Routes, Odoo and deadline, as the settings say now."""
+    return await workflow.execute_local_activity_method(
+        Activities.plan, head, start_to_close_timeout=options.PLAN_TIMEOUT
+    )
 
 
 async def make_image(

@@ -23,14 +23,12 @@ with workflow.unsafe.imports_passed_through():
         Plan,
         StoredImage,
     )
-    from workflows import options
+    from workflows.announce import notify_user
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, progress_of, publish, show_details
-    from workflows.failures import failure_of
-    from workflows.generate import make_image
+    from workflows.generate import make_image, make_plan
     from workflows.reading import read_request
     from workflows.shielding import shielded
-    from workflows.signatures import Activities
 
 
 @workflow.defn(name=names.GENERATION_WORKFLOW)
@@ -99,11 +97,7 @@ class Generation:
 
     async def _plan(self) -> Plan:
         self._enter(GenerationState.PLANNING)
-        if self._head is None:
-            return Plan()
-        return await workflow.execute_local_activity_method(
-            Activities.plan, self._head, start_to_close_timeout=options.PLAN_TIMEOUT
-        )
+        return await make_plan(self._head) if self._head else Plan()
 
     async def _generate(self, plan: Plan) -> Outcome:
         if plan.failure:
@@ -148,22 +142,12 @@ class Generation:
 
     async def _announce(self, plan: Plan, outcome: Outcome) -> None:
         """Notify the user, unless Odoo does not have the outcome."""
-        task = self._task(plan, outcome)
-        if task is None or not plan.notify or self._delivery.abandoned:
+        if not plan.notify or self._delivery.abandoned:
             return
-        self._enter(GenerationState.ANNOUNCING)
-        try:
-            await workflow.execute_activity_method(
-                Activities.notify,
-                task,
-                start_to_close_timeout=options.NOTIFY_TIMEOUT,
-                heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
-                retry_policy=options.NOTIFY_RETRY,
-                summary="notify the user",
-            )
-        except ActivityError as error:
-            # Odoo has the outcome; a notification that fails is logged and fails nothing.
-            workflow.logger.warning("the user was not notified: %s", failure_of(error).detail)
+        task = self._task(plan, outcome)
+        if task:
+            self._enter(GenerationState.ANNOUNCING)
+            await notify_user(task)
 
     async def _close(self, plan: Plan, outcome: Outcome) -> Outcome:
         """The outcome becomes the workflow's own end."""

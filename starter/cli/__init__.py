@@ -15,7 +15,7 @@ from starter.leaving import run_and_leave
 
 
 def _program() -> int:
-    # Imported here, after the exit was arranged, so that what this does at exit is done.
+    # Imported after `run_and_leave` has registered its exit function: later ones run earlier.
     from starter.cli.app import run  # noqa: PLC0415
 
     return run(sys.argv[1:])

@@ -86,7 +86,7 @@ def make_group() -> LazyGroup:
 
 
 def run(args: list[str]) -> int:
-    """Run one command; its exit code. What no command foresaw is one line, without a traceback."""
+    """Run one command; its exit code. An unexpected error is one line, without a traceback."""
     try:
         make_group().main(args, prog_name="duragen")
     except SystemExit as end:

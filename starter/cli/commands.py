@@ -50,7 +50,7 @@ def lines_of(found: dict[str, Any]) -> list[str]:
 
 
 def cancel(generation: IdArgument, gateway: GatewayOption = None, key: KeyOption = None) -> None:
-    """Cancel a generation; Odoo gets the outcome when it has taken effect."""
+    """Cancel a generation; Odoo gets the outcome once the cancellation has taken effect."""
     target = open_target(gateway, key)
     with exits.errors_reported(target.name):
         requested = target.client.cancel(generation)

@@ -20,13 +20,13 @@ INTERRUPTED = 130
 
 
 def complain(text: str) -> None:
-    """Say it on stderr."""
+    """Write one message to stderr."""
     sys.stderr.write(f"duragen: {text}\n")
 
 
 @contextmanager
-def errors_reported(target: str) -> Iterator[None]:
-    """Turn the client's errors into a line on stderr and an exit code; `target` names the server.
+def errors_reported(target_name: str) -> Iterator[None]:
+    """Turn the client's errors into a line on stderr, which names the target, and an exit code.
 
     Ctrl-C leaves quietly: the generation goes on without its watcher.
     """
@@ -39,16 +39,16 @@ def errors_reported(target: str) -> Iterator[None]:
             complain(f"{fault['field']}: {fault['message']}")
         raise typer.Exit(USAGE) from None
     except client.UnavailableError as error:
-        complain(f"{error}. Is {target} running, and is the address right?")
+        complain(f"{error}. Is {target_name} running, and is the address right?")
         raise typer.Exit(UNREACHABLE) from None
     except client.NotFoundError:
-        complain(f"there is no such generation at {target}; check the id")
+        complain(f"there is no such generation at {target_name}; check the id")
         raise typer.Exit(NOT_FOUND) from None
     except client.ConflictError as error:
         complain(f"{error}; take a new request id")
         raise typer.Exit(CONFLICT) from None
     except client.UnauthorizedError as error:
-        complain(f"{error}. Give the right key to {target}")
+        complain(f"{error}. Give the right key to {target_name}")
         raise typer.Exit(UNAUTHORIZED) from None
     except client.DuragenError as error:
         complain(f"{error}. `duragen doctor` says how to fix it")

@@ -1,4 +1,4 @@
-"""`duragen failed` and `rerun`: generations without an image, and another go for them."""
+"""`duragen failed` and `rerun`: list failed generations, and run them again."""
 
 import json
 from collections import Counter
@@ -68,7 +68,10 @@ def rerun(
     ids: IdsArgument = None,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="All that failed, but what may have been charged for.")
+        bool,
+        typer.Option(
+            "--all", help="All that failed, without those that may have been charged for."
+        ),
     ] = False,
     error: ErrorOption = None,
     rate: RateOption = None,

@@ -27,7 +27,7 @@ WIDE = 200
 """Columns where the output has no width: a file, a pipe."""
 
 SILENCE = 20
-"""So many in a row that no worker took: the rest would fare no better."""
+"""When no worker took so many in a row, the command stops: the rest would end the same."""
 
 IdsArgument = Annotated[
     list[str] | None,
@@ -55,11 +55,11 @@ class Item(Protocol):
 
     @property
     def workflow_id(self) -> str:
-        """Which one."""
+        """Its id."""
 
     @property
     def result(self) -> StrEnum:
-        """What came of it."""
+        """How it ended."""
 
     @property
     def detail(self) -> str:
@@ -70,7 +70,7 @@ I = TypeVar("I", bound=Item)  # noqa: E741  # an item
 
 
 def at_temporal(work: "Callable[[Client], Awaitable[int]]") -> NoReturn:
-    """Do it with a client of Temporal, and leave with the exit code it returns."""
+    """Run `work` with a client of Temporal, and leave with the exit code that it returns."""
     from starter.operations.connection import (  # noqa: PLC0415  # the SDK, not for --help
         connect,
         errors_translated,
@@ -94,8 +94,8 @@ async def report(
 ) -> int:
     """Print a line for each result and a summary, also after Ctrl-C; the exit code.
 
-    0 when all are `good`; of `codes`, when all came to the same; else 1. Ends early when no worker
-    takes any: results called `silent`.
+    0 when all are `good`; the code of `codes` when all have the same result; else 1. Ends early
+    when no worker takes any: then the results are `silent`.
     """
     counts: Counter[str] = Counter()
     in_silence = 0

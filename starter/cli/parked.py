@@ -1,4 +1,4 @@
-"""`duragen parked`, `redeliver` and `abandon`: what Odoo has not taken, and what becomes of it."""
+"""`duragen parked`, `redeliver` and `abandon`: deliveries that Odoo has not taken."""
 
 import json
 import sys
@@ -78,7 +78,7 @@ def redeliver(
     by: ByOption = None,
     reason: ReasonOption = "",
 ) -> None:
-    """Try parked deliveries now, and say for each what came of it.
+    """Try parked deliveries now, and show the result of each.
 
     Exit code: 0 when Odoo has them all, 1 when it has not, 3 no answer, 4 no such generation.
     """

@@ -1,4 +1,4 @@
-"""Which way the commands go: the gateway when one is named, else straight to Temporal."""
+"""Where the commands go: to the gateway when one is named, else straight to Temporal."""
 
 import os
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starter.gateway_client import GatewayClient
 
 RETRY_SECONDS = (1.0,)
-"""One more try: somebody sits before the terminal and waits for the answer."""
+"""One more try: a person waits at the terminal for the answer."""
 
 GatewayOption = Annotated[
     str | None,

@@ -44,7 +44,7 @@ def watch(
 
 
 def follow(client: "DuragenClient | GatewayClient", generation: str, timeout: float | None) -> int:
-    """Show it until it ends; the exit code."""
+    """Show the generation until it ends; return the exit code."""
     console = Console()
     started, state = time.monotonic(), None
     bar = Progress(

@@ -161,7 +161,7 @@ async def status(request: Request, request_id: UUID) -> GenerationStatus:
     summary="Cancel a generation",
 )
 async def cancel(request: Request, request_id: UUID) -> JSONResponse:
-    """Ask for the cancellation; Odoo gets the outcome `CANCELED` when it has taken effect."""
+    """Ask for the cancellation; Odoo gets the outcome `CANCELED` when that has taken effect."""
     state = _state(request)
     requested = await state.client.cancel(str(request_id))
     answer = CancelAnswer(
@@ -204,7 +204,7 @@ async def ready(request: Request) -> Health:
 
 
 def impatient_client(address: str | None = None) -> AsyncDuragenClient:
-    """One attempt, bounded: retrying is the caller's, who knows how long it may take."""
+    """One attempt, bounded: the caller retries, for it knows how long it may wait."""
     return AsyncDuragenClient(address, timeout=TEMPORAL_SECONDS, retry_seconds=())
 
 

@@ -6,7 +6,7 @@
     404  no_such_path        415  wrong_content_type
     405  method_not_allowed
 
-Texts say what is wrong and never repeat what was sent: a prompt is nobody else's business.
+Texts say what is wrong and never repeat what was sent: a prompt is private.
 """
 
 import logging
@@ -133,7 +133,7 @@ def response(problem: ProblemError) -> JSONResponse:
 
 
 def of_client(error: client.DuragenError) -> ProblemError:
-    """What the Temporal side says, in HTTP."""
+    """The problem that stands for an error of the client."""
     match error:
         case client.ValidationError():
             errors = [FieldError(**fault) for fault in error.errors]
@@ -148,13 +148,13 @@ def of_client(error: client.DuragenError) -> ProblemError:
             return ProblemError(404, str(error))
         case client.UnavailableError():
             return ProblemError(503, f"{error}; send it again, no request is started twice")
-    # Our own settings are at fault, and the log must say so; the caller can only come again.
+    # Our own settings are at fault, and the log must say so; the caller can only try again.
     logger.error("Temporal refuses the gateway: %s", error)
     return ProblemError(503, "the orchestrator is not set up; the gateway's log says why")
 
 
 def install(app: FastAPI) -> None:
-    """Answer everything that goes wrong with a problem document, also what was not foreseen."""
+    """Answer everything that goes wrong with a problem document, unexpected errors too."""
 
     @app.exception_handler(ProblemError)
     async def _problem(_: Request, error: ProblemError) -> JSONResponse:

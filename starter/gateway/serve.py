@@ -13,7 +13,7 @@ from starter.gateway.app import create_app
 from starter.gateway.settings import GatewaySettings
 
 GRACEFUL_SECONDS = 10
-"""How long requests that were taken may end after SIGTERM; each needs milliseconds."""
+"""How long accepted requests may take to end after SIGTERM; each needs milliseconds."""
 
 
 def serve() -> None:

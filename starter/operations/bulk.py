@@ -9,7 +9,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AT_ONCE = 20
-"""Operations under way: thousands are soon done, and an Odoo that just came back can bear it."""
+"""Operations at a time: thousands end soon, and an Odoo that just came back can bear it."""
 
 
 async def in_bulk(
@@ -21,9 +21,8 @@ async def in_bulk(
 ) -> AsyncGenerator[R, None]:
     """What `operation` returns for each item, as they end; at most `rate` are begun in a second.
 
-    Items are taken as they are needed. An operation reports its own failure; one that raises ends
-    all.
-    When the caller stops listening (`aclose`), what is under way is no longer waited for.
+    Items are taken as they are needed. An operation returns its failure as a result; one that
+    raises ends all. When the caller stops reading (`aclose`), what is under way is not waited for.
     """
     running: set[asyncio.Task[R]] = set()
     begin_at = time.monotonic()
@@ -33,7 +32,7 @@ async def in_bulk(
                 for ended in await _some(running, pause if len(running) < at_once else None):
                     running.discard(ended)
                     yield ended.result()
-            # From now, not from the turn before: what was held up is not made good in a burst.
+            # From now, not from the turn before: a delay is not followed by a burst.
             begin_at = time.monotonic() + (1 / rate if rate else 0)
             running.add(asyncio.create_task(operation(item)))
         while running:

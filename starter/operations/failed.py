@@ -58,7 +58,7 @@ async def _latest(client: Client, page: list[WorkflowExecution]) -> list[FailedG
     return [
         await _read(found)
         for found in page
-        # What visibility does not know for a moment is not known to have been run again.
+        # Visibility lags: one that the second query does not find yet counts as not run again.
         if latest.get(found.id, (None, found.run_id))[1] == found.run_id
     ]
 

@@ -55,7 +55,7 @@ class ParkedGeneration(NamedTuple):
 
 
 class Redelivery(StrEnum):
-    """What came of one more try."""
+    """The result of one more try."""
 
     DELIVERED = "delivered"
     ALREADY = "already delivered"
@@ -112,7 +112,7 @@ def redeliver(
 async def redeliver_one(
     client: Client, workflow_id: str, *, decision: DeliveryDecision
 ) -> Redelivered:
-    """Try one delivery now. Whatever comes of it is the result, never an exception."""
+    """Try one delivery now. A failure is a result too, never an exception."""
     handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
     try:
         answer = await _update(handle, names.RETRY_DELIVERY_UPDATE, decision)

@@ -30,13 +30,13 @@ _REFUSED_STATES: dict[str, str] = {
     GenerationState.FAILED: "it ended with the user's error {code}, and would again",
     GenerationState.COMPLETED: "it is completed",
 }
-"""What is said of one that ended as it should."""
+"""Why a generation that ended as it should is not run again."""
 
 _MAY_HAVE_PAID = "look at the provider first, then name it: --error OUTCOME_UNKNOWN"
 
 
 class Rerun(StrEnum):
-    """What came of it."""
+    """The result for one generation."""
 
     STARTED_AGAIN = "started again"
     """From its first step, with the settings as they are now."""
@@ -49,7 +49,7 @@ class Rerun(StrEnum):
 
 
 class Rerunning(NamedTuple):
-    """The result for one generation: it has begun again, or `detail` says why not."""
+    """One generation and its result: it has begun again, or `detail` says why not."""
 
     workflow_id: str
     result: Rerun
@@ -127,7 +127,7 @@ async def _rerun(
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
     base, points = seen.run_id, await _reset_points(client, workflow_id, seen.run_id)
     if points.first_run and not points.took_image and seen.status is WorkflowExecutionStatus.FAILED:
-        # What it took along was a failure: to make the image, the run before must be taken up.
+        # It was continued with a failure: to make the image, the run before must be reset.
         base, points = points.first_run, await _reset_points(client, workflow_id, points.first_run)
     event_id, refusal = _point(points, seen, error)
     if not event_id:
@@ -158,7 +158,7 @@ def _refusal(seen: WorkflowExecutionDescription, error: str | None) -> str:
     if status is WorkflowExecutionStatus.RUNNING:
         parked = state == GenerationState.PARKED
         return "it is parked: `duragen redeliver`" if parked else "it is running"
-    return _REFUSED_STATES.get(state or "", "it has gone on in a fresh history").format(code=code)
+    return _REFUSED_STATES.get(state or "", "it was continued in another run").format(code=code)
 
 
 def _point(

@@ -54,7 +54,7 @@ class ResetPoints(NamedTuple):
     """The one that began the delivery, of an image or of a failure."""
 
     first_run: str = ""
-    """The run that made the outcome, when this one began parked with it, its history renewed."""
+    """The run that made the outcome, when this one was continued from it and began parked."""
 
     took_image: bool = False
     """That outcome is an image."""
@@ -72,7 +72,7 @@ async def read(client: Client, history: AsyncIterable[HistoryEvent]) -> ResetPoi
 
 
 class _Reader:
-    """Goes through a history, event by event."""
+    """Reads a history, event by event."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -162,9 +162,10 @@ async def reset(client: Client, workflow_id: str, run_id: str, event_id: int, re
 async def lease(client: Client, workflow_id: str) -> AsyncIterator[None]:
     """Hold the right to reset a generation, for at most a minute, against all other clients.
 
-    The server resets as often as it is asked to, and each time ends the run before, which may have
-    begun to pay. What it grants to one alone is the start of a workflow id: that is the lease; no
-    worker ever sees it. Raises WorkflowAlreadyStartedError when somebody else holds it, RPCError.
+    The server resets as often as it is asked to, and each reset ends the run before, which may have
+    begun to pay. But it lets only one client start a workflow id: that workflow is the lease;
+    no worker ever sees it. Raises WorkflowAlreadyStartedError when another client holds it, and
+    RPCError.
     """
     held = await client.start_workflow(
         LEASE_WORKFLOW,

@@ -8,12 +8,12 @@ from deploy.local.real_odoo.places import OUR_ADDONS, OdooFailedError, digest
 from deploy.local.real_odoo.site import TEMPLATE, OdooSite
 
 ADDON = "duragen"
-_BESIDE_THE_POINT = re.compile(r"\S+ \S+ \d+ INFO \S+ (?!odoo\.(addons\.duragen\.tests|tests)\.)")
+_IRRELEVANT = re.compile(r"\S+ \S+ \d+ INFO \S+ (?!odoo\.(addons\.duragen\.tests|tests)\.)")
 _SUMMARY = re.compile(r"(\d+) failed, (\d+) error\(s\) of (\d+) tests")
 
 
 def with_addon(site: OdooSite, database: str) -> str:
-    """Has `database` hold the addon as its files are now; returns what Odoo said, if anything.
+    """Installs or updates the addon in `database`; returns what Odoo said, "" if all was current.
 
     Raises OdooFailedError.
     """
@@ -35,10 +35,10 @@ def run_tests(site: OdooSite, tags: str = f"/{ADDON}") -> tuple[str, int]:
     """
     database = f"{ADDON}_tests"
     site.clone(TEMPLATE, database)
-    quiet = "--log-handler=py.warnings:ERROR"  # what Odoo's own modules are warned of
+    quiet = "--log-handler=py.warnings:ERROR"  # warnings about Odoo's own modules
     what = ("-i", ADDON, "--skip-auto-install", "--test-tags", tags, quiet)
     code, said = site.run(database, *what)
-    said = "\n".join(line for line in said.splitlines() if not _BESIDE_THE_POINT.match(line))
+    said = "\n".join(line for line in said.splitlines() if not _IRRELEVANT.match(line))
     found = _SUMMARY.findall(said)
     ran = sum(int(of) for _, _, of in found)
     failed = sum(int(failures) + int(errors) for failures, errors, _ in found)

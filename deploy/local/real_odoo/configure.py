@@ -47,7 +47,7 @@ MODELS: Mapping[UUID, tuple[str, str]] = {
 
 
 def technical_user(known: Secrets) -> Login:
-    """As whom a worker with the delivery `odoorpc` logs in."""
+    """The user of a worker whose delivery is `odoorpc`."""
     groups = ("base.group_user", "duragen.group_gateway")
     return Login(ODOO_LOGIN, known.odoo_password, groups)
 

@@ -1,6 +1,6 @@
 """`python -m deploy.local.real_odoo.install`: everything for a real Odoo 19, in the cache folder.
 
-What stands already is taken as it is, so that a second time costs nothing.
+What is there already is used as it is, so that a second run costs nothing.
 """
 
 import os
@@ -28,11 +28,11 @@ _NEWS_SECONDS = 0.5
 
 
 def installed(say: Say = print) -> Places:
-    """Where everything is, after what was missing has been made.
+    """Makes what is missing; returns where everything is.
 
     Raises OdooUnavailableError, OdooFailedError.
     """
-    postgres.programs()  # the one thing that is not fetched here: say so before the rest is
+    postgres.programs()  # not fetched here: if it is missing, fail before the rest is fetched
     home = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).resolve()
     places = Places(room_below(home, postgres.enters))
 

@@ -10,7 +10,7 @@ LOCK = Path(__file__).with_name("requirements.lock")
 
 
 def installed(places: Places) -> bool:
-    """Odoo's and the addon's dependencies are in `places.venv`; whether they had to be fetched."""
+    """Odoo's and the addon's dependencies go into `places.venv`; whether they had to be fetched."""
     return made_once(places.venv, digest(LOCK.read_bytes(), sys.version, "1"), _make)
 
 

@@ -60,9 +60,9 @@ class Places:
 
 
 def made_once(folder: Path, recipe: str, make: Callable[[Path], None]) -> bool:
-    """Have `make` fill `folder` unless it stands as `recipe` says; whether it had to.
+    """Have `make` fill `folder`, unless it was made by `recipe`; returns whether it had to.
 
-    The mark is written last: what a killed run left behind is taken for nothing.
+    The mark is written last: what a killed run left behind is made again.
     """
     mark = folder / _MADE
     if mark.exists() and mark.read_text() == recipe:
@@ -93,7 +93,7 @@ def digest(*parts: str | bytes) -> str:
 
 @contextmanager
 def one_at_a_time(home: Path) -> Iterator[None]:
-    """Wait until nobody else installs into `home`; the kernel lets go when a process dies."""
+    """Lock `home` for one installation; the kernel lets go of the lock when a process dies."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -101,9 +101,9 @@ def one_at_a_time(home: Path) -> Iterator[None]:
 
 
 def room_below(home: Path, enters: Callable[[Path], bool]) -> Path:
-    """`home`, or a folder of ours in the system's place for lasting scratch when it is closed.
+    """`home`, or a folder of ours in TMPDIR or /var/tmp when PostgreSQL's user cannot enter `home`.
 
-    Root may not run PostgreSQL, and whoever runs it instead cannot enter everything that is root's.
+    Root may not run PostgreSQL, and the user who runs it cannot enter everything that is root's.
     """
     home.mkdir(parents=True, exist_ok=True)
     if enters(home):

@@ -112,7 +112,7 @@ class Postgres:
         self.sql("postgres", f"COMMENT ON DATABASE \"{_name(database)}\" IS '{text}'")
 
     def clone(self, template: str, database: str) -> None:
-        """Makes `database` a copy of `template`, which nobody may be using."""
+        """Makes `database` a copy of `template`, which must not be in use."""
         names = f'"{_name(database)}" TEMPLATE "{_name(template)}"'
         self.sql("postgres", f"CREATE DATABASE {names}")
 

@@ -9,7 +9,7 @@ from deploy.local.real_odoo.site import MODULES, TEMPLATE, OdooSite, Say
 
 
 def seeded(places: Places, say: Say) -> bool:
-    """The seed stands in `places.seed`; whether it had to be made."""
+    """Makes the seed in `places.seed` if it is missing; returns whether it had to."""
 
     def make(folder: Path) -> None:
         password = folder / "password"

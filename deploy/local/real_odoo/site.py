@@ -71,7 +71,7 @@ class OdooSite:
 
         def copy(into: Path) -> None:
             for name in _COPIED:
-                # It keeps the owner, who is not the one who copies when that is root.
+                # `-a` keeps the owner, who is another user when root copies.
                 subprocess.run(["cp", "-a", places.seed / name, into], check=True)
 
         made_once(folder, recipe, copy)
@@ -154,7 +154,7 @@ class OdooSite:
         self, database: str, *arguments: str, addons: Sequence[Path] = (OUR_ADDONS,)
     ) -> tuple[int, str]:
         """Runs Odoo on a database until it ends; returns its exit code and what it said."""
-        # Tests of Odoo listen; nobody else's port may be in their way.
+        # Tests of Odoo listen too, so each run has ports of its own.
         ports = {
             "http_port": self.port_registry.pick("run"),
             "gevent_port": self.port_registry.pick("run-evented"),

@@ -51,7 +51,7 @@ def program(name: str) -> str:
 
 
 def environment_of_part(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process' environment for a part, without what would lead it astray."""
+    """This process' environment for a part, without variables that point elsewhere."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -33,8 +33,8 @@ class LocalStack:
     Ports that are 0 are free ones, the same at the next start in the same home. `odoo_url` is the
     origin of a real Odoo in place of the sandbox, `alertmanager_url` that of a real Alertmanager.
     Without the part `notifications` the settings name no notification service.
-    `overrides` is merged over the settings file's tables. `say` hears what happens to parts later
-    on: that one died, that it is back.
+    `overrides` is merged over the settings file's tables. `say` receives what happens to parts
+    later: that one died, that it is back.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class LocalStack:
             self._lock = None
 
     def supervisor(self, name: str) -> Supervisor:
-        """The keeper of one part, to kill it, stop it, start it or wait for it."""
+        """The supervisor of one part, to kill it, stop it, start it or wait for it."""
         return self._running[name]
 
     def log_path(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The parts of the stack: which program each is, and how one sees that it is ready."""
+"""The parts of the stack: which program each is, and when it is ready."""
 
 import json
 import os
@@ -92,10 +92,10 @@ def store(site: Site) -> Part:
         *(f"-{flag}={port}" for flag, port in inner.items()),
         *(f"-s3.config={identities}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-webdav=false", "-admin.ui=false", f"-admin.dataDir={made_folder(folder / 'admin')}"),
-        # Raft begins empty at each start, which is immediate; resumed, it elects for a moment, in
-        # which the volumes call and must come back in 5 s. They bring all that it must know.
+        # An empty Raft is ready at once; a resumed one elects first, and volumes that call
+        # meanwhile come back only after 5 s. They bring all that it must know.
         "-master.resumeState=false",
-        # Nothing is preallocated, and its maker does not learn that we run it.
+        # No space is preallocated, and no telemetry is sent to its maker.
         *("-master.volumeSizeLimitMB=512", "-volume.max=64", "-master.telemetry=false"),
         *("-master.electionTimeout=1s", "-volume.preStopSeconds=0", "-filer.disableDirListing"),
     ]

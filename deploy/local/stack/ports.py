@@ -20,7 +20,7 @@ _TRIES = 200
 
 
 class PortTakenError(Exception):
-    """Somebody else listens on a port that a part wants; the text says what to do."""
+    """Another program listens on a port that a part wants; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def free(port: int) -> bool:
             probe.bind((HOST, port))
         except OSError:
             return False
-        # Somebody on 0.0.0.0 may leave loopback bindable (macOS), yet take the connections.
+        # A server on 0.0.0.0 may leave loopback bindable (macOS), yet take the connections.
         with socket.socket() as caller:
             caller.settimeout(0.2)
             return caller.connect_ex((HOST, port)) != 0

@@ -1,6 +1,6 @@
 """Processes that outlive their supervisor: recorded in pid files, recognised, ended.
 
-A pid alone says little, for the system gives it to somebody else later. A record therefore holds
+A pid alone says little, for the system gives it to another process later. A record therefore holds
 the start time as well: the pair names one process for ever.
 """
 
@@ -44,7 +44,7 @@ def _started(pid: int) -> str | None:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
-        # A zombie has ended; in a container nobody may ever collect it.
+        # A zombie has ended; in a container it may never be collected.
         return None if fields[0] in {"Z", "X"} else f"{boot}/{fields[19]}"
     asked = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()

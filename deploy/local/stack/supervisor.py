@@ -42,7 +42,7 @@ class Part:
     ready_seconds: float = 60
     stop_seconds: float = 5
     killable: bool = False
-    """Whether it is no news when its time to stop runs out, for SIGKILL does it no harm."""
+    """SIGKILL does it no harm, so it is not reported that its time to stop ran out."""
     tidy: Callable[[], None] | None = None
     """What to clear away when the part has been ended."""
 
@@ -58,7 +58,7 @@ class Supervisor:
         self._say = say
         self._stopping = threading.Event()
         self._settled = threading.Event()
-        self._spawning = threading.Lock()  # so that no process starts behind the back of a stop
+        self._spawning = threading.Lock()  # so that no process starts after a stop
         self._failure: PartFailedError | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None

@@ -2,8 +2,8 @@
 
 The kernel's parent-death signal must be asked for by the child itself, after the fork. Doing it in
 a `preexec_fn` is unsafe in a process with threads, so this file runs in between and then becomes
-the program: same process id, same start time. Elsewhere than on Linux it is only the latter, and
-leftovers are found by their pid files.
+the program: same process id, same start time. On other systems than Linux it only becomes the
+program, and leftovers are found by their pid files.
 
 Standard library alone, and started isolated (`python -I -S`), so that it costs a few milliseconds.
 """
@@ -22,7 +22,7 @@ def main() -> None:
         import ctypes  # noqa: PLC0415  # only where it is of use
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        # The parent may have died before the line above: then nobody would ever signal.
+        # The parent may have died before the line above: then the signal would never come.
         if os.getppid() != parent:
             sys.exit("the process that started this one is gone")
     os.execv(program[0], program)  # noqa: S606  # no shell is the point

@@ -54,7 +54,7 @@ class Call(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A FLUX task. Times in seconds since 1970; `fault` is the kind it was born with."""
+    """A FLUX task. Times in seconds since 1970; `fault` is the kind that it was accepted with."""
 
     id: str
     model: str

@@ -107,7 +107,7 @@ class LastingFault(Fault):
 
 
 class Faults(BaseModel):
-    """What `PUT /_sandbox/faults` takes; `latency_seconds` is every image's making."""
+    """What `PUT /_sandbox/faults` takes; `latency_seconds` is what each image takes."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
 
 def seed_of(prompt: str) -> int:
-    """The seed of a request that names none: real services roll dice, tests could not follow."""
+    """The seed of a request that names none: a random one could not be tested."""
     return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4])
 
 
@@ -48,10 +48,10 @@ def paint(picture: Picture, image_format: str = "png") -> bytes:
 
 
 def noise(target_bytes: int, side: int = 1_024) -> bytes:
-    """A real square PNG of about `target_bytes`: noise where it must weigh, flat elsewhere.
+    """A real square PNG of about `target_bytes`: noise for the size, flat elsewhere.
 
-    What pixels cannot weigh (more than 3.1 MB at 1024) is made up by a private chunk, which
-    decoders skip.
+    Bytes beyond what the pixels hold (3.1 MB at 1024) go into a private chunk, which decoders
+    skip.
     """
     raw = side * side * 3
     noisy = min(max(target_bytes, 0), raw)
@@ -72,7 +72,7 @@ def _dice(picture: Picture, purpose: str) -> random.Random:
 
 
 def _draw(picture: Picture) -> Image.Image:
-    """Everything but the grain, at half the size: it is soft, nobody sees the difference."""
+    """Everything but the grain, at half the size: it is soft, so the difference is not seen."""
     dice = _dice(picture, "drawing")
     size = (max(picture.width // 2, 1), max(picture.height // 2, 1))
     hue, scheme = dice.random(), dice.choice(_SCHEMES)

@@ -1,4 +1,4 @@
-"""The protocols that the sandbox image service speaks: one entry is all that another one takes.
+"""The protocols that the sandbox image service speaks: a new one is one more entry.
 
 The stack makes a key, a provider and a model of each entry.
 """
@@ -48,7 +48,7 @@ OPENAI_MODEL_ID = UUID("22222222-2222-4222-8222-222222222222")
 
 PROTOCOLS = (
     ImageProtocol("openai", OpenAIApi, OPENAI_MODEL_ID, "GPT Image 2.5 flare", MODELS[1]),
-    # Last: FLUX has the model's name in the path, which would swallow everything.
+    # Last: FLUX has the model's name in the path, which matches every path.
     ImageProtocol(
         "flux", FluxApi, FLUX_MODEL_ID, "FLUX.2 pro", "flux-2-pro", {"poll_seconds": 0.25}
     ),

@@ -61,7 +61,7 @@ class ImageService:
 
 
 def broken_answer(request: Request, fault: Fault) -> ASGIApp:
-    """What the client meets instead of an answer."""
+    """What the client gets in place of a right answer."""
     match fault.kind:
         case Kind.HTML:
             return Response(broken_images.HTML, media_type="text/html")

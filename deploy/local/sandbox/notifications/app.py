@@ -36,7 +36,7 @@ SHOWN = 50
 class Faults(BaseModel):
     """What is wrong with every notification: a `status` before it is taken, or a late answer.
 
-    `late_seconds` pass between the booking and a right answer.
+    `late_seconds` pass between the record of it and a right answer.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,7 +46,7 @@ class Faults(BaseModel):
 
 
 class _Success(BaseModel):
-    """What both messages say; whatever else they say is kept and not looked at."""
+    """The fields of both messages; any other field is kept and not checked."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 

@@ -28,7 +28,7 @@ small { font-size: .8rem; color: var(--soft); overflow-wrap: anywhere }
 
 def page(alerts: Iterable[Alert], notifications: Iterable[dict[str, Any]]) -> str:
     """The whole document; every value in it is escaped."""
-    standing = "\n".join(map(_alert, alerts)) or "<p>No alert stands.</p>"
+    firing = "\n".join(map(_alert, alerts)) or "<p>No alert fires.</p>"
     sent = "\n".join(map(_notification, notifications)) or "<p>No user was notified yet.</p>"
     return f"""<!doctype html>
 <html lang="en">
@@ -37,7 +37,7 @@ def page(alerts: Iterable[Alert], notifications: Iterable[dict[str, Any]]) -> st
 <title>Notification sandbox</title>
 <style>{_STYLE}</style>
 <h1>Alerts</h1>
-{standing}
+{firing}
 <h1>Notifications of users</h1>
 {sent}
 </html>"""

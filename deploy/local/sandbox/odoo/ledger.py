@@ -159,9 +159,9 @@ class Ledger:
     def apply(self, event: Outcome, envelope: Envelope) -> str:
         """Books an outcome; returns its effect: `applied`, or `repeated` when nothing changed.
 
-        `completed` may follow `failed`; nothing else follows `failed`, for a failure that comes
-        second may be the older one; nothing follows `completed`. A request that is unknown is made,
-        for a sandbox has no other way to learn of it.
+        `completed` may follow `failed`; another failure may not, for it may be the older one.
+        Nothing follows `completed`. An unknown request is made, for a sandbox has no other way to
+        learn of it.
         """
         request_id, now = str(event.request_id), time.time()
         with self._transaction():
@@ -246,7 +246,7 @@ class Ledger:
         return bool(changed.rowcount)
 
     def _kind(self, event: GenerationFailed) -> str:
-        """What a failure books: an unknown code is no user's fault, and is not charged."""
+        """What a failure books: an unknown code is not the user's fault, and is not charged."""
         by_code = {code.value: rule for code, rule in TAXONOMY.items()}
         rule = by_code.get(event.error_code or "")
         by_policy = rule is not None and rule.charge is Charge.POLICY
