@@ -157,7 +157,7 @@ def _raise_for(error: urllib.error.HTTPError) -> NoReturn:
     ours = kind_of_problem.startswith(PROBLEM) and kind_of_problem != PROBLEM + "no_such_path"
     if error.code in BELIEVED and not ours:
         # A proxy without its gateway says 404 to everything: that does not mean a lost generation.
-        raise SetupError(f"{error.url} answered {error.code}, but it is not the gateway")
+        raise SetupError(f"{error.url} answered {error.code}, but not as the gateway does")
     if error.code in {400, 413, 415, 422}:
         kind = TooLargeError if error.code == 413 else ValidationError
         fault = {"field": "event", "rule": str(error.code), "message": text}
