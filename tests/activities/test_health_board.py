@@ -117,8 +117,8 @@ async def test_routes_stay_as_they_are_when_all_circuits_are_open(circuits: Circ
         assert board.arranged(alone) == (alone, ())
 
 
-async def test_on_trial_one_plan_a_look_goes_first(circuits: Circuits) -> None:
-    """The others go on avoiding it: a failing trial costs one generation in five seconds."""
+async def test_half_open_one_plan_a_look_goes_first(circuits: Circuits) -> None:
+    """The others go on avoiding it: a failing try costs one generation in five seconds."""
     await circuits.begin(HALF_OPEN, CLOSED)
     async with looking(circuits) as board:
         await _until(lambda: circuits.order(board) == "b(a)", within=LOOK_SECONDS)
@@ -133,7 +133,7 @@ async def test_on_trial_one_plan_a_look_goes_first(circuits: Circuits) -> None:
 
 
 async def test_a_circuit_that_closes_is_used_again(circuits: Circuits) -> None:
-    """After a trial's success, and after somebody ended the health workflow by hand."""
+    """After the success of a try, and after somebody ended the health workflow by hand."""
     await circuits.begin(HALF_OPEN, OPEN)
     await circuits.handles[circuits.a].signal(
         REPORT_SIGNAL, ProviderReport(works=True, successes=1)

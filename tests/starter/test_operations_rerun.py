@@ -189,7 +189,7 @@ async def test_one_that_never_began_is_refused(desk: Lab) -> None:
     assert "before a worker took it up" in await refused(desk, request)
 
 
-async def test_one_in_a_fresh_history_is_delivered_at_its_next_try(desk: Lab) -> None:
+async def test_one_that_was_continued_is_delivered_at_its_next_try(desk: Lab) -> None:
     """Parked for long, it continued as new: its outcome and its next try are taken along."""
     request = await _terminated_while_parked(desk)
     handle = desk.client.get_workflow_handle(id_of(request))

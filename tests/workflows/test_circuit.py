@@ -173,10 +173,10 @@ def test_a_probe_changes_nothing_while_the_circuit_is_not_open() -> None:
         ([], Circuit.HALF_OPEN),
     ],
 )
-def test_how_a_trial_ends(batch: list[Call], circuit: Circuit) -> None:
+def test_how_half_open_ends(batch: list[Call], circuit: Circuit) -> None:
     """By what the provider did last: it works, or it fails again; a wrong model says neither."""
-    trial = with_probe(opened_by(AWAY), Probed(found="answers"), NOW + 30)
-    state = with_report(trial, report_of(batch), NOW + 31)
+    half_open = with_probe(opened_by(AWAY), Probed(found="answers"), NOW + 30)
+    state = with_report(half_open, report_of(batch), NOW + 31)
     assert state.circuit is circuit
     if circuit is Circuit.CLOSED:
         assert (state.streak, state.opened_by, standing(state)) == (0, None, {})
@@ -187,26 +187,26 @@ def test_a_success_while_open_is_a_sign_but_no_proof() -> None:
     cool = options.COOL_DOWN.total_seconds()
     early = with_report(opened_by(AWAY), report_of([OK]), NOW + cool - 1)
     assert early.circuit is Circuit.OPEN  # or one worker in trouble would make it flap
-    trial = with_report(early, report_of([OK]), NOW + cool)
-    assert trial.circuit is Circuit.HALF_OPEN
-    assert standing(trial) == {AlertName.PROVIDER_DOWN: AWAY}
-    again = with_report(trial, report_of([LOST]), NOW + cool + 2)
+    half_open = with_report(early, report_of([OK]), NOW + cool)
+    assert half_open.circuit is Circuit.HALF_OPEN
+    assert standing(half_open) == {AlertName.PROVIDER_DOWN: AWAY}
+    again = with_report(half_open, report_of([LOST]), NOW + cool + 2)
     assert (again.circuit, again.opened_by) == (Circuit.OPEN, LOST)
 
 
 def test_a_half_open_circuit_without_calls_closes_after_five_minutes() -> None:
     """No traffic since: nothing is held against the provider. However long it had been open."""
     asked = NOW + 3 * options.HEALTH_WINDOW_SECONDS
-    trial = with_probe(opened_by(QUOTA), Probed(found="answers"), asked)
-    assert at(trial, asked + options.HEALTH_WINDOW_SECONDS - 1).circuit is Circuit.HALF_OPEN
-    later = at(trial, asked + options.HEALTH_WINDOW_SECONDS)
+    half_open = with_probe(opened_by(QUOTA), Probed(found="answers"), asked)
+    assert at(half_open, asked + options.HEALTH_WINDOW_SECONDS - 1).circuit is Circuit.HALF_OPEN
+    later = at(half_open, asked + options.HEALTH_WINDOW_SECONDS)
     assert (later.circuit, alerts_of(later)) == (Circuit.CLOSED, ())
 
 
 def test_a_closed_circuit_starts_from_nothing() -> None:
     """Seven failures after it closed do not open it: the old ones are forgotten."""
-    trial = with_probe(opened_by(AWAY), Probed(found="answers"), NOW + 30)
-    closed = with_report(trial, report_of([OK]), NOW + 31)
+    half_open = with_probe(opened_by(AWAY), Probed(found="answers"), NOW + 30)
+    closed = with_report(half_open, report_of([OK]), NOW + 31)
     assert with_report(closed, report_of([AWAY] * 7), NOW + 32).circuit is Circuit.CLOSED
 
 

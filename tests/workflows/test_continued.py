@@ -74,7 +74,7 @@ async def _retried_until_continued(lab: Lab, first: Handle) -> Handle:
     return latest
 
 
-async def test_a_canceled_one_ends_well_in_its_fresh_history(lab: Lab, settings: Settings) -> None:
+async def test_a_canceled_one_ends_well_when_it_is_continued(lab: Lab, settings: Settings) -> None:
     """The cancellation was asked of the run before: it is no failure that needs a person."""
     await lab.break_images({"kind": "hang"})
     await lab.break_odoo(status=404)

@@ -242,7 +242,7 @@ async def test_what_leaves_the_window_is_resolved(
         await alerts.shows()
 
 
-async def test_a_fresh_history_knows_what_the_old_one_knew(
+async def test_a_continued_one_knows_what_the_old_one_knew(
     lab: Lab, settings: Settings, alerts: AlertLog
 ) -> None:
     """1,500 reports, 100 at a time: histories stay short, and not one report is lost."""

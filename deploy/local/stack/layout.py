@@ -17,7 +17,7 @@ class ProgramMissingError(Exception):
 
 @dataclass(frozen=True)
 class SandboxOptions:
-    """How the sandboxes behave. `canned_bytes`: see `sandbox_images --canned-bytes`."""
+    """How the sandboxes behave. `canned_bytes`: see `--canned-bytes` of the image service."""
 
     latency_seconds: float = 0
     canned_bytes: int | None = None

@@ -62,7 +62,7 @@ def build(service: ImageService, keys: Mapping[str, str]) -> Starlette:
 
 def main() -> None:
     """Reads the options and serves until SIGTERM."""
-    options = argparse.ArgumentParser(prog="sandbox_images", description="Sandbox image service.")
+    options = argparse.ArgumentParser(description="Sandbox image service.")
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--state", type=Path, required=True, help="folder of its SQLite file")
     options.add_argument("--latency", type=float, default=0, help="seconds that an image takes")

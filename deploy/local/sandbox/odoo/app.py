@@ -239,7 +239,7 @@ def build(odoo: SandboxOdoo, rpc: JsonRpc) -> Starlette:
 def main() -> None:
     """Reads the options and serves until SIGTERM."""
     env = os.environ.get
-    options = argparse.ArgumentParser(prog="sandbox_odoo", description="Sandbox Odoo.")
+    options = argparse.ArgumentParser(description="Sandbox Odoo.")
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--state", type=Path, required=True, help="folder of its SQLite file")
     options.add_argument("--token", default=env("DURAGEN_SANDBOX_TOKEN", ""))
