@@ -14,7 +14,7 @@ from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
 from tests.activities.http_peer import Peer, listening
-from tests.activities.kube_calls import jobs_at, placing, submitted, waiting
+from tests.activities.kube_calls import jobs_at, submission, submitted, waiting
 from tests.activities.kube_server import Kube, kube_server
 from workers.settings import Settings
 from workers.wiring import Clients, open_clients
@@ -62,7 +62,7 @@ async def peer() -> AsyncIterator[Peer]:
 
 @pytest.fixture
 async def foreign() -> AsyncIterator[Peer]:
-    """A peer that nobody should call."""
+    """A peer that must not be called."""
     async with listening() as listener:
         yield listener
 
@@ -116,5 +116,5 @@ async def service(kube: Kube, clients: Clients) -> AsyncIterator[KubernetesJobs]
 @pytest.fixture
 async def task(service: KubernetesJobs, asked: GenerationRequested) -> CollectTask:
     """The wait for a Kubernetes Job that was just created."""
-    placed = placing(asked)
-    return waiting(placed, await submitted(service, placed))
+    submit_task = submission(asked)
+    return waiting(submit_task, await submitted(service, submit_task))

@@ -1,4 +1,4 @@
-"""A real HTTP peer on loopback that says, byte for byte, what a test tells it to say."""
+"""A real HTTP peer on loopback that answers, byte for byte, with what a test has set."""
 
 import asyncio
 import json

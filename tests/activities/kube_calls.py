@@ -21,15 +21,15 @@ from tests.activities.provider_calls import at_once
 from workers.wiring import Clients
 
 
-def placing(asked: GenerationRequested, number: int = 0, **parameters: Any) -> SubmitTask:
+def submission(asked: GenerationRequested, number: int = 0, **parameters: Any) -> SubmitTask:
     """The task of a submission."""
     route = Route(provider="k", model="registry.example.com/sdxl:3", parameters=parameters)
     return SubmitTask(request=asked, route=route, number=number)
 
 
-def waiting(placed: SubmitTask, job: Job) -> CollectTask:
+def waiting(submit_task: SubmitTask, job: Job) -> CollectTask:
     """The task of waiting for a submission's job."""
-    return CollectTask(request=placed.request, route=placed.route, job=job)
+    return CollectTask(request=submit_task.request, route=submit_task.route, job=job)
 
 
 @asynccontextmanager

@@ -138,7 +138,7 @@ class Kube:
             self._changed.notify_all()
 
     @web.middleware
-    async def _door(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _check(self, request: web.Request, handler: Any) -> web.StreamResponse:
         watch = " watch" if request.query.get("watch") else ""
         self.calls.append(f"{request.method} {request.path}{watch}")
         self.headers.append(dict(request.headers))
@@ -243,7 +243,7 @@ class Kube:
 
     def app(self) -> web.Application:
         """Its routes."""
-        app = web.Application(middlewares=[self._door])
+        app = web.Application(middlewares=[self._check])
         jobs = "/apis/batch/v1/namespaces/{namespace}/jobs"
         app.router.add_post(jobs, self._create)
         app.router.add_get(jobs, self._jobs)

@@ -45,7 +45,7 @@ def collection(asked: GenerationRequested, polling_url: str, *, seconds: float =
 
 
 async def refusal(call: Awaitable[object]) -> ProviderError:
-    """The error that `call` must end with; it never shows the key, to nobody."""
+    """The error that `call` must end with; the key is nowhere in it."""
     with pytest.raises(ProviderError) as caught:
         await call
     error = caught.value

@@ -172,7 +172,7 @@ async def test_trouble(http: httpx.AsyncClient, peer: Peer, name: str) -> None:
 
 @pytest.mark.parametrize("reply", [hang, drip])
 async def test_cut_off(http: httpx.AsyncClient, peer: Peer, reply: Reply) -> None:
-    """An Alertmanager that hangs or drips holds nobody up."""
+    """A call to an Alertmanager that hangs or drips ends in time, and is tried again."""
     peer.says(reply)
     activities = AlertActivities(http, peer.url, TOKEN, timeout_seconds=0.3)
     error = await Attempt().failure(activities.send_alerts, task(PARKED))
@@ -192,7 +192,7 @@ async def test_token_never_enters_history(http: httpx.AsyncClient, peer: Peer, t
 
 
 async def test_nobody_there(http: httpx.AsyncClient) -> None:
-    """An Alertmanager that is away gets them later."""
+    """An Alertmanager that is away gets the alerts later."""
     error = await Attempt().failure(alerting(http, refusing_url()).send_alerts, task(PARKED))
     assert error.non_retryable is False
     assert error.message == "Alertmanager: ConnectError"

@@ -1,4 +1,4 @@
-"""Counting what waits for a person, on a real server of its own: nobody else's count there."""
+"""Counting what waits for a person, on a real server without workflows of other tests."""
 
 import asyncio
 import uuid
@@ -184,7 +184,7 @@ async def test_older_server(server: Client, ending: str) -> None:
 
 
 async def test_few_questions(server: Client) -> None:
-    """While all is well it is three counts; nobody asks for codes of nothing."""
+    """While all is well it makes three counts, and does not ask for the codes of nothing."""
     recorder = Recorder()
     assert await counted(client_with(server, recorder)) == Backlog()
     assert len(recorder.queries) == 3

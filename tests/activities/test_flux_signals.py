@@ -36,7 +36,7 @@ STATUSES: dict[str, tuple[Reply, str]] = {
     "301": (answer(301, "", {"location": "http://example.com/"}), "MODEL_CONFIG"),
 }
 
-UNHEARD: dict[str, tuple[Reply, str]] = {
+WITHOUT_JOB: dict[str, tuple[Reply, str]] = {
     "closed without an answer": (raw(), "OUTCOME_UNKNOWN"),
     "reset": (reset, "OUTCOME_UNKNOWN"),
     "cut off": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), "OUTCOME_UNKNOWN"),
@@ -72,7 +72,7 @@ async def test_submission_refused(
     assert error.retry_after == (3 if code == ErrorCode.RATE_LIMITED else None)
 
 
-@pytest.mark.parametrize(("reply", "code"), UNHEARD.values(), ids=UNHEARD)
+@pytest.mark.parametrize(("reply", "code"), WITHOUT_JOB.values(), ids=WITHOUT_JOB)
 async def test_submission_without_reply(
     http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, reply: Reply, code: str
 ) -> None:
@@ -85,8 +85,8 @@ async def test_submission_without_reply(
     assert len(peer.received) == 1
 
 
-async def test_submission_to_nobody(http: httpx.AsyncClient, asked: GenerationRequested) -> None:
-    """Nobody listening: nothing was sent, so nothing can have been paid."""
+async def test_refused_connection(http: httpx.AsyncClient, asked: GenerationRequested) -> None:
+    """No server listens: nothing was sent, so nothing can have been paid."""
     error = await refusal(flux(http, refusing_url()).submit(submission(asked), at_once))
     assert (error.failure.code, error.answered) == (ErrorCode.PROVIDER_UNAVAILABLE, True)
 
@@ -198,7 +198,7 @@ async def test_poll_that_hangs(
 async def test_moderation_details_are_the_operators(
     http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
 ) -> None:
-    """Why a job was moderated is the operator's to know; the user is asked to rephrase."""
+    """The operator reads why a job was moderated; the user is asked to rephrase."""
     peer.says(status("Request Moderated", details={"Moderation Reasons": ["Derivative"]}))
     error = await refusal(flux(http, peer.url).poll(collection(asked, f"{peer.url}/poll")))
     assert "Derivative" in error.failure.detail

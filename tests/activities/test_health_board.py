@@ -30,7 +30,7 @@ CLOSED, OPEN, HALF_OPEN = Circuit.CLOSED, Circuit.OPEN, Circuit.HALF_OPEN
 
 
 class Circuits:
-    """Providers of nobody's settings, A and B: no worker probes them, no other test knows them."""
+    """Providers A and B, in no settings: no worker probes them, no other test knows them."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -101,12 +101,12 @@ async def test_an_open_circuit_is_put_last(
     """It is known within a look, and the plan says whom it avoids."""
     await circuits.begin(a, b)
     async with looking(circuits) as board:
-        assert circuits.order(board) == "ab"  # nobody waits for the first look
+        assert circuits.order(board) == "ab"  # no plan waits for the first look
         await _until(lambda: circuits.order(board) == order, within=LOOK_SECONDS)
 
 
 async def test_routes_stay_as_they_are_when_all_circuits_are_open(circuits: Circuits) -> None:
-    """Somebody must try: in the settings' order, and nobody is said to be avoided."""
+    """One must be tried: in the settings' order, and the plan names none as avoided."""
     await circuits.begin(OPEN, OPEN)
     async with looking(circuits) as board:
         other = (Route(provider="other", model="any"),)

@@ -34,7 +34,7 @@ REFUSED = Failure(code=ErrorCode.POLICY_INPUT, detail="the prompt is refused")
 
 @pytest.fixture
 async def provider(lab: Lab) -> AsyncIterator[str]:
-    """A provider of nobody's settings: no worker probes it, no other test knows its health."""
+    """A provider in no settings: no worker probes it, no other test knows its health."""
     name = f"acme-{uuid4().hex[:8]}"
     yield name
     with suppress(RPCError):  # nothing was reported

@@ -19,7 +19,7 @@ from tests.activities.activity_runs import Attempt
 from tests.activities.kube_calls import (
     collecting,
     jobs_at,
-    placing,
+    submission,
     submitted,
     while_watching,
 )
@@ -49,8 +49,8 @@ async def test_created_once(
     kube: Kube, service: KubernetesJobs, asked: GenerationRequested
 ) -> None:
     """Submitting again finds the Job of the first time."""
-    first = await submitted(service, placing(asked))
-    assert await submitted(service, placing(asked)) == first
+    first = await submitted(service, submission(asked))
+    assert await submitted(service, submission(asked)) == first
     assert first == Job(id=first.id, polling_url=f"{NAMESPACE}/{first.id}", stoppable=True)
     assert list(kube.jobs) == [first.id]
 
@@ -59,17 +59,17 @@ async def test_created_again(
     kube: Kube, service: KubernetesJobs, asked: GenerationRequested
 ) -> None:
     """A run that was reset, and a Job submitted again, are Jobs of their own."""
-    await submitted(service, placing(asked))
-    await submitted(service, placing(asked), run_id="run-2")
-    await submitted(service, placing(asked, number=1))
+    await submitted(service, submission(asked))
+    await submitted(service, submission(asked), run_id="run-2")
+    await submitted(service, submission(asked, number=1))
     assert len(kube.jobs) == 3
 
 
 async def test_somebody_elses_job(
     kube: Kube, service: KubernetesJobs, asked: GenerationRequested
 ) -> None:
-    """A Job of our name without our label is nobody's to wait for."""
-    task = placing(asked)
+    """A Job of our name without our label is an error, and is not waited for."""
+    task = submission(asked)
     kube.foreign(job_name(task, "run-1"))
     error = await refusal(submitted(service, task))
     assert error.failure.code is ErrorCode.INTERNAL
@@ -80,9 +80,9 @@ async def test_there_and_gone(kube: Kube, clients: Clients, asked: GenerationReq
     """A Job that is deleted between 409 and the look at it is created at the next try."""
     kube.next_answers = [partial(status, 409, "AlreadyExists")]
     async with jobs_at(kube.url, clients) as service:
-        error = await refusal(submitted(service, placing(asked)))
+        error = await refusal(submitted(service, submission(asked)))
         assert (error.failure.code, error.answered) == (ErrorCode.PROVIDER_UNAVAILABLE, True)
-        await submitted(service, placing(asked))
+        await submitted(service, submission(asked))
 
 
 async def test_lost_reply(
@@ -94,12 +94,12 @@ async def test_lost_reply(
     for number in (1, 2):
         kube.lose_next_reply = True
         attempt = Attempt(number, left)
-        error = await attempt.failure(submit, placing(asked))
+        error = await attempt.failure(submit, submission(asked))
         assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
         left = attempt.recorded[-1:]
         assert left == [SubmitMark(settled=True)]
     for mark in (left[0], SubmitMark(lost=2)):  # also after two workers that died meanwhile
-        found = await Attempt(3, [mark]).run(submit, placing(asked))
+        found = await Attempt(3, [mark]).run(submit, submission(asked))
         assert found.job is not None
         assert list(kube.jobs) == [found.job.id]
 
@@ -122,7 +122,7 @@ async def test_canceled_while_it_is_created(
     """The reply was lost: a Job that was taken back is deleted, another try finds the others."""
     kube.hold_next_reply.clear()
     environment = ActivityEnvironment()
-    submitting = asyncio.ensure_future(environment.run(service.submit, placing(asked), at_once))
+    submitting = asyncio.ensure_future(environment.run(service.submit, submission(asked), at_once))
     async with asyncio.timeout(100):
         await kube.held.wait()
         assert len(kube.jobs) == 1
@@ -227,7 +227,7 @@ async def test_stopped(
 async def test_stopped_after_its_end(
     kube: Kube, service: KubernetesJobs, task: CollectTask, picture: bytes, bucket: Any
 ) -> None:
-    """A Job that has ended keeps its log for a while; the image that nobody wants goes."""
+    """A Job that has ended keeps its log for a while; its image, not needed, is deleted."""
     key = result_key(task.job.id, task.route)
     bucket.put(key, picture)
     await kube.completes(task.job.id)
@@ -259,7 +259,7 @@ async def test_a_job_that_cannot_be_deleted(
 @pytest.mark.usefixtures("correlated")
 async def test_on_the_wire(kube: Kube, service: KubernetesJobs, asked: GenerationRequested) -> None:
     """The API gets the token and the ids."""
-    await submitted(service, placing(asked))
+    await submitted(service, submission(asked))
     headers = kube.headers[0]
     assert headers["Authorization"] == f"Bearer {TOKEN}"
     assert headers["X-Correlation-ID"] == str(asked.correlation_id)

@@ -12,7 +12,7 @@ from activities.providers.kubernetes.objects import JobRef
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import SubmitTask
-from tests.activities.kube_calls import placing
+from tests.activities.kube_calls import submission
 from tests.activities.provider_calls import refusal
 
 FULL: dict[str, Any] = {
@@ -40,7 +40,7 @@ def container(task: SubmitTask) -> dict[str, Any]:
 
 
 def variables(task: SubmitTask) -> dict[str, str]:
-    """What the container is env."""
+    """The variables that the container gets."""
     return {each["name"]: each["value"] for each in container(task)["env"]}
 
 
@@ -56,7 +56,7 @@ async def test_only_fields_that_kubernetes_knows(
     asked: GenerationRequested, parameters: dict[str, Any]
 ) -> None:
     """The library's own model of a Job, made from the published schema, loses nothing of ours."""
-    job = made(placing(asked, **parameters))
+    job = made(submission(asked, **parameters))
     async with ApiClient() as api:
         read = api.deserialize(_Body(job), "V1Job")
         assert api.sanitize_for_serialization(read) == json.loads(json.dumps(job))
@@ -64,7 +64,7 @@ async def test_only_fields_that_kubernetes_knows(
 
 def test_one_run_and_an_end(asked: GenerationRequested) -> None:
     """Kubernetes tries nothing again, ends the Job at its deadline, and deletes it some day."""
-    job = made(placing(asked))
+    job = made(submission(asked))
     spec = job["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 120)
     assert spec["ttlSecondsAfterFinished"] == 600
@@ -79,7 +79,7 @@ def test_one_run_and_an_end(asked: GenerationRequested) -> None:
 @pytest.mark.usefixtures("correlated")
 def test_ids_for_whoever_looks(asked: GenerationRequested) -> None:
     """Job, pod and container carry the correlationId, and a traceparent of the same trace."""
-    task = placing(asked)
+    task = submission(asked)
     job = made(task)
     annotations = job["metadata"]["annotations"]
     assert job["spec"]["template"]["metadata"]["annotations"] == annotations
@@ -90,7 +90,7 @@ def test_ids_for_whoever_looks(asked: GenerationRequested) -> None:
 
 def test_the_request(asked: GenerationRequested) -> None:
     """The container gets the request as JSON and the place of its result."""
-    task = placing(asked, **FULL)
+    task = submission(asked, **FULL)
     env = variables(task)
     assert json.loads(env.pop("DURAGEN_REQUEST")) == {
         "requestId": str(asked.request_id),
@@ -114,7 +114,7 @@ def test_the_request(asked: GenerationRequested) -> None:
 def test_a_prompt_reads_no_secret(asked: GenerationRequested) -> None:
     """Kubernetes would put the variable's value in the place of $(NAME): there is no $ to find."""
     prompt = 'a $(AWS_SECRET_ACCESS_KEY) in neon, $$(HOME) ü 🦊 \\ " \n \0'
-    env = variables(placing(asked.model_copy(update={"prompt": prompt})))["DURAGEN_REQUEST"]
+    env = variables(submission(asked.model_copy(update={"prompt": prompt})))["DURAGEN_REQUEST"]
     assert "$" not in env
     assert json.loads(env)["prompt"] == prompt
 
@@ -123,17 +123,17 @@ async def test_a_prompt_that_fits_in_no_variable(asked: GenerationRequested) -> 
     """128 KiB are Linux's end for one variable; the user learns what to shorten."""
 
     async def make(characters: int) -> object:
-        return made(placing(asked.model_copy(update={"prompt": "🦊" * characters})))
+        return made(submission(asked.model_copy(update={"prompt": "🦊" * characters})))
 
     await make(32_000 * 9 // 10)
     huge = asked.model_copy(update={"prompt": "🦊" * 32_000, "negative_prompt": "🦊" * 32_000})
 
     async def make_huge() -> object:
-        return made(placing(huge))
+        return made(submission(huge))
 
     error = await refusal(make_huge())
     assert (error.failure.code, error.failure.hint) == (ErrorCode.INVALID_INPUT, "Check: prompt.")
-    env = variables(placing(asked.model_copy(update={"prompt": "🦊" * 28_800})))
+    env = variables(submission(asked.model_copy(update={"prompt": "🦊" * 28_800})))
     assert len(f"DURAGEN_REQUEST={env['DURAGEN_REQUEST']}\0".encode()) <= MAX_VARIABLE_BYTES
 
 
@@ -155,9 +155,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong_parameters(
     asked: GenerationRequested, parameters: dict[str, Any], named: str
 ) -> None:
-    """Parameters that make no Job are the operator's to fix, and are named; values are not."""
+    """Parameters that make no Job are named, for the operator to fix; their values are not."""
     with pytest.raises(ProviderError) as caught:
-        made(placing(asked, **parameters))
+        made(submission(asked, **parameters))
     assert caught.value.failure.code is ErrorCode.MODEL_CONFIG
     assert named in caught.value.failure.detail
     assert "a lot" not in caught.value.failure.detail
@@ -165,12 +165,12 @@ def test_wrong_parameters(
 
 def test_names(asked: GenerationRequested) -> None:
     """One name for all tries of a submission; another for all that differs."""
-    task = placing(asked)
+    task = submission(asked)
     route = task.route
     others = [
         job_name(task, "run-2"),
-        job_name(placing(asked, number=1), "run-1"),
-        job_name(placing(asked, args=["--steps=4"]), "run-1"),
+        job_name(submission(asked, number=1), "run-1"),
+        job_name(submission(asked, args=["--steps=4"]), "run-1"),
         job_name(SubmitTask(request=asked, route=route.model_copy(update={"model": "m"})), "run-1"),
         job_name(
             SubmitTask(request=asked, route=route.model_copy(update={"provider": "l"})), "run-1"

@@ -25,7 +25,7 @@ from tests.activities.http_peer import (
     refusing_url,
     reset,
 )
-from tests.activities.kube_calls import jobs_at, placing, submitted, waiting
+from tests.activities.kube_calls import jobs_at, submission, submitted, waiting
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import SHORT, refusal
 from workers.wiring import Clients
@@ -83,7 +83,7 @@ async def test_submission_refused(
     patience = SHORT if code == ErrorCode.PROVIDER_TIMEOUT else CALL_SECONDS
     peer.says(reply)
     async with jobs_at(peer.url, clients, call_seconds=patience) as service:
-        error = await refusal(submitted(service, placing(asked)))
+        error = await refusal(submitted(service, submission(asked)))
     assert (error.failure.code, error.answered, error.final) == (code, True, False)
     assert TOKEN not in f"{error} {error.failure!r}"
     assert error.retry_after == (3 if code == ErrorCode.RATE_LIMITED else None)
@@ -111,7 +111,7 @@ async def test_poll_refused(
     """A poll that fails has its code; only the API itself can say that a Job is gone."""
     patience = SHORT if code == ErrorCode.PROVIDER_TIMEOUT else CALL_SECONDS
     peer.says(reply)
-    polled = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
+    polled = waiting(submission(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
     async with jobs_at(peer.url, clients, call_seconds=patience) as service:
         error = await refusal(service.poll(polled))
     assert (error.failure.code, error.final) == (code, code == ErrorCode.JOB_LOST)
@@ -123,7 +123,7 @@ async def test_too_large(clients: Clients, peer: Peer, asked: GenerationRequeste
     job = b'{"kind": "Job", "metadata": {"name": "j-1"}, "x": "%s"}' % (b"x" * 5_000_000)
     peer.says(chunked(job))
     async with jobs_at(peer.url, clients) as service:
-        error = await refusal(submitted(service, placing(asked)))
+        error = await refusal(submitted(service, submission(asked)))
     assert error.failure.code is ErrorCode.INVALID_OUTPUT
     assert "sent more than" in error.failure.detail
 
@@ -131,7 +131,7 @@ async def test_too_large(clients: Clients, peer: Peer, asked: GenerationRequeste
 async def test_nobody_there(clients: Clients, asked: GenerationRequested) -> None:
     """A refused connection is an outage."""
     async with jobs_at(refusing_url(), clients) as service:
-        error = await refusal(submitted(service, placing(asked)))
+        error = await refusal(submitted(service, submission(asked)))
     assert error.failure.code is ErrorCode.PROVIDER_UNAVAILABLE
 
 
@@ -141,9 +141,9 @@ async def test_redirect_elsewhere(
     """A redirect is not followed, neither by a submission nor by a look-up: the token stays."""
     peer.says(answer(307, "", {"location": f"{foreign.url}/"}))
     foreign.says(answer(200, {}))
-    polled = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
+    polled = waiting(submission(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
     async with jobs_at(peer.url, clients) as service:
-        for call in (submitted(service, placing(asked)), service.poll(polled)):
+        for call in (submitted(service, submission(asked)), service.poll(polled)):
             assert (await refusal(call)).failure.code is ErrorCode.MODEL_CONFIG
     assert foreign.received == []
 
@@ -160,14 +160,14 @@ async def test_proxy_variables_are_not_believed(
     monkeypatch.setenv("HTTP_PROXY", peer.url)
     monkeypatch.setenv("http_proxy", peer.url)
     async with jobs_at(kube.url, clients) as service:
-        await submitted(service, placing(asked))
+        await submitted(service, submission(asked))
     assert peer.received == []
 
 
 async def test_unknown_namespace(kube: Kube, clients: Clients, asked: GenerationRequested) -> None:
-    """A namespace that is not there is the operator's to fix."""
+    """A namespace that does not exist is for the operator to fix."""
     async with jobs_at(kube.url, clients, namespace="elsewhere") as service:
-        error = await refusal(submitted(service, placing(asked)))
+        error = await refusal(submitted(service, submission(asked)))
     assert error.failure.code is ErrorCode.MODEL_CONFIG
     assert "elsewhere" in error.failure.detail
 
@@ -175,19 +175,19 @@ async def test_unknown_namespace(kube: Kube, clients: Clients, asked: Generation
 async def test_token_file(
     kube: Kube, clients: Clients, asked: GenerationRequested, tmp_path: Path
 ) -> None:
-    """A token in a file is read again when it was changed; a lost file is message, no token is."""
+    """A token in a file is read again after a change; a lost file is named, a token never."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     async with jobs_at(kube.url, clients, token_file=file) as service:
-        await submitted(service, placing(asked))
+        await submitted(service, submission(asked))
         kube.tokens = {"the-next-token"}
-        error = await refusal(submitted(service, placing(asked, number=1)))
+        error = await refusal(submitted(service, submission(asked, number=1)))
         assert error.failure.code is ErrorCode.AUTH_CONFIG
         file.write_text("the-next-token")
-        await submitted(service, placing(asked, number=1))
+        await submitted(service, submission(asked, number=1))
         for spoil in (lambda: file.write_text(f"two\n{TOKEN}"), file.unlink):
             spoil()
-            error = await refusal(submitted(service, placing(asked, number=2)))
+            error = await refusal(submitted(service, submission(asked, number=2)))
             assert error.failure.code is ErrorCode.AUTH_CONFIG
             assert TOKEN not in repr(error.failure)
 
@@ -265,7 +265,7 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
         {"initContainerStatuses": [ended(1, "Error", "weights")]},
         "PROVIDER_UNAVAILABLE",
     ),
-    "nothing message": ({"containerStatuses": None}, "PROVIDER_UNAVAILABLE"),
+    "no status": ({"containerStatuses": None}, "PROVIDER_UNAVAILABLE"),
 }
 
 

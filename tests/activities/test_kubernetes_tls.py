@@ -10,7 +10,7 @@ import pytest
 from activities.errors import ProviderError
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from tests.activities.kube_calls import jobs_at, placing, submitted
+from tests.activities.kube_calls import jobs_at, submission, submitted
 from tests.activities.kube_server import kube_server
 from workers.wiring import Clients
 
@@ -38,7 +38,7 @@ async def trouble(
         jobs_at(kube.url, clients, ca_file=ca_file) as service,
     ):
         try:
-            await submitted(service, placing(asked))
+            await submitted(service, submission(asked))
         except ProviderError as error:
             return None if kube.calls else error.failure.code
         return None

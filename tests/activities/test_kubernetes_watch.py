@@ -16,7 +16,7 @@ from tests.activities.http_peer import Peer, Reply, answer, chunked, drip, html,
 from tests.activities.kube_calls import (
     collecting,
     jobs_at,
-    placing,
+    submission,
     waiting,
     while_watching,
 )
@@ -82,7 +82,7 @@ async def test_strange_watch(
 ) -> None:
     """A watch that makes no sense decides nothing, and ends."""
     peer.says(JOBS, answer(200, {"items": []}), answer(200, {"items": None}), reply)
-    task = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
+    task = waiting(submission(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
     async with jobs_at(peer.url, clients, watch_seconds=SHORT, watch_grace_seconds=0) as service:
         assert await service.poll(task) == JobProgress()
     assert "watch=True" in peer.received[-1].path
@@ -92,7 +92,7 @@ async def test_watch_forbidden(clients: Clients, peer: Peer, asked: GenerationRe
     """For an account that may not watch the error says so, without its token."""
     refused = answer(403, {"kind": "Status", "reason": "Forbidden", "message": f"{TOKEN} may not"})
     peer.says(JOBS, answer(200, {"items": []}), answer(200, {"items": None}), refused)
-    task = waiting(placing(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
+    task = waiting(submission(asked), Job(id="j-1", polling_url=f"{NAMESPACE}/j-1"))
     async with jobs_at(peer.url, clients) as service:
         error = await refusal(service.poll(task))
     assert error.failure.code is ErrorCode.AUTH_CONFIG

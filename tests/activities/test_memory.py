@@ -79,7 +79,7 @@ async def test_room_for_so_many() -> None:
         nonlocal in_memory, most
         async with memory.lease() as admit:
             await admit()
-            await admit()  # a second word from the same call takes no second place
+            await admit()  # the same call asks twice, and takes one place
             admitted.append(number)
             in_memory += 1
             most = max(most, in_memory)

@@ -250,7 +250,7 @@ async def test_link_never_enters_history(clients: Clients, peer: Peer, status: i
 
 @pytest.mark.parametrize("token", [TOKEN, f"{TOKEN}\n", f"{TOKEN}ü"])
 async def test_token_never_enters_history(clients: Clients, peer: Peer, token: str) -> None:
-    """Neither an Odoo that quotes the token nor a token with a line break brings it there."""
+    """No token enters history: not when Odoo quotes it, nor when it has a line break."""
     peer.says(answer(401, f"wrong token: Bearer {TOKEN}"))
     activity = delivering(clients, peer.url, token)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))

@@ -169,7 +169,7 @@ async def test_lost_reply(
 
 
 async def test_refused_connection(http: httpx.AsyncClient, asked: GenerationRequested) -> None:
-    """Nobody listening: nothing was sent, so nothing can have been paid."""
+    """No server listens: nothing was sent, so nothing can have been paid."""
     error = await refusal(openai(http, refusing_url()).submit(submission(asked), at_once))
     assert (error.failure.code, error.answered) == (ErrorCode.PROVIDER_UNAVAILABLE, True)
 

@@ -65,7 +65,7 @@ async def test_image_waits_for_the_store(
 async def test_look_before_a_paid_call_waits(
     clients: Clients, stopped: Supervisor, noticed: Noticed
 ) -> None:
-    """Nobody learns "no image stands there" from a store that is away: the look waits, too."""
+    """A store that is away does not mean "there is no image": the look waits, too."""
     looking = asyncio.create_task(clients.store.find(uuid4(), "png"))
     await noticed.event.wait()
     assert not looking.done()

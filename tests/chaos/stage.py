@@ -117,7 +117,7 @@ class Stage:
         await self._put(self.stack.odoo_url, faults)
 
     async def late(self, seconds: float) -> None:
-        """Odoo and the notification service book at once, and answer so long afterwards."""
+        """Odoo and the notification service record at once, and answer so long afterwards."""
         await self.odoo(late_seconds=seconds)
         await self._put(self.stack.notifications_url, {"late_seconds": seconds})
 

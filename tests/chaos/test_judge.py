@@ -52,7 +52,7 @@ def _fail(evidence: Evidence, *ids: str, record: Record = FAILED) -> None:
 
 
 def test_good_evidence() -> None:
-    """Nothing is wrong where nothing is wrong."""
+    """The judge finds nothing wrong in good evidence."""
     evidence = _good()
     assert verdict(figures(evidence), ROWS[0].expected) == []
     row = figures(evidence)
@@ -129,7 +129,7 @@ def test_charged_for_our_fault(entries: tuple[str, ...]) -> None:
 
 
 def test_a_users_error_may_cost() -> None:
-    """A user's error that is captured by policy is nobody else's fault."""
+    """A user's error that is captured by policy is not charged for our fault."""
     evidence = _good()
     _fail(evidence, "3", record=Record("failed", "POLICY_INPUT", None, ("reserve", "capture")))
     evidence.closed["3"] = "COMPLETED"
@@ -175,10 +175,10 @@ def test_no_alert_was_sent() -> None:
 
 
 def test_orphans_are_counted() -> None:
-    """An image of a failed generation, and one of nobody."""
+    """An image of a failed generation, and one of no request."""
     evidence = _good()
     _fail(evidence, "3")
-    evidence.images |= {"3": "abc", "nobody": "abc"}
+    evidence.images |= {"3": "abc", "unknown": "abc"}
     assert figures(evidence).images_orphaned == 2
 
 

@@ -37,7 +37,7 @@ def test_round_trip(
 def test_required(
     model: type[GenerationCompleted | GenerationFailed], example: dict[str, Any], name: str
 ) -> None:
-    """Each field that the specification requires is missed by its name."""
+    """A required field of the specification that is missing is named."""
     with pytest.raises(ValidationError) as refusal:
         model.model_validate(without(example, name))
     assert [(e["loc"], e["type"]) for e in refusal.value.errors()] == [((name,), "missing")]

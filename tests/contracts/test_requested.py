@@ -60,7 +60,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 @pytest.mark.parametrize("name", REQUIRED)
 def test_required(name: str) -> None:
-    """Each field that the specification requires is missed by its name."""
+    """A required field of the specification that is missing is named."""
     with pytest.raises(ValidationError) as refusal:
         GenerationRequested.model_validate(without(REQUESTED, name))
     assert [(e["loc"], e["type"]) for e in refusal.value.errors()] == [((name,), "missing")]
@@ -194,7 +194,7 @@ def test_outside_the_bounds(field: str, value: Any) -> None:
 
 
 def test_lone_surrogates_are_refused() -> None:
-    r"""Half of a surrogate pair ("\ud800") is no text: nobody could store or send it."""
+    r"""Half of a surrogate pair ("\ud800") is no text: it can be neither stored nor sent."""
     assert faulty_fields(prompt="\ud800") == {""}  # the JSON itself is refused
     with pytest.raises(ValidationError):
         GenerationRequested.model_validate(REQUESTED | {"prompt": "\ud800"})

@@ -134,5 +134,5 @@ def test_schema_and_model_agree(name: str, event: dict[str, Any], *, good: bool)
 
 @pytest.mark.parametrize(("name", "event"), BEYOND_A_SCHEMA)
 def test_what_a_schema_cannot_say(name: str, event: dict[str, Any]) -> None:
-    """Rules that a schema lacks words for are the model's alone: these, and no others known."""
+    """A schema cannot say some rules, so the model alone has them: these, and no others known."""
     assert (model_takes(name, event), schema_takes(name, event)) == (False, True)

@@ -76,7 +76,7 @@ def test_user_message(code: ErrorCode) -> None:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_nobody_pays_for_our_faults(code: ErrorCode) -> None:
+def test_our_faults_are_not_charged(code: ErrorCode) -> None:
     """Only the user's own errors and cancellations may be charged, as the policy says."""
     rule = TAXONOMY[code]
     ours = rule.kind in {ErrorKind.SYSTEM, ErrorKind.CONFIGURATION}
@@ -86,13 +86,13 @@ def test_nobody_pays_for_our_faults(code: ErrorCode) -> None:
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_configuration_pages(code: ErrorCode) -> None:
-    """What only our settings can fix calls somebody, and nothing else does."""
+    """What only our settings can fix pages an administrator, and nothing else does."""
     rule = TAXONOMY[code]
     assert (rule.alert is Alert.PAGE) == (rule.kind is ErrorKind.CONFIGURATION)
 
 
 def test_hint_reaches_the_user() -> None:
-    """What to fix is said after the friendly text; the operator's detail is not said."""
+    """What to fix is said after the friendly text; the operator's detail is not shown."""
     failure = Failure(code=ErrorCode.INVALID_INPUT, detail="400 invalid_value", hint="Check: size.")
     rule = TAXONOMY[ErrorCode.INVALID_INPUT]
     assert failure.user_message == f"{rule.user_message} Check: size."

@@ -24,7 +24,7 @@ Json = dict[str, Any]
 CALLBACK = Envelope("callback")
 USER = uuid4()
 RANK = {"requested": 0, "failed": 1, "completed": 2}
-CODES = (*ErrorCode, "NEVER_HEARD_OF", None)
+CODES = (*ErrorCode, "NO_SUCH_CODE", None)
 
 
 def _requested(request_id: UUID, user_id: UUID = USER) -> GenerationRequested:

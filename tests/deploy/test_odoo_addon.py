@@ -106,7 +106,7 @@ def test_xml_and_rights_can_be_read() -> None:
 
 
 def test_models_that_are_made_are_imported() -> None:
-    """A module that nobody imports defines no model."""
+    """A module that is not imported defines no model."""
     for folder in ("models", "controllers", "wizard", "tests"):
         said = (ADDON / folder / "__init__.py").read_text()
         for path in (ADDON / folder).glob("*.py"):
@@ -115,7 +115,7 @@ def test_models_that_are_made_are_imported() -> None:
 
 
 def test_messages_are_those_of_the_events() -> None:
-    """Otherwise nobody's language but English would be spoken."""
+    """Otherwise users would read them in English alone."""
     messages = module("messages")
     assert messages.texts(str) == {code.value: rule.user_message for code, rule in TAXONOMY.items()}
 
@@ -141,7 +141,7 @@ def test_a_hint_survives_the_translation() -> None:
 
 
 def test_the_policy_decides_on_what_the_taxonomy_says() -> None:
-    """Nobody pays for our faults, and nothing else is given away."""
+    """Our faults are not charged, and nothing else is given away."""
     by_policy = {code.value for code, rule in TAXONOMY.items() if rule.charge is Charge.POLICY}
     kinds = {rule.kind.value for rule in TAXONOMY.values() if rule.charge is Charge.POLICY}
     wire = module("wire")

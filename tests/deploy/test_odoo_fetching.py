@@ -82,7 +82,7 @@ def test_any_other_answer_is_none(server: Server, status: int) -> None:
 
 
 def test_a_redirect_is_not_followed(server: Server) -> None:
-    """Nobody is led to a place that the event did not name."""
+    """Odoo does not call a place that the event did not name."""
     asked = []
 
     def reply(handler: BaseHTTPRequestHandler) -> None:

@@ -236,13 +236,13 @@ def test_another_secret_or_body_is_not_believed(
     headers = signed(secret, identity, body)
     assert believed(headers, changed, secret) == (changed == body)
     same = base64.b64decode(other).rstrip(b"\0") == base64.b64decode(secret).rstrip(b"\0")
-    assume(same == (other == secret))  # HMAC fills short keys up with noughts
+    assume(same == (other == secret))  # HMAC fills short keys up with zeros
     assert believed(headers, body, other) == (other == secret)
 
 
 @given(st.binary(max_size=signatures.LEAST_KEY_BYTES - 1))
 def test_a_key_that_could_be_guessed_opens_nothing(key: bytes) -> None:
-    """Not even to who knows it; an empty one everybody knows."""
+    """Not even for a caller who knows it; everybody knows the empty one."""
     secret = "whsec_" + base64.b64encode(key).decode()
     headers = {
         "webhook-id": "id",

@@ -12,7 +12,7 @@ def _writes(folder: Path) -> None:
 
 
 def test_made_once(tmp_path: Path) -> None:
-    """What stands as the recipe says is not made again."""
+    """What this recipe has made is not made again."""
     assert made_once(tmp_path / "it", "recipe", _writes)
     (tmp_path / "it" / "piece").write_text("in use")
     assert not made_once(tmp_path / "it", "recipe", _writes)
@@ -20,7 +20,7 @@ def test_made_once(tmp_path: Path) -> None:
 
 
 def test_made_again_for_another_recipe(tmp_path: Path) -> None:
-    """Of what was made by an older recipe nothing is left."""
+    """Nothing is left of what an older recipe made."""
     made_once(tmp_path / "it", "old", _writes)
     (tmp_path / "it" / "more").touch()
     assert made_once(tmp_path / "it", "new", _writes)
@@ -28,7 +28,7 @@ def test_made_again_for_another_recipe(tmp_path: Path) -> None:
 
 
 def test_half_made(tmp_path: Path) -> None:
-    """What a run left that did not come to its end is taken for nothing."""
+    """What an interrupted run left behind is not used."""
 
     def dies(folder: Path) -> None:
         (folder / "half").touch()

@@ -61,7 +61,7 @@ async def test_bad_ends(images: httpx.AsyncClient, prompt: str, status: str) -> 
 
 
 async def test_unknown_task(images: httpx.AsyncClient) -> None:
-    """An id that nobody gave out is not found."""
+    """An id that the service never gave out is not found."""
     assert (await images.get("/v1/get_result?id=nothing")).json()["status"] == "Task not found"
 
 
@@ -97,7 +97,7 @@ async def test_unknown_model(images: httpx.AsyncClient) -> None:
     assert (await images.post("/v1/other-model", json=BODY)).status_code == 404
 
 
-async def test_book(images: httpx.AsyncClient, calls: Callable[[], Any]) -> None:
+async def test_call_log(images: httpx.AsyncClient, calls: Callable[[], Any]) -> None:
     """One submission is paid for, however often it is polled."""
     task = await _submit(images)
     await asyncio.gather(*(_poll(images, task) for _ in range(3)))

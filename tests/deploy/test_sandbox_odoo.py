@@ -183,7 +183,7 @@ def _failure(event: Json, code: str | None) -> GenerationFailed:
 
 
 @pytest.mark.parametrize(
-    "code", ["PROVIDER_UNAVAILABLE", "AUTH_CONFIG", "INTERNAL", "NEVER_HEARD_OF", None]
+    "code", ["PROVIDER_UNAVAILABLE", "AUTH_CONFIG", "INTERNAL", "NO_SUCH_CODE", None]
 )
 def test_our_fault_is_released(ledger: Ledger, requested: Json, failed: Json, code: str) -> None:
     """A system, configuration or unknown error gives the reservation back."""

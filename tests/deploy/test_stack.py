@@ -240,7 +240,7 @@ def test_real_alertmanager(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_notifications_without_the_part(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the notification sandbox, the settings name no service that nobody runs."""
+    """Without the notification sandbox, the settings name neither of its services."""
     with LocalStack(home, ()) as stack:
         monkeypatch.setenv("DURAGEN_CONFIG", str(stack.config_path))
         settings = Settings.read()

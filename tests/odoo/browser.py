@@ -87,7 +87,7 @@ class Visitor:
     def opens_images(self) -> None:
         """The page, with its script at work, and with a mark that a reload would wipe off."""
         self.page.goto(f"{self.url}/my/images")
-        # The script reckons as soon as it runs.
+        # The script computes it as soon as it runs.
         expect(self.page.locator("[data-part=reckoning]")).to_contain_text("credit")
         expect(self.page.locator("body")).not_to_have_class(re.compile("o_lazy_js_waiting"))
         self.page.evaluate("window.stillTheSamePage = true")

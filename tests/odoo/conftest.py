@@ -104,7 +104,7 @@ def image_storage(beside: Beside) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture(scope="session")
 def lone(site: OdooSite, new_database: Callable[[str], str]) -> Iterator[Lone]:
-    """A threaded Odoo that nobody answers."""
+    """A threaded Odoo without a Duragen."""
     with Lone.on(RealOdoo(site, new_database("lone"), print, Serving(cron_threads=0))) as alone:
         yield alone
 

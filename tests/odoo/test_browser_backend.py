@@ -94,7 +94,7 @@ def test_a_user_has_no_managers_things(backend: Open, threaded: Beside) -> None:
 
 
 def test_the_connection_test_says_what_works(backend: Open, threaded: Beside) -> None:
-    """Everything works; then, with an address where nobody is, it says what does not."""
+    """Everything works; then, with an address without a server, it says what does not."""
     page = backend(ADMIN, SETTINGS)
     page.get_by_role("button", name="Test the Connection").click()
     said = page.locator(".o_duragen_test")

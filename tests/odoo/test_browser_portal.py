@@ -70,7 +70,7 @@ def images_meet(threaded: Beside) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def dear_model(threaded: Beside) -> Iterator[str]:
-    """The name of a model that nobody can pay."""
+    """The name of a model that no user can pay."""
     models = connect(threaded.odoo).env["duragen.ai.model"]
     values = {"name": "Too Dear", "price": 100_000, "resolutions": "256x256", "sequence": 99}
     made = models.create({**values, "model_uuid": "99999999-9999-4999-8999-999999999999"})
@@ -221,7 +221,7 @@ def test_what_was_missed_offline_is_shown_afterwards(
 
 
 def test_a_restart_of_the_server_goes_unnoticed(visit: Visit, threaded: Beside) -> None:
-    """The websocket was cut; the page connects again and hears of what comes then."""
+    """The websocket was cut; the page connects again and receives what comes then."""
     visitor = visit()
     visitor.opens_images()
     threaded.odoo.restart()
@@ -305,7 +305,7 @@ def test_the_keyboard_suffices(visit: Visit) -> None:
     page.wait_for_url(re.compile(r"/my/images/\d+$"))
 
 
-def test_one_wish_is_one_request(visit: Visit) -> None:
+def test_a_repeated_submission_is_one_request(visit: Visit) -> None:
     """An answer that got lost is asked for again under the same reference: one image, one price."""
     visitor = visit()
     visitor.opens_images()

@@ -1,4 +1,4 @@
-"""One image from a person's wish in a real Odoo to Odoo's record, and what can come between."""
+"""One image from a person's request in a real Odoo to Odoo's record, and what can go wrong."""
 
 import hashlib
 import io

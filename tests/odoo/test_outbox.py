@@ -57,7 +57,7 @@ class Desk:
     def asks(self) -> dict[str, Any]:
         """A request that is started, or could not be.
 
-        After a start that reached nobody, Odoo leaves the next ones to the outbox for a while.
+        After a start that reached no server, Odoo leaves the next ones to the outbox for a while.
         """
         made = self.submits()
         if made["state"] == "requested":
@@ -162,7 +162,7 @@ class Desk:
 
     @contextmanager
     def held(self, made: dict[str, Any]) -> Iterator[None]:
-        """Nobody else writes the request's row until the block ends."""
+        """No other session writes the request's row until the block ends."""
         mark = f"held {made['id']}"
         text = (
             f"BEGIN; SELECT 1 FROM duragen_generation_request WHERE id = {made['id']} FOR UPDATE;"
@@ -235,7 +235,7 @@ def either(request: pytest.FixtureRequest) -> Desk:
 
 @PATHS
 def test_what_could_not_be_started_is_started_later(desk: Desk, path: str) -> None:
-    """Nobody is there at the commit: the request stands, and the outbox starts it, once."""
+    """No server is there at the commit: the request stays, and the outbox starts it, once."""
     with desk.set_up(start_path=path):
         with desk.set_up(**{SETTING[path]: NOBODY[path]}):
             made = desk.asks()
@@ -337,7 +337,7 @@ def _is_due(desk: Desk, made: dict[str, Any], more: str = "") -> None:
 
 
 def test_what_temporal_does_not_know_is_started_again(desk: Desk) -> None:
-    """Odoo has it as started, nobody else does."""
+    """Odoo has it as started, and Temporal does not know it."""
     with desk.set_up(temporal_address=NOBODY["temporal"]):
         made = desk.asks()
         _is_due(desk, made)

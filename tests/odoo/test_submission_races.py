@@ -26,7 +26,7 @@ def _made(lone: Lone, user: Rpc) -> int:
 
 
 def test_no_user_spends_more_than_there_is(either: Lone) -> None:
-    """Two credits and four wishes at once: two are made, the others refused."""
+    """Two credits and four requests at once: two are made, the others refused."""
     user = either.someone(2)
     answers = at_once(4, lambda _: _submits(either, user))
     made = [each for each in answers if isinstance(each, int)]

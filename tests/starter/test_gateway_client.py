@@ -134,7 +134,7 @@ def test_an_answer_that_is_none_is_unavailable(answer: bytes) -> None:
 
 
 def test_a_redirect_is_not_followed() -> None:
-    """The key goes to the gateway that was named and to nobody else."""
+    """The key goes to the gateway that was named and nowhere else."""
     with answering(b"HTTP/1.0 202 OK\r\n\r\n{}") as (thief, asked):
         redirect = f"HTTP/1.0 302 Over there\r\nLocation: {thief}/\r\n\r\n".encode()
         with answering(redirect) as (url, _), pytest.raises(SetupError):
@@ -144,7 +144,7 @@ def test_a_redirect_is_not_followed() -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 415, 422])
 def test_a_proxy_is_not_taken_for_the_gateway(status: int) -> None:
-    """Its page decides over no request: that needs the gateway's own problem document."""
+    """A proxy's page decides nothing: that takes the gateway's own problem document."""
     page = f"HTTP/1.0 {status} No\r\nContent-Type: text/html\r\n\r\n<h1>No</h1>".encode()
     with answering(page) as (url, _), pytest.raises(SetupError):
         GatewayClient(url, KEY, retry_seconds=()).start(make_event())

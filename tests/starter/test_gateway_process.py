@@ -25,7 +25,7 @@ def environment(folder: Path, settings: str, **more: str) -> dict[str, str]:
 
 
 def refusal(env: dict[str, str]) -> str:
-    """What a gateway says that refuses to start; it must end with 2."""
+    """What a gateway prints when it refuses to start; it must end with 2."""
     command = [sys.executable, "-m", "starter.gateway"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, "")

@@ -159,7 +159,7 @@ async def test_an_abandoned_refusal_is_delivered_without_another_call(desk: Lab)
 
 
 async def test_an_abandoned_cancellation_is_delivered_after_all(desk: Lab) -> None:
-    """Nothing is made; Odoo hears that the user took it back."""
+    """Nothing is made; Odoo receives the cancellation."""
     await desk.break_images({"kind": "hang"})
     await desk.break_odoo(status=404)
     [request] = await begun(desk)
@@ -270,13 +270,13 @@ async def test_all_leaves_out_what_a_person_must_look_at(desk: Lab) -> None:
     [unknown] = await begun(desk)
     assert (await ended(desk, unknown)).status is WorkflowExecutionStatus.FAILED
     elsewhere = f"{desk.stack.images_url}/elsewhere"
-    [untold] = await begun(desk, callback_url=elsewhere)
-    await ended(desk, untold)
-    await until(lambda: _ids(desk), {*map(id_of, (no_key, unknown, untold))})
+    [undelivered] = await begun(desk, callback_url=elsewhere)
+    await ended(desk, undelivered)
+    await until(lambda: _ids(desk), {*map(id_of, (no_key, unknown, undelivered))})
     assert await _rerun_all(desk) == {
         id_of(no_key): Rerun.STARTED_AGAIN,
         id_of(unknown): Rerun.LEFT_OUT,
-        id_of(untold): Rerun.LEFT_OUT,
+        id_of(undelivered): Rerun.LEFT_OUT,
     }
     await ends(desk, no_key, GenerationState.COMPLETED)
     assert await _rerun_all(desk, ErrorCode.OUTCOME_UNKNOWN) == {

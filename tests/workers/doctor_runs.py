@@ -1,4 +1,4 @@
-"""`duragen doctor` as a process of its own, on a stack that nobody else leaves anything in."""
+"""`duragen doctor` as a process of its own, on a stack where no other test leaves anything."""
 
 from dataclasses import asdict
 

@@ -71,7 +71,7 @@ async def test_a_killed_worker_and_then_a_killed_server_cost_no_second_job(
 
 
 async def test_an_image_that_stands_in_the_store_is_not_asked_for_again(breakable: Lab) -> None:
-    """A worker that died after the upload left the image and nothing else: nobody pays again."""
+    """A worker that died after the upload left the image and nothing else: it is not paid again."""
     lab = breakable
     request = lab.request()
     assert (await lab.outcome(request)).image

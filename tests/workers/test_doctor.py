@@ -128,7 +128,7 @@ async def test_what_is_broken_has_the_one_wrong_line(examined: LocalStack, name:
     [line] = wrong(ended)
     assert line.startswith("wrong " + expected[0])
     assert [part for part in expected if part not in line] == [], line
-    # Without Temporal nobody can be asked about queues and health, and nothing is counted.
+    # Without Temporal nothing is known about queues and health, and nothing is counted.
     others = len(ended.out.splitlines()) - 1
     assert others >= (6 if "Temporal" in name else 14)
 
@@ -186,7 +186,7 @@ async def test_a_queue_without_a_worker_is_shown_with_the_command_for_it(
 async def test_missing_search_attributes_are_fixed_by_the_command_it_gives(
     examined: LocalStack, tmp_path: Path
 ) -> None:
-    """On a server that nobody set up: the line's command is run as it stands, and all is well."""
+    """On a server without them: the line's command is run as it stands, and all is well."""
     bare = await WorkflowEnvironment.start_local(dev_server_existing_path=program("temporal"))
     address = bare.client.service_client.config.target_host
     env = environment(examined, TEMPORAL_ADDRESS=address)

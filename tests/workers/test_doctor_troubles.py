@@ -43,7 +43,7 @@ async def client(examined: LocalStack) -> Client:
 async def _reported(client: Client, state: ProviderHealthState) -> AsyncIterator[None]:
     """A health workflow that knows `state`, ended by hand afterwards.
 
-    On a queue of its own, where nobody probes: a probe would change what it knows, and end
+    On a queue of its own, where no worker probes: a probe would change what it knows, and end
     the workflow of a provider that the stack's worker does not know.
     """
     queue = str(uuid.uuid4())
@@ -181,7 +181,7 @@ async def test_stuck_workflows_are_counted() -> None:
 
 
 async def test_health_that_no_worker_can_answer(client: Client) -> None:
-    """The workflow is there, and nobody to ask it: the line says what to start."""
+    """The workflow is there, and no worker answers for it: the line says what to start."""
     state = ProviderHealthState(provider="orphan")
     handle = await client.start_workflow(
         PROVIDER_HEALTH_WORKFLOW, state, id=provider_health_id("orphan"), task_queue="nobody"

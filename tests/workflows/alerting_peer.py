@@ -46,7 +46,7 @@ class AlertLog:
 
     @property
     def standing(self) -> dict[Key, dict[str, Any]]:
-        """The alerts that fire by what was said last of each, as Alertmanager would show them."""
+        """The alerts that fire by the last post about each, as Alertmanager would show them."""
         last = {_key(alert): alert for post in self.posts for alert in post}
         return {key: alert for key, alert in last.items() if _fires(alert)}
 

@@ -56,7 +56,7 @@ def complaint(calls: Sequence[Call]) -> str | None:
 
 
 def _death(job: Call, calls: Sequence[Call]) -> str | None:
-    """What became of a job: what it was born with, or what happened when it was asked after."""
+    """How a job ended: by the fault it was created with, or by what a later poll met."""
     fault = str(job["outcome"]).removeprefix("accepted").removeprefix(": ")
     said = [c["outcome"] for c in calls if c["job_id"] == job["job_id"] and c is not job]
     if fault in SPOILT or any(f"fault: {kind}" in said for kind in SPOILT):

@@ -13,7 +13,7 @@ _STATUS = {
     "completed": WorkflowExecutionStatus.COMPLETED,
     "canceled": WorkflowExecutionStatus.CANCELED,
     "failed": WorkflowExecutionStatus.FAILED,
-    "refused": WorkflowExecutionStatus.COMPLETED,  # the user's error: nobody has to look at it
+    "refused": WorkflowExecutionStatus.COMPLETED,  # the user's error: no operator has to look at it
 }
 
 

@@ -42,7 +42,7 @@ class Watched(NamedTuple):
     clock: WorkflowEnvironment
 
     async def shows(self, alerts: AlertLog, *keys: Key) -> None:
-        """Let rounds pass until of these alerts exactly those stand that are given.
+        """Let rounds pass until exactly the given alerts fire.
 
         The index is some moments behind. A failed generation counts for five real minutes: its
         alert is looked for, but never waited for to end.

@@ -44,7 +44,7 @@ async def _latency(lab: Lab, seconds: float) -> None:
 
 
 async def test_an_image_that_comes_all_the_same_counts(lab: Lab, worker: None) -> None:
-    """Canceled while the service paints, and it is done before it hears of that: delivered."""
+    """Canceled while the service paints, which finishes all the same: the image is delivered."""
     await _latency(lab, 1.5)
     request = lab.request()
     handle = await begin(lab, request)
@@ -68,7 +68,7 @@ async def test_a_call_that_was_accepted_and_never_answers_is_given_up(
 
 
 async def test_a_job_that_is_polled_is_left(lab: Lab, worker: None) -> None:
-    """Nobody waits for it any more, and its image is fetched by nobody."""
+    """The job is not waited for any more, and its image is not fetched."""
     await _latency(lab, 60)
     request = lab.flux_request()
     handle = await begin(lab, request)
@@ -153,7 +153,7 @@ async def test_the_next_route_is_not_tried_for_who_has_canceled(
 
 
 async def test_the_second_route_is_left_as_the_first(lab: Lab, settings: Settings) -> None:
-    """Canceled after the failover: Odoo hears CANCELED, not why the first route was left."""
+    """Canceled after the failover: Odoo receives CANCELED, not why the first route was left."""
     await lab.break_images({"kind": "status", "status": 402})
     async with (
         flux_behind_a_relay(lab, settings) as (relay, relayed),
@@ -196,7 +196,7 @@ async def _slow_odoo(lab: Lab, settings: Settings) -> AsyncIterator[CountingProx
 async def test_a_cancel_during_the_delivery_comes_too_late(
     lab: Lab, settings: Settings, prompt: str, outcome: str
 ) -> None:
-    """Odoo has booked the outcome and is slow to say so: that outcome it is, said once."""
+    """Odoo has booked the outcome and answers late: that outcome stays, delivered once."""
     async with _slow_odoo(lab, settings) as relay:
         relay.answers.clear()
         request = lab.request(prompt=prompt, callback_url=relay.url + CALLBACK_PATH)
@@ -270,7 +270,7 @@ async def test_a_cancel_and_a_retry_at_once_deliver(lab: Lab, worker: None) -> N
 
 
 async def test_a_cancel_does_not_change_a_parked_failure(lab: Lab, worker: None) -> None:
-    """It failed before it was canceled: Odoo hears of the failure, and Temporal's filter too."""
+    """It failed before it was canceled: Odoo gets the failure, and Temporal's filter shows it."""
     await lab.break_odoo(status=404)
     request = lab.request(prompt="sandbox:unpaid")
     handle = await begin(lab, request)

@@ -149,7 +149,7 @@ def test_a_probe_that_always_objects_does_not_keep_a_circuit_open_for_ever() -> 
 
 
 def test_a_provider_that_is_gone_is_forgotten() -> None:
-    """Nobody is alerted of what is no longer in the settings."""
+    """There is no alert about a provider that is no longer in the settings."""
     gone = with_probe(opened_by(AWAY), Probed(found="not there", unknown=True), NOW + 30)
     assert (gone.circuit, alerts_of(gone)) == (Circuit.CLOSED, ())
 
@@ -211,7 +211,7 @@ def test_a_closed_circuit_starts_from_nothing() -> None:
 
 
 def test_the_probe_right_after_it_opened_only_notes_what_it_objects_to() -> None:
-    """Good news comes too early then; a key that it sees refused, it may see fixed later."""
+    """A good answer comes too early then; a refused key is noted, to see later if it is fixed."""
     state = opened_by(AUTH)
     assert with_probe(state, Probed(found="takes the key", key_taken=True), NOW + 1) == state
     assert with_probe(state, Probed(found="refuses", fix="set it"), NOW + 1).probe_objected

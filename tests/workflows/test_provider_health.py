@@ -164,7 +164,7 @@ async def test_a_wrong_key_moves_generations_until_it_is_fixed(
 async def test_an_unpaid_account_is_tried_again_by_single_generations(
     skipping: SkippingLab, settings: Settings, alerts: AlertLog, service: Service
 ) -> None:
-    """Its free look-up answers well: half-open each fails for one, until the bill is paid."""
+    """Its look-up answers well: each half-open try fails one generation, until the bill is paid."""
     lab, environment = skipping
     service.instead["POST"] = answer(402)
     async with working(lab.client, alerts.settings(_with_openai_at(service.url, settings))):

@@ -107,7 +107,7 @@ class GenerationMachine(RuleBasedStateMachine):
     def begins(
         self, model: str, image_service: list[str], answers: str, wire: Wire, store_away: bool
     ) -> None:
-        """A user asks for an image; this is how the others are."""
+        """A user asks for an image; the arguments say how the others behave at first."""
         self.image_service(image_service)
         self.odoo(answers, wire)
         self.store(store_away)
@@ -131,7 +131,7 @@ class GenerationMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([6, 70, 400]))
     def time_passes(self, seconds: float) -> None:
-        """Unless a call waits for the store, or would: for a minute, by everybody's clock."""
+        """Not while a call may wait for the store: it does so for a minute of the real clock."""
         parked = self._seen.view.state is GenerationState.PARKED
         if self.world.store.wire is Wire.WHOLE or parked:
             self.runner.run(self.world.wait(self._story.handle, seconds))

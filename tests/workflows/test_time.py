@@ -67,7 +67,7 @@ async def test_a_reply_lost_twice_is_not_paid_a_third_time(
 async def test_a_lost_job_is_submitted_once_more(
     timeless: tuple[Lab, WorkflowEnvironment],
 ) -> None:
-    """`Task not found`: the job is placed again, once, and then the image comes."""
+    """`Task not found`: the job is submitted again, once, and then the image comes."""
     lab, _ = timeless
     await lab.break_images({"kind": "job_lost", "on": "poll"})
     request = lab.flux_request()

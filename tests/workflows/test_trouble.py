@@ -91,7 +91,7 @@ async def test_a_callback_off_the_allow_list_is_never_called(lab: Lab) -> None:
 async def test_the_next_route_makes_the_image_when_the_first_is_misconfigured(
     lab: Lab,
 ) -> None:
-    """The outcome names the route that was left, and why; Odoo hears of success alone."""
+    """The outcome names the route that was left, and why; Odoo gets the success alone."""
     await lab.break_images({"kind": "status", "status": 402})
     request = lab.request(model_id=TWO_ROUTES_MODEL_ID)
     outcome = await lab.outcome(request)
@@ -234,7 +234,7 @@ async def test_what_is_no_request_at_all_fails_at_once(lab: Lab, event: object) 
 
 
 async def test_a_cancel_that_meets_a_failing_call_is_still_delivered(lab: Lab) -> None:
-    """Canceled, and then the service answers with half an image: Odoo hears CANCELED."""
+    """Canceled, and then the service answers with half an image: Odoo receives CANCELED."""
     faults = {"latency_seconds": 2, "queue": [{"kind": "half_image"}]}
     url = f"{lab.stack.images_url}/_sandbox/faults"
     (await lab.http.put(url, json=faults)).raise_for_status()

@@ -48,7 +48,7 @@ FINAL = {
 
 
 class Seen(NamedTuple):
-    """What everybody knows of the generation at one moment."""
+    """What each part knows of the generation at one moment."""
 
     status: WorkflowExecutionStatus | None
     view: GenerationView
@@ -179,7 +179,7 @@ class TrackedGeneration:
         return self.request.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def seen(self) -> Seen:
-        """Ask everybody."""
+        """Ask each part."""
         world, request_id = self._world, self.request.request_id
         return Seen(
             (await self.handle.describe()).status,
