@@ -125,7 +125,7 @@ class Cluster:
         return await self._connection.ask(_allowed, call, review)
 
     async def until_end(self, ref: JobRef, version: str, seconds: float) -> JobObject | None:
-        """BacklogWatch the Job from a version on; None when it has not ended.
+        """Watch the Job from a version on; None when it has not ended.
 
         None also when the watch was cut or the version is too old: look again. Raises
         ProviderError with JOB_LOST when the Job is deleted.
