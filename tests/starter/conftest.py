@@ -1,10 +1,14 @@
 """Fixtures of the entry points' tests: their own Temporal server, which no worker polls unasked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import Client
+from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.testing import WorkflowEnvironment
 
 from deploy.local.stack.local_stack import LocalStack
@@ -67,6 +71,27 @@ async def http(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
 def caller(gateway: str) -> GatewayClient:
     """With the right key, without retries."""
     return GatewayClient(gateway, KEY, retry_seconds=())
+
+
+@pytest.fixture(scope="session")
+def exporter() -> InMemorySpanExporter:
+    """The spans of this process; the global provider can be set but once, so it is shared."""
+    found = InMemorySpanExporter()
+    provider = trace.get_tracer_provider()
+    if not hasattr(provider, "add_span_processor"):
+        # Temporal's own kind, so that tests of the worker can share it.
+        provider = create_tracer_provider()
+        trace.set_tracer_provider(provider)
+    provider.add_span_processor(SimpleSpanProcessor(found))
+    return found
+
+
+@pytest.fixture
+def spans(exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
+    """None of an earlier test's spans."""
+    exporter.clear()
+    yield exporter
+    exporter.clear()
 
 
 @pytest.fixture

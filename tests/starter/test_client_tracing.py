@@ -1,41 +1,16 @@
 """The correlationId is the trace id, from the first span on."""
 
-from collections.abc import Iterator
 from uuid import UUID
 
-import pytest
 from opentelemetry import trace
 from opentelemetry.baggage import get_all
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import Client
-from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.converter import PayloadConverter
 
 from starter.client import AsyncDuragenClient
 from tests.starter.entry_points import make_event
-
-
-@pytest.fixture(scope="session")
-def exporter() -> InMemorySpanExporter:
-    """The spans of this process; the global provider can be set but once, so it is shared."""
-    found = InMemorySpanExporter()
-    provider = trace.get_tracer_provider()
-    if not hasattr(provider, "add_span_processor"):
-        # Temporal's own kind, so that tests of the worker can share it.
-        provider = create_tracer_provider()
-        trace.set_tracer_provider(provider)
-    provider.add_span_processor(SimpleSpanProcessor(found))
-    return found
-
-
-@pytest.fixture
-def spans(exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
-    """None of an earlier test's spans."""
-    exporter.clear()
-    yield exporter
-    exporter.clear()
 
 
 async def carrier_of(temporal: Client, workflow_id: str) -> dict[str, str]:
