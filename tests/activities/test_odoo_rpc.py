@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from activities.odoo.deliver import TIMEOUT_SECONDS, OdooActivities
 from activities.odoo.rpc import RpcDelivery
@@ -101,10 +103,15 @@ async def test_event_is_the_callbacks(clients: Clients, peer: Peer) -> None:
 
 async def test_ids_go_with_every_call(clients: Clients, peer: Peer) -> None:
     """The login and the call itself carry X-Correlation-ID and a traceparent, in any thread."""
-    peer.says(Odoo().reply)
+    odoo = Odoo()
+    peer.says(odoo.reply)
     task = odoo_events.failed(peer.url)
-    with bound(Correlation(task.correlation_id, task.request_id)):
+    ids = Correlation(task.correlation_id, task.request_id)
+    # As the worker's interceptor leaves it: with tracing on, the call's span needs a parent.
+    parent = SpanContext(ids.correlation_id.int, 0xABC, is_remote=False)
+    with bound(ids), trace.use_span(NonRecordingSpan(parent)):
         await Attempt().run(delivering(clients, peer.url).deliver, task)
+    assert odoo.asked.count("login") == len(odoo.events) == 1
     for received in peer.received:
         assert received.headers["x-correlation-id"] == str(task.correlation_id)
         assert received.headers["traceparent"].split("-")[1] == task.correlation_id.hex
