@@ -1,6 +1,7 @@
 """The servers that most tests share: one embedded stack a session, without worker and gateway."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
@@ -17,6 +18,9 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG_FILES = (
