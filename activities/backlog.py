@@ -20,10 +20,6 @@ from contracts.names import (
 OTHER = "other"
 """Those that no code below counts."""
 
-WATCHED_FAILURES = (ErrorCode.INTERNAL, ErrorCode.MODEL_CONFIG, ErrorCode.INVALID_INPUT)
-"""Failures that no provider's health reports. INVALID_INPUT fails a workflow, in place of
-completing it, when no Odoo may get the outcome."""
-
 TIMEOUT = timedelta(seconds=10)
 """For one count. It is answered within milliseconds; a large cluster's index takes longer."""
 
@@ -49,9 +45,12 @@ class BacklogActivities:
 
         The index is some seconds behind, and each count is taken at a moment of its own.
         """
+        window = timedelta(seconds=task.window_seconds)
+        failed = await self._counter.failed(window)
         return Backlog(
             parked=await self._counter.parked(),
-            failed=await self._counter.failed(timedelta(seconds=task.window_seconds)),
+            failed=failed,
+            ended=await self._counter.count(ended_query(window)) if failed else 0,
             stuck=await self._counter.stuck(),
         )
 
@@ -72,18 +71,20 @@ class BacklogCounter:
         total = await self.count(PARKED_QUERY)
         if not total:
             return {}
-        found = await self._by_code(PARKED_QUERY, tuple(DeliveryError))
+        found = await self._by_code(PARKED_QUERY, tuple(DeliveryError), total)
         # What was parked since the total was taken is among the codes: never fewer than none.
         found[OTHER] = max(total - sum(found.values()), 0)
         return _some(found)
 
     async def failed(self, window: timedelta) -> dict[str, int]:
-        """Generations that failed within `window`, by watched code; `other` is without a code."""
+        """Generations that failed within `window`, by code; `other` is what has none of them."""
         query = failed_query(window)
-        if not await self.count(query):
+        total = await self.count(query)
+        if not total:
             return {}
-        found = await self._by_code(query, WATCHED_FAILURES)
-        found[OTHER] = await self.count(f"{query} AND {ERROR_CODE} IS NULL")
+        found = await self._by_code(query, tuple(ErrorCode), total)
+        # What failed since the total was taken is among the codes: never fewer than none.
+        found[OTHER] = max(total - sum(found.values()), 0)
         return _some(found)
 
     async def stuck(self) -> int:
@@ -96,21 +97,26 @@ class BacklogCounter:
             raise
 
     async def _by_code(
-        self, query: str, codes: tuple[ErrorCode | DeliveryError, ...]
+        self, query: str, codes: tuple[ErrorCode | DeliveryError, ...], total: int
     ) -> dict[str, int]:
-        # One after the other: a handful of counts a minute, and no burst at a cluster's index.
-        return {
-            str(code): await self.count(f"{query} AND {ERROR_CODE} = '{code}'") for code in codes
-        }
+        # One after the other, until all are found: a handful of counts, and no burst at an index.
+        found: dict[str, int] = {}
+        for code in codes:
+            if sum(found.values()) >= total:
+                break
+            found[str(code)] = await self.count(f"{query} AND {ERROR_CODE} = '{code}'")
+        return found
 
 
 def failed_query(window: timedelta) -> str:
     """Generations that failed within `window` from now."""
+    return f"{ended_query(window)} AND ExecutionStatus = 'Failed'"
+
+
+def ended_query(window: timedelta) -> str:
+    """Generations that ended within `window` from now, however."""
     since = (datetime.now(UTC) - window).isoformat(timespec="seconds")
-    return (
-        f"WorkflowType = '{GENERATION_WORKFLOW}' AND ExecutionStatus = 'Failed'"
-        f" AND CloseTime > '{since}'"
-    )
+    return f"WorkflowType = '{GENERATION_WORKFLOW}' AND CloseTime > '{since}'"
 
 
 def _some(found: dict[str, int]) -> dict[str, int]:

@@ -21,7 +21,13 @@ administrators see it and operators can act on it."""
 
 
 class ProviderError(Exception):
-    """No image. `answered` is False when a submission may have been paid for without a reply."""
+    """No image.
+
+    `perhaps_paid` says whether the provider may have charged for what failed: True where no answer
+    came, or one came from something between us and the provider, or it brought what is no image;
+    False where the provider itself says that it has made nothing. None leaves it to the activity: a
+    submission that was refused is not paid for, a job that was accepted is.
+    """
 
     def __init__(
         self,
@@ -30,14 +36,19 @@ class ProviderError(Exception):
         *,
         hint: str | None = None,
         retry_after: float | None = None,
-        answered: bool = True,
+        perhaps_paid: bool | None = None,
         final: bool = False,
     ) -> None:
         super().__init__(detail)
         self.failure = Failure(code=code, detail=detail[:MAX_DETAIL_CHARACTERS], hint=hint)
         self.retry_after = retry_after
-        self.answered = answered
+        self.perhaps_paid = perhaps_paid
         self.final = final
+
+    def settle(self, perhaps_paid: int, *, final: bool = False) -> None:
+        """Record how many submissions may have been paid for, and whether this ends the tries."""
+        self.failure = self.failure.model_copy(update={"perhaps_paid": perhaps_paid})
+        self.final = self.final or final
 
     def conceal(self, secret: str) -> None:
         """Take `secret` out of everything that is said."""

@@ -1,6 +1,6 @@
 """The plan of a generation, from the settings; recorded in its history, so that they may change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from uuid import UUID
 
@@ -8,8 +8,8 @@ from temporalio import activity
 
 from activities.provider_health import CircuitBoard
 from contracts.errors import ErrorCode
-from contracts.events import RequestHead, origin_of
-from contracts.generation import Failure, Plan, Route
+from contracts.events import RequestField, origin_of
+from contracts.generation import Failure, Plan, PlanTask, Route
 from contracts.names import PLAN_ACTIVITY
 
 
@@ -23,17 +23,24 @@ class PlanActivities:
         deadline_seconds: float,
         board: CircuitBoard,
         *,
+        carries: Mapping[str, AbstractSet[RequestField]],
         notify: bool,
     ) -> None:
         self._routes = routes
+        self._carries = carries
         self._odoos = odoos
         self._deadline_seconds = deadline_seconds
         self._board = board
         self._notify = notify
 
     @activity.defn(name=PLAN_ACTIVITY)
-    async def plan(self, head: RequestHead) -> Plan:
-        """Routes, the Odoo that gets the outcome, the deadline; or why there is no plan."""
+    async def plan(self, task: PlanTask) -> Plan:
+        """Routes, the Odoo that gets the outcome, the deadline; or why there is no plan.
+
+        A route that carries what is asked comes before one that does not; what a circuit avoids
+        comes last.
+        """
+        head = task.head
         origin = origin_of(head.callback_url)
         routes = self._routes.get(head.model_id, ())
         failure = None
@@ -48,6 +55,7 @@ class PlanActivities:
                 code=ErrorCode.MODEL_CONFIG,
                 detail=f"modelId {head.model_id} is not among the settings' [models]",
             )
+        routes = tuple(sorted(self._with_ignored(routes, task.asks), key=lambda r: len(r.ignores)))
         routes, avoided = self._board.arranged(routes)
         return Plan(
             routes=() if failure else routes,
@@ -57,3 +65,11 @@ class PlanActivities:
             notify=self._notify,
             failure=failure,
         )
+
+    def _with_ignored(
+        self, routes: Iterable[Route], asks: Iterable[RequestField]
+    ) -> Iterator[Route]:
+        for route in routes:
+            carried = self._carries.get(route.provider, frozenset())
+            ignores = tuple(field for field in asks if field not in carried)
+            yield route.model_copy(update={"ignores": ignores})

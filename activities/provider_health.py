@@ -50,13 +50,15 @@ class _Batch:
         self.failures: Counter[ErrorCode] = Counter()
         self.failing = 0
         self.details: dict[ErrorCode, str] = {}
+        self.perhaps_paid = 0
 
     def succeeded(self) -> None:
         self.works, self.failing = True, 0
         self.successes += 1
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, *, perhaps_paid: bool) -> None:
         self.failures[failure.code] += 1
+        self.perhaps_paid += perhaps_paid
         if failure.rule.kind is ErrorKind.USER:
             self.works, self.failing = True, 0
             return
@@ -70,6 +72,7 @@ class _Batch:
         self.failing += 0 if self.works else earlier.failing
         self.works = self.works or earlier.works
         self.details = earlier.details | self.details
+        self.perhaps_paid += earlier.perhaps_paid
 
     def report(self) -> ProviderReport:
         return ProviderReport(
@@ -77,6 +80,7 @@ class _Batch:
             successes=self.successes,
             failures=dict(self.failures),
             details=self.details,
+            perhaps_paid=self.perhaps_paid,
             failing_since_success=self.failing,
         )
 
@@ -95,10 +99,11 @@ class ProviderReports:
         """A call made an image."""
         self._batches.setdefault(provider, _Batch()).succeeded()
 
-    def failed(self, provider: str, failure: Failure) -> None:
-        """A call made none. What is no provider's fault is not reported."""
-        if failure.code is not ErrorCode.INTERNAL:
-            self._batches.setdefault(provider, _Batch()).failed(failure)
+    def failed(self, provider: str, failure: Failure, *, perhaps_paid: bool = False) -> None:
+        """A call made none. What is our own fault, or was canceled, is not reported."""
+        if failure.code not in {ErrorCode.INTERNAL, ErrorCode.CANCELED}:
+            batch = self._batches.setdefault(provider, _Batch())
+            batch.failed(failure, perhaps_paid=perhaps_paid)
 
     @asynccontextmanager
     async def reporting(self, client: Client) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from contracts.errors import TAXONOMY, Alert, ErrorCode
 from contracts.generation import MAX_DETAIL_CHARACTERS, Model
 
 
@@ -25,7 +26,7 @@ class AlertName(StrEnum):
     """Odoo has not taken outcomes. spec: event-driven-architecture, Alerting Requirements."""
 
     GENERATIONS_FAILED = "DuragenGenerationsFailed"
-    """Generations failed for a reason that is no provider's: settings, or a fault of ours."""
+    """Generations failed: one whose reason needs a person, or many with the same code."""
 
     WORKFLOWS_STUCK = "DuragenWorkflowsStuck"
     """Workflow tasks fail again and again: a fault of ours, or a deployment that does not fit."""
@@ -93,10 +94,30 @@ class Backlog(Model):
 
     parked: dict[str, int] = Field(default_factory=dict)
     failed: dict[str, int] = Field(default_factory=dict)
+    ended: int = 0
+    """All that ended within the window, however; 0 when none failed."""
     stuck: int = 0
+
+
+class BacklogRules(Model):
+    """By what the backlog watch judges, as it was when this run of it began; see `HealthRules`."""
+
+    frequent: float = 0.05
+    """Share of the generations that ended. spec: event-driven-architecture, Performance Metrics."""
+    fewest_to_warn: int = 5
+    """Failed generations; below it chance would be an alert."""
+    at_once: tuple[ErrorCode, ...] = tuple(
+        code for code, rule in TAXONOMY.items() if rule.alert in {Alert.PAGE, Alert.ALWAYS}
+    )
+    """One failed generation with such a code is an alert; of others a frequent one."""
+    alert_refresh_seconds: float = 60.0
+    """A firing alert is sent again so often."""
+    long_history_events: int = 1_000
+    """Then it continues as new; the server's limit is 51,200."""
 
 
 class BacklogWatchState(Model):
     """What the backlog watch takes along when it continues as new: the alerts that fire."""
 
     firing: tuple[AdminAlert, ...] = ()
+    rules: BacklogRules = BacklogRules()

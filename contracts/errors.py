@@ -2,8 +2,8 @@
 
 ErrorKind
     SYSTEM          our or the service's fault: never charged, retried within bounds
-        RATE_LIMITED, PROVIDER_UNAVAILABLE, PROVIDER_TIMEOUT, OUTCOME_UNKNOWN, JOB_LOST,
-        RESULT_EXPIRED, INVALID_OUTPUT, INTERNAL
+        RATE_LIMITED, QUEUE_TIMEOUT, NOT_SERVED, PROVIDER_UNAVAILABLE, PROVIDER_TIMEOUT,
+        OUTCOME_UNKNOWN, JOB_LOST, RESULT_EXPIRED, INVALID_OUTPUT, INTERNAL
     CONFIGURATION   our settings or our account: never charged, the next provider, a page
         AUTH_CONFIG, QUOTA_EXHAUSTED, MODEL_CONFIG
     USER            the request itself: charged as the platform's policy says, never retried
@@ -11,7 +11,10 @@ ErrorKind
     CANCELED        the user took the request back
         CANCELED
 
-Source of every row: the project's table of provider signals ("One taxonomy for all of them").
+Source of the rows: the project's table of provider signals ("One taxonomy for all of them").
+QUEUE_TIMEOUT and NOT_SERVED are additions: the time of a route ended before a worker took the call.
+
+A code says what happened, never what it cost: that is `Failure.perhaps_paid`.
 """
 
 from enum import StrEnum
@@ -31,6 +34,10 @@ class ErrorCode(StrEnum):
     """`errorCode` of EVT-AIG-003, the type of a failed workflow, the search attribute ErrorCode."""
 
     RATE_LIMITED = "RATE_LIMITED"
+    QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
+    """Our rate limit, or calls under way, left no room in time; the provider was not asked."""
+    NOT_SERVED = "NOT_SERVED"
+    """No worker serves the provider's queue; the provider was not asked."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
     PROVIDER_TIMEOUT = "PROVIDER_TIMEOUT"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
@@ -69,7 +76,8 @@ class ErrorRule(NamedTuple):
     """One row of the taxonomy.
 
     `retry`: the same activity is tried again (spec: 2 retries, 5 s). `next_route`: when that is
-    exhausted, the next provider is tried. `user_message` is the only text an end user sees.
+    exhausted, the next provider is tried. Both only while another submission may be paid for.
+    `user_message` is the only text an end user sees.
     """
 
     kind: ErrorKind
@@ -98,10 +106,11 @@ _RELEASE, _POLICY = Charge.RELEASE, Charge.POLICY
 TAXONOMY: dict[ErrorCode, ErrorRule] = {
     #                                          kind retry  next   charge    alert              again
     ErrorCode.RATE_LIMITED: ErrorRule(_S, True, True, _RELEASE, Alert.IF_IT_LASTS, True, _BUSY),
+    ErrorCode.QUEUE_TIMEOUT: ErrorRule(_S, False, True, _RELEASE, Alert.IF_IT_LASTS, True, _BUSY),
+    ErrorCode.NOT_SERVED: ErrorRule(_S, False, True, _RELEASE, Alert.ALWAYS, True, _OUR_FAULT),
     ErrorCode.PROVIDER_UNAVAILABLE: ErrorRule(_S, True, True, _RELEASE, Alert.BY_RATE, True, _BUSY),
     ErrorCode.PROVIDER_TIMEOUT: ErrorRule(_S, True, True, _RELEASE, Alert.BY_RATE, True, _DELAYED),
-    # No next route for OUTCOME_UNKNOWN: two submissions may already have been paid for.
-    ErrorCode.OUTCOME_UNKNOWN: ErrorRule(_S, True, False, _RELEASE, Alert.COUNT, True, _DELAYED),
+    ErrorCode.OUTCOME_UNKNOWN: ErrorRule(_S, True, True, _RELEASE, Alert.COUNT, True, _DELAYED),
     ErrorCode.JOB_LOST: ErrorRule(_S, False, True, _RELEASE, Alert.ALWAYS, True, _DELAYED),
     ErrorCode.RESULT_EXPIRED: ErrorRule(_S, True, True, _RELEASE, Alert.ALWAYS, True, _DELAYED),
     ErrorCode.INVALID_OUTPUT: ErrorRule(_S, True, True, _RELEASE, Alert.BY_RATE, True, _BUSY),

@@ -7,6 +7,7 @@ major `payloadVersion` is refused. spec: event-driven-architecture, EVT-AIG-001 
 import base64
 import binascii
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -155,6 +156,15 @@ PayloadVersion = Annotated[
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
+class RequestField(StrEnum):
+    """The optional fields of EVT-AIG-001 that shape an image. Every provider carries the others."""
+
+    NEGATIVE_PROMPT = "negativePrompt"
+    SEED = "seed"
+    INFERENCE_STEPS = "inferenceSteps"
+    CFG_SCALE = "cfgScale"
+
+
 class RequestHead(WireModel):
     """The part of a request without which its outcome could not be delivered."""
 
@@ -200,6 +210,12 @@ class GenerationRequested(WireModel):
         """(width, height) in pixels."""
         return parse_resolution(self.resolution)
 
+    @property
+    def shaping_fields(self) -> tuple[RequestField, ...]:
+        """The optional fields that it has."""
+        given = self.model_dump(by_alias=True, exclude_none=True)
+        return tuple(field for field in RequestField if field in given)
+
 
 class ImageMetadata(WireModel):
     """What the specification says of an image; `size` in bytes, width and height in pixels."""
@@ -233,6 +249,8 @@ class GenerationCompleted(WireModel):
     hash_value: Annotated[str, Field(min_length=1)]
     image_data: Base64 | None = None
     image_url: AbsoluteUrl | None = None
+    ignored_fields: tuple[RequestField, ...] | None = None
+    """Fields of the request that the image service had no place for; additive."""
     payload_version: PayloadVersion | None = None
 
     @model_validator(mode="after")
@@ -245,8 +263,8 @@ class GenerationCompleted(WireModel):
 class GenerationFailed(WireModel):
     """EVT-AIG-003 AIImageGenerationFailed.
 
-    `errorMessage` is the operator's detail; `userMessage` is what an end user may read. The last
-    five fields are additive. spec: error-handling.sequence, steps 8.1 to 9.4.
+    `errorMessage` is the operator's detail; `userMessage` is what an end user may read. The fields
+    from `errorType` on are additive. spec: error-handling.sequence, steps 8.1 to 9.4.
     """
 
     request_id: Uuid
@@ -259,4 +277,8 @@ class GenerationFailed(WireModel):
     is_user_error: Flag | None = None
     retry_suggestion: Flag | None = None
     user_message: str | None = None
+    error_details: str | None = None
+    """The same as `errorMessage`, under the name of generation-failure.sequence, step 3."""
+    may_have_been_paid: Flag | None = None
+    """The image service may have charged for it, although there is no image."""
     payload_version: PayloadVersion | None = None

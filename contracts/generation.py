@@ -4,14 +4,15 @@ These travel between workflow and activities and stand in history, so they are s
 never bytes. Fields may be added with a default, never renamed or removed.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from contracts.errors import TAXONOMY, ErrorCode, ErrorRule
-from contracts.events import GenerationRequested
+from contracts.errors import TAXONOMY, ErrorCode, ErrorKind, ErrorRule
+from contracts.events import GenerationRequested, RequestField, RequestHead
 
 MAX_DETAIL_CHARACTERS = 1_000
 """An operator's detail is cut to this size before it is stored."""
@@ -45,20 +46,68 @@ class GenerationState(StrEnum):
 
 
 class Route(Model):
-    """One way to make the image: a provider, its name for the model, its extra parameters.
-
-    `timeout_seconds` is how long the service may take for one call.
-    """
+    """One way to make the image: a provider, its name for the model, its extra parameters."""
 
     provider: str
     model: str
     parameters: dict[str, Any] = {}
     timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 120
+    """How long the service may take for one call."""
+    share_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """How long the route may take in all: its queue, its calls, the pauses between them. None: what
+    is left of the generation's deadline, divided by the routes that are left."""
+
+    ignores: tuple[RequestField, ...] = ()
+    """Fields of the request that this provider has no place for; found by the planner."""
 
     @property
     def image_format(self) -> str:
         """The format asked for: the parameter `output_format`, PNG when it is not given."""
         return str(self.parameters.get("output_format", "png"))
+
+
+def _codes(chosen: Callable[[ErrorRule], bool]) -> tuple[ErrorCode, ...]:
+    return tuple(code for code, rule in TAXONOMY.items() if chosen(rule))
+
+
+class PlanTask(Model):
+    """Input of the activity that plans: where the outcome goes, which model, what shapes the image.
+
+    Without prompt: it stands in history often enough.
+    """
+
+    head: RequestHead
+    asks: tuple[RequestField, ...] = ()
+
+
+class FlowRules(Model):
+    """The figures and the rows of the taxonomy by which a generation takes its way.
+
+    Recorded with the plan, so that tuning them breaks no replay of what runs.
+    """
+
+    next_route: tuple[ErrorCode, ...] = _codes(lambda rule: rule.next_route)
+    """After these the next route is tried."""
+    users: tuple[ErrorCode, ...] = _codes(lambda rule: rule.kind is ErrorKind.USER)
+    """These complete the workflow; every other code fails it."""
+    new_jobs: dict[ErrorCode, int] = {
+        ErrorCode.PROVIDER_UNAVAILABLE: 2,
+        ErrorCode.INVALID_OUTPUT: 2,
+        ErrorCode.JOB_LOST: 1,
+        ErrorCode.RESULT_EXPIRED: 1,
+    }
+    """How often a job that ended so is submitted again. The first two are the spec's 2 retries, for
+    a job that the service calls failed or whose image is none; the others are the taxonomy's
+    "submit once more". `most_perhaps_paid` bounds them all."""
+    lost_workers: int = 2
+    """How often a call is submitted again whose worker has died, or left before it was over, in the
+    last of the spec's tries: that says nothing about the provider."""
+    most_perhaps_paid: int = 2
+    """Submissions of one generation that may have been paid for and brought no image: after the
+    first, one more is made, on whatever route."""
+    long_history_events: int = 1_000
+    """A parked generation continues as new when its history has grown so long. The server's limit
+    is 51,200; a parked delivery adds some 17 events an hour, so this is two days and more."""
 
 
 class Plan(Model):
@@ -75,6 +124,7 @@ class Plan(Model):
     failure: "Failure | None" = None
     avoided: tuple[str, ...] = ()
     """Providers put last because their circuit is open."""
+    rules: FlowRules = FlowRules()
 
 
 class StoredImage(Model):
@@ -103,6 +153,10 @@ class Failure(Model):
     code: ErrorCode
     detail: Annotated[str, Field(max_length=MAX_DETAIL_CHARACTERS)]
     hint: str | None = None
+    perhaps_paid: Annotated[int, Field(ge=0)] = 0
+    """Submissions without an image to show for it that the provider may have charged for: their
+    reply was lost, their job was accepted, or what they brought was no image. In an `Outcome`, of
+    all routes together."""
 
     @property
     def rule(self) -> ErrorRule:
@@ -128,6 +182,8 @@ class Outcome(Model):
     image: StoredImage | None = None
     failure: Failure | None = None
     tried: tuple[Attempted, ...] = ()
+    ignored: tuple[RequestField, ...] = ()
+    """Fields of the request that the route which made the image has no place for."""
 
     @computed_field  # type: ignore[prop-decorator]  # mypy cannot see through the stacked decorators
     @property
@@ -173,6 +229,32 @@ class SubmitTask(Model):
     route: Route
     number: int = 0
     """0 for the first job on this route; one more for each that was submitted again."""
+    seconds: float | None = None
+    """The route's share of the time, from when the activity was scheduled; None is no limit."""
+    least_seconds: float = 0
+    """A call is not begun when less of that is left: it would be paid for and cut off."""
+    most_perhaps_paid: int = 2
+    """How many submissions that may be paid for without an image this activity may make."""
+    another_route: bool = False
+    """There is one after this. It gets what may be paid once more, not the route that failed."""
+
+
+class SubmitMark(Model):
+    """What an attempt of `submit` leaves in its heartbeat, for the next one and for the workflow.
+
+    `settled` says that no submission is open: none was sent, or its answer is known. Who finds no
+    settled mark of an attempt that has died knows that a submission may have been paid for.
+    """
+
+    settled: bool = False
+    perhaps_paid: int = 0
+    """Submissions of the attempts before that may have been paid for."""
+    job: Job | None = None
+
+    @property
+    def perhaps_paid_when_dead(self) -> int:
+        """The same, with the attempt that left this mark and died; without its job."""
+        return self.perhaps_paid + (not self.settled and self.job is None)
 
 
 class Submitted(Model):
@@ -180,6 +262,8 @@ class Submitted(Model):
 
     image: StoredImage | None = None
     job: Job | None = None
+    perhaps_paid: int = 0
+    """Submissions before the one that brought it that may have been paid for."""
 
 
 class CollectTask(Model):
@@ -188,6 +272,21 @@ class CollectTask(Model):
     request: GenerationRequested
     route: Route
     job: Job
+    seconds: float | None = None
+    """How long the job may still take, from when the activity was scheduled; None is no limit."""
+
+
+class CutOff(Model):
+    """Input of the activity that reports a call which the server ended; its result is a Failure.
+
+    `queue` is the task queue that the call was put into.
+    """
+
+    request_id: UUID
+    correlation_id: UUID
+    provider: str
+    queue: str
+    failure: Failure
 
 
 class Collected(Model):

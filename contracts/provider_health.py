@@ -6,19 +6,24 @@ from typing import Annotated
 from pydantic import Field
 
 from contracts.alerts import AdminAlert
-from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
+from contracts.errors import TAXONOMY, Alert, ErrorCode, ErrorKind
 from contracts.generation import MAX_DETAIL_CHARACTERS, Model
 
 AGAINST_PROVIDER = frozenset(
     {code for code, rule in TAXONOMY.items() if rule.kind is ErrorKind.SYSTEM}
-    - {ErrorCode.INTERNAL, ErrorCode.RATE_LIMITED, ErrorCode.RESULT_EXPIRED}
+    - {
+        ErrorCode.INTERNAL,
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.QUEUE_TIMEOUT,
+        ErrorCode.RESULT_EXPIRED,
+    }
     | {ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED}
 )
 """What says that a provider does not serve us just now, whatever it is asked.
 
-Not INTERNAL, which is ours (the store's, too); nor RATE_LIMITED, for it serves others of our calls;
-nor RESULT_EXPIRED, which also means that we came late; nor MODEL_CONFIG, which is one model's. A
-refused prompt even says that it works.
+Not INTERNAL, which is ours (the store's, too); nor RATE_LIMITED and QUEUE_TIMEOUT, for it serves
+others of our calls; nor RESULT_EXPIRED, which also means that we came late; nor MODEL_CONFIG, which
+is one model's. A refused prompt even says that it works.
 """
 
 
@@ -49,6 +54,55 @@ class ProviderReport(Model):
     """Each code's latest failure, for administrators; no user's, for it may quote a prompt."""
     failing_since_success: Annotated[int, Field(ge=0)] = 0
     """Failures against the provider after the last sign in the batch that it works."""
+    perhaps_paid: Annotated[int, Field(ge=0)] = 0
+    """Calls that failed, and that the provider may have charged for."""
+
+
+class HealthRules(Model):
+    """By what the health workflow judges, as it was when this run of it began.
+
+    Part of its state, so that tuning breaks no replay of what runs; the run that continues it takes
+    the rules of its day.
+    """
+
+    window_seconds: float = 300.0
+    """spec: event-driven-architecture, Performance Metrics: error rates "over 5 mins"."""
+    slice_seconds: float = 10.0
+    """Calls are kept in slices of the window, which bounds the state whatever the rate."""
+    frequent_errors: float = 0.05
+    """Share of calls. spec, ibid.: "> 5%"."""
+    frequent_refusals: float = 0.25
+    """Users' refused prompts are ordinary until they are many."""
+    fewest_calls_to_warn: int = 20
+    """Below it one failure would be an alert."""
+    lasting_seconds: float = 120.0
+    """Between the first and the last 429 in the window: then it is no peak any more."""
+    failures_in_a_row: int = 8
+    """A circuit opens when nothing works: so many are three generations with their retries, and
+    happen by chance once in 15,000 calls when 30 % fail."""
+    share_to_open: float = 0.5
+    fewest_calls_to_open: int = 10
+    refusals_to_open: float = 0.1
+    """Share of refused keys and empty accounts among all calls: below it, one worker of many has
+    wrong settings, and the others go on."""
+    cool_down_seconds: float = 30.0
+    """Between two probes of a provider whose circuit is open; before that nothing closes it, so
+    that one worker in trouble among others does not make it flap."""
+    longest_open_seconds: float = 600.0
+    """Then a few generations try, whatever the probe says: a look-up may be refused for ever where
+    calls are not."""
+    alert_refresh_seconds: float = 60.0
+    """A firing alert is sent again so often."""
+    long_history_events: int = 1_000
+    """Then it continues as new; the server's limit is 51,200."""
+    against: tuple[ErrorCode, ...] = tuple(sorted(AGAINST_PROVIDER))
+    users: tuple[ErrorCode, ...] = tuple(
+        code for code, rule in TAXONOMY.items() if rule.kind is ErrorKind.USER
+    )
+    alerts: dict[ErrorCode, Alert] = Field(
+        default_factory=lambda: {code: rule.alert for code, rule in TAXONOMY.items()}
+    )
+    """The taxonomy's column; a code that is not there raises none."""
 
 
 class Bucket(Model):
@@ -57,6 +111,7 @@ class Bucket(Model):
     at: float
     successes: int = 0
     failures: dict[ErrorCode, int] = Field(default_factory=dict)
+    perhaps_paid: int = 0
 
 
 class ProviderHealthState(Model):
@@ -74,6 +129,7 @@ class ProviderHealthState(Model):
     """Since it opened, a probe has found the same trouble; so a probe may also see it fixed."""
     details: dict[ErrorCode, Detail] = Field(default_factory=dict)
     firing: tuple[AdminAlert, ...] = ()
+    rules: HealthRules = HealthRules()
 
 
 class ProviderHealthView(Model):
@@ -88,6 +144,8 @@ class ProviderHealthView(Model):
     window_seconds: float
     successes: int
     failures: dict[ErrorCode, int]
+    perhaps_paid: int = 0
+    """Of these failures, those that the provider may have charged for."""
     streak: int
     details: dict[ErrorCode, str]
     """The latest failure of each code that is not a user's."""

@@ -83,7 +83,10 @@ async def run_worker(settings: Settings) -> None:
         gc.freeze()
         logger.info("worker serves %s", ", ".join(settings.queues), extra={"health_port": port})
         await stop.wait()
-        logger.info("worker is leaving; running activities have %s s", process.graceful_seconds)
+        logger.info(
+            "worker is leaving: it takes no more work, and calls under way have up to %g s",
+            settings.grace_seconds,
+        )
         # All at once: each waits for its own activities, and one after the other would add up.
         await asyncio.gather(*(worker.shutdown() for worker in workers))
     logger.info("worker has left")

@@ -8,12 +8,17 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 from activities.providers.registry import Provider
 from contracts.events import HttpUrl
 from contracts.generation import Route
-from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX
+from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
 from peers.setting_types import ApiKey, Group, Origin, ProviderName, SigningSecret
 from peers.settings import FileSettings, SettingsError
+from workflows.options import STORE_ALLOWANCE
 
 _TABLES_OF_OTHERS = {"gateway"}
 """What other processes read from the same file."""
+
+
+LEAST_GRACE_SECONDS = 30.0
+"""For activities that pay for nothing."""
 
 
 class RouteSettings(Route):
@@ -102,8 +107,8 @@ class ProcessSettings(Group):
     """Images being read, verified and stored at the same time; bounds the memory."""
     max_workflow_tasks: Annotated[int, Field(ge=2)] = 100
     max_cached_workflows: Annotated[int, Field(ge=0)] = 500
-    graceful_seconds: Annotated[float, Field(ge=0)] = 30
-    """How long running activities may finish after SIGTERM."""
+    graceful_seconds: Annotated[float, Field(ge=0)] | None = None
+    """How long running activities may finish after SIGTERM; None: `Settings.grace_seconds`."""
 
 
 class Settings(FileSettings):
@@ -144,6 +149,28 @@ class Settings(FileSettings):
     def queues(self) -> tuple[str, ...]:
         """The queues this process works on."""
         return self.worker.queues or self._known_queues
+
+    @property
+    def grace_seconds(self) -> float:
+        """How long a worker that leaves may need: until then no call that it has paid for is cut.
+
+        The longest call that its routes allow, and the time to store the image. A worker without
+        providers delivers and notifies: what is cut off there is harmless, and done again.
+        """
+        if self.worker.graceful_seconds is not None:
+            return self.worker.graceful_seconds
+        return max(self.longest_call_seconds, LEAST_GRACE_SECONDS)
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The longest time that a paid call of this process may take, with storing its image."""
+        calls = [
+            route.timeout_seconds + STORE_ALLOWANCE.total_seconds()
+            for model in self.models.values()
+            for route in model.routes
+            if provider_queue(route.provider) in self.queues
+        ]
+        return max(calls, default=0.0)
 
     @property
     def _known_queues(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
+from activities.cut_off import CutOffActivities
 from activities.generate import CollectActivities, SubmitActivities
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
@@ -140,11 +141,16 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
         {odoo.origin for odoo in settings.odoo},
         settings.generation.deadline_seconds,
         clients.board,
+        carries={
+            name: kind_of(provider).carries(provider)
+            for name, provider in settings.providers.items()
+        },
         notify=settings.notify is not None,
     )
     odoos = {odoo.origin: _odoo(odoo, clients) for odoo in settings.odoo}
     activities: list[Callable[..., Any]] = [
         planning.plan,
+        CutOffActivities(client, clients.reports).report_cut_off,
         OdooActivities(odoos, clients.store).deliver,
         _alerts(settings, clients).send_alerts,
         BacklogActivities(client).count_backlog,
@@ -207,7 +213,7 @@ def _provider_workers(
 def _common(settings: Settings) -> dict[str, Any]:
     return {
         "interceptors": [CorrelationInterceptor()],
-        "graceful_shutdown_timeout": timedelta(seconds=settings.worker.graceful_seconds),
+        "graceful_shutdown_timeout": timedelta(seconds=settings.grace_seconds),
         "workflow_task_poller_behavior": PollerBehaviorAutoscaling(),
         "activity_task_poller_behavior": PollerBehaviorAutoscaling(),
         "max_heartbeat_throttle_interval": HEARTBEAT_EVERY,

@@ -7,6 +7,9 @@ _PROVIDER_FIXES = {
     ErrorCode.AUTH_CONFIG: "Set a valid key, providers.{name}.api_key, and restart the workers.",
     ErrorCode.QUOTA_EXHAUSTED: "Top up the account at {name}, or raise its limit there.",
     ErrorCode.MODEL_CONFIG: "Check the model's name and parameters in the routes of [models].",
+    ErrorCode.NOT_SERVED: "Start a worker for it: `duragen worker --queue provider.{name}`.",
+    ErrorCode.QUEUE_TIMEOUT: "More is asked for than providers.{name}.submissions_per_second and"
+    " max_in_flight allow: raise them as far as the account permits, or add a route.",
     ErrorCode.RATE_LIMITED: "Lower providers.{name}.submissions_per_second, or ask for a higher"
     " limit.",
 }
@@ -20,7 +23,9 @@ _PARKED_FIXES: dict[str, str] = {
 }
 
 
-def provider_down(provider: str, code: ErrorCode | None, last_answer: str | None) -> AdminAlert:
+def provider_down(
+    provider: str, code: ErrorCode | None, last_answer: str | None, *, perhaps_paid: int
+) -> AdminAlert:
     """A provider's circuit is not closed; `code` is why it opened."""
     return AdminAlert(
         name=AlertName.PROVIDER_DOWN,
@@ -29,7 +34,7 @@ def provider_down(provider: str, code: ErrorCode | None, last_answer: str | None
         error_type=code or "",
         summary=f"{provider} does not serve us: {code}",
         description="Generations take their next route where they have one."
-        f" {_provider_fix(provider, code)}{_quoted(last_answer)}",
+        f" {_provider_fix(provider, code)}{_cost(perhaps_paid)}{_quoted(last_answer)}",
     )
 
 
@@ -41,6 +46,7 @@ def provider_errors(
     calls: int,
     minutes: float,
     page: bool,
+    perhaps_paid: int,
     last_answer: str | None,
 ) -> AdminAlert:
     """One error is frequent, or needs a person at once (`page`)."""
@@ -50,7 +56,7 @@ def provider_errors(
         service=provider,
         error_type=code,
         summary=f"{provider}: {code} in {count} of {calls} calls in {minutes:g} min",
-        description=f"{_provider_fix(provider, code)}{_quoted(last_answer)}",
+        description=f"{_provider_fix(provider, code)}{_cost(perhaps_paid)}{_quoted(last_answer)}",
     )
 
 
@@ -68,7 +74,7 @@ def deliveries_parked(code: str, count: int) -> AdminAlert:
 
 
 def generations_failed(code: str, count: int, minutes: float) -> AdminAlert:
-    """Generations failed for a reason that is no provider's."""
+    """Generations failed: at once what needs a person, else what is frequent."""
     return AdminAlert(
         name=AlertName.GENERATIONS_FAILED,
         severity=Severity.CRITICAL,
@@ -76,7 +82,7 @@ def generations_failed(code: str, count: int, minutes: float) -> AdminAlert:
         error_type=code,
         summary=f"{count} generations failed in {minutes:g} min: {code}",
         description="`duragen failed` lists them and says why. Fix it, then `duragen rerun"
-        f" --all --error {code}`; what was paid for is not paid again.",
+        f" --all --error {code}`, which leaves out those that may have been paid for.",
     )
 
 
@@ -95,6 +101,12 @@ def workflows_stuck(count: int) -> AdminAlert:
 def _provider_fix(provider: str, code: ErrorCode | None) -> str:
     text = _PROVIDER_FIXES.get(code, _OTHER_FIX) if code else _OTHER_FIX
     return text.format(name=provider)
+
+
+def _cost(perhaps_paid: int) -> str:
+    if not perhaps_paid:
+        return ""
+    return f" Calls without an image that it may have charged for: {perhaps_paid}."
 
 
 def _quoted(last_answer: str | None) -> str:

@@ -1,13 +1,15 @@
 """The backlog watch: counts what waits for a person, and raises alerts for as long as it does."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contracts import names
-    from contracts.alerts import AdminAlert, Backlog, BacklogWatchState, CountTask
+    from contracts.alerts import AdminAlert, Backlog, BacklogRules, BacklogWatchState, CountTask
+    from contracts.errors import ErrorCode
     from workflows import options
     from workflows.alert_texts import deliveries_parked, generations_failed, workflows_stuck
     from workflows.alerting import sync_alerts
@@ -25,18 +27,19 @@ class BacklogWatch:
     @workflow.run
     async def run(self, state: BacklogWatchState) -> None:
         """Count, synchronize alerts, wait; continue as new before the history grows long."""
-        firing, sent_at = state.firing, workflow.now()
-        while workflow.info().get_current_history_length() < options.LONG_HISTORY_EVENTS:
-            wanted = await _count()
+        firing, sent_at, rules = state.firing, workflow.now(), state.rules
+        while workflow.info().get_current_history_length() < rules.long_history_events:
+            wanted = await _count(rules)
             changed = wanted is not None and wanted != firing
-            refresh = bool(wanted) and workflow.now() >= sent_at + options.ALERT_REFRESH
+            due = sent_at + timedelta(seconds=rules.alert_refresh_seconds)
+            refresh = bool(wanted) and workflow.now() >= due
             if wanted is not None and (changed or refresh) and await sync_alerts(wanted, firing):
                 firing, sent_at = wanted, workflow.now()
             await workflow.sleep(options.COUNT_EVERY, summary="count again")
         workflow.continue_as_new(BacklogWatchState(firing=firing))
 
 
-async def _count() -> tuple[AdminAlert, ...] | None:
+async def _count(rules: BacklogRules) -> tuple[AdminAlert, ...] | None:
     """The alerts that should fire; None when the backlog could not be counted."""
     try:
         backlog = await workflow.execute_activity_method(
@@ -49,14 +52,21 @@ async def _count() -> tuple[AdminAlert, ...] | None:
     except ActivityError as error:
         workflow.logger.warning("the backlog was not counted: %s", failure_of(error).detail)
         return None
-    return tuple(_alerts(backlog))
+    return tuple(_alerts(backlog, rules))
 
 
-def _alerts(backlog: Backlog) -> Iterator[AdminAlert]:
+def _alerts(backlog: Backlog, rules: BacklogRules) -> Iterator[AdminAlert]:
     for code, count in sorted(backlog.parked.items()):
         yield deliveries_parked(code, count)
     minutes = options.FAILED_WINDOW.total_seconds() / 60
     for code, count in sorted(backlog.failed.items()):
-        yield generations_failed(code, count, minutes)
+        if _is_worth_an_alert(code, count, backlog.ended, rules):
+            yield generations_failed(code, count, minutes)
     if backlog.stuck:
         yield workflows_stuck(backlog.stuck)
+
+
+def _is_worth_an_alert(code: str, count: int, ended: int, rules: BacklogRules) -> bool:
+    if code not in set(ErrorCode) or code in rules.at_once:
+        return True
+    return count >= rules.fewest_to_warn and count > ended * rules.frequent

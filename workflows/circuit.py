@@ -1,6 +1,6 @@
 """What reports say about a provider: pure functions over its health's state, without a clock.
 
-Windows, shares and counts are in `workflows.options`, each with its reason.
+Windows, shares and counts are the state's own `HealthRules`, each with its reason.
 """
 
 import math
@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from contracts.alerts import AdminAlert
-from contracts.errors import TAXONOMY, Alert, ErrorCode, ErrorKind
+from contracts.errors import Alert, ErrorCode
 from contracts.provider_health import (
-    AGAINST_PROVIDER,
     Bucket,
     Circuit,
     Probed,
@@ -19,14 +18,11 @@ from contracts.provider_health import (
     ProviderHealthView,
     ProviderReport,
 )
-from workflows import options
 from workflows.alert_texts import provider_down, provider_errors
 
 _ENOUGH = frozenset({ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED})
 """One of these is enough where nothing else is known: every further call would be refused as well.
 Among many calls that succeed it is one worker's trouble: an alert, and no reason to open."""
-
-_COOL_DOWN = options.COOL_DOWN.total_seconds()
 
 
 def with_report(
@@ -38,7 +34,7 @@ def with_report(
     failing = report.failing_since_success
     changed = state.model_copy(
         update={
-            "buckets": _with_calls(state.buckets, report, now),
+            "buckets": _with_calls(state, report, now),
             "streak": failing if report.works else state.streak + failing,
         }
     )
@@ -52,13 +48,13 @@ def with_probe(state: ProviderHealthState, probed: Probed, now: float) -> Provid
     """The state after the provider was asked, for free, whether it would serve us."""
     if state.circuit is not Circuit.OPEN:
         return state
-    if _age(state, now) < _COOL_DOWN:
+    if _age(state, now) < state.rules.cool_down_seconds:
         # Too early for a turn: the calls that opened it are of just now.
         objected = state.probe_objected or bool(probed.fix)
         return state.model_copy(update={"probe_objected": objected})
     if probed.unknown:
         return _turned(state, Circuit.CLOSED, now)
-    if probed.fix and _age(state, now) < options.LONGEST_OPEN_SECONDS:
+    if probed.fix and _age(state, now) < state.rules.longest_open_seconds:
         return state.model_copy(update={"probe_objected": True})
     seen_fixed = state.probe_objected and not probed.fix and probed.key_taken
     if state.opened_by is ErrorCode.AUTH_CONFIG and seen_fixed:
@@ -72,9 +68,9 @@ def at(state: ProviderHealthState, now: float) -> ProviderHealthState:
 
     Calls leave the window; a half-open circuit that no call has tried closes.
     """
-    kept = tuple(each for each in state.buckets if each.at > now - options.HEALTH_WINDOW_SECONDS)
+    kept = tuple(each for each in state.buckets if each.at > now - state.rules.window_seconds)
     state = state.model_copy(update={"buckets": kept})
-    if state.circuit is Circuit.HALF_OPEN and _age(state, now) >= options.HEALTH_WINDOW_SECONDS:
+    if state.circuit is Circuit.HALF_OPEN and _age(state, now) >= state.rules.window_seconds:
         return _turned(state, Circuit.CLOSED, now)
     return state
 
@@ -88,9 +84,10 @@ def view_of(state: ProviderHealthState, now: float) -> ProviderHealthView:
         circuit=state.circuit,
         since=state.since,
         as_of=now,
-        window_seconds=options.HEALTH_WINDOW_SECONDS,
+        window_seconds=state.rules.window_seconds,
         successes=successes,
         failures=dict(failures),
+        perhaps_paid=_perhaps_paid(state),
         streak=state.streak,
         details=state.details,
         firing=state.firing,
@@ -103,51 +100,58 @@ def alerts_of(state: ProviderHealthState) -> tuple[AdminAlert, ...]:
 
 
 def _with_calls(
-    buckets: tuple[Bucket, ...], report: ProviderReport, now: float
+    state: ProviderHealthState, report: ProviderReport, now: float
 ) -> tuple[Bucket, ...]:
-    begins = now - now % options.HEALTH_SLICE_SECONDS
-    *older, last = buckets or (Bucket(at=begins),)
+    begins = now - now % state.rules.slice_seconds
+    *older, last = state.buckets or (Bucket(at=begins),)
     if last.at < begins:
         older, last = [*older, last], Bucket(at=begins)
     counted = Counter(last.failures) + Counter(report.failures)
-    last = Bucket(at=last.at, successes=last.successes + report.successes, failures=dict(counted))
+    last = Bucket(
+        at=last.at,
+        successes=last.successes + report.successes,
+        failures=dict(counted),
+        perhaps_paid=last.perhaps_paid + report.perhaps_paid,
+    )
     return (*older, last)
 
 
 def _judged(state: ProviderHealthState, report: ProviderReport, now: float) -> ProviderHealthState:
     """Whether the circuit turns after `report`."""
     failing = bool(report.failing_since_success)
+    cooled_down = _age(state, now) >= state.rules.cool_down_seconds
     match state.circuit:
         case Circuit.CLOSED if failing and (why := _reason_to_open(state, report)):
             return _turned(state, Circuit.OPEN, now, why)
-        case Circuit.OPEN if report.works and not failing and _age(state, now) >= _COOL_DOWN:
+        case Circuit.OPEN if report.works and not failing and cooled_down:
             # A generation without another route, or a call from before: a sign, not yet a proof.
             return _turned(state, Circuit.HALF_OPEN, now)
         case Circuit.HALF_OPEN if failing:
-            return _turned(state, Circuit.OPEN, now, _worst(Counter(report.failures)))
+            return _turned(state, Circuit.OPEN, now, _worst(state, Counter(report.failures)))
         case Circuit.HALF_OPEN if report.works:
             return _turned(state, Circuit.CLOSED, now)
     return state
 
 
 def _reason_to_open(state: ProviderHealthState, report: ProviderReport) -> ErrorCode | None:
-    worst = _worst(Counter(report.failures))
-    if state.streak >= options.FAILURES_IN_A_ROW:
+    worst = _worst(state, Counter(report.failures))
+    rules = state.rules
+    if state.streak >= rules.failures_in_a_row:
         return worst
     successes, failures = _calls(state)
     calls = successes + failures.total()
     refused = sum(failures[code] for code in _ENOUGH)
-    if worst in _ENOUGH and refused > calls * options.REFUSALS_TO_OPEN:
+    if worst in _ENOUGH and refused > calls * rules.refusals_to_open:
         return worst
-    against = sum(failures[code] for code in AGAINST_PROVIDER)
-    if calls >= options.FEWEST_CALLS_TO_OPEN and against > calls * options.SHARE_TO_OPEN:
+    against = sum(failures[code] for code in rules.against)
+    if calls >= rules.fewest_calls_to_open and against > calls * rules.share_to_open:
         return worst
     return None
 
 
-def _worst(failures: Counter[ErrorCode]) -> ErrorCode | None:
+def _worst(state: ProviderHealthState, failures: Counter[ErrorCode]) -> ErrorCode | None:
     """The code to name: what needs a person first, then what came most often."""
-    against = [code for code in failures if code in AGAINST_PROVIDER]
+    against = [code for code in failures if code in state.rules.against]
     return max(against, key=lambda code: (code in _ENOUGH, failures[code]), default=None)
 
 
@@ -177,17 +181,23 @@ def _calls(state: ProviderHealthState) -> tuple[int, Counter[ErrorCode]]:
     return sum(bucket.successes for bucket in state.buckets), failures
 
 
+def _perhaps_paid(state: ProviderHealthState) -> int:
+    return sum(bucket.perhaps_paid for bucket in state.buckets)
+
+
 def _down(state: ProviderHealthState) -> Iterator[AdminAlert]:
     if state.circuit is not Circuit.CLOSED:
         code = state.opened_by
-        yield provider_down(state.provider, code, _last_answer(state, code))
+        yield provider_down(
+            state.provider, code, _last_answer(state, code), perhaps_paid=_perhaps_paid(state)
+        )
 
 
 def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
     successes, failures = _calls(state)
     calls = successes + failures.total()
     for code, count in failures.items():
-        if state.circuit is not Circuit.CLOSED and code in AGAINST_PROVIDER:
+        if state.circuit is not Circuit.CLOSED and code in state.rules.against:
             continue  # PROVIDER_DOWN says it already
         if _is_frequent(state, code, count, calls):
             yield provider_errors(
@@ -195,25 +205,25 @@ def _frequent(state: ProviderHealthState) -> Iterator[AdminAlert]:
                 code,
                 count=count,
                 calls=calls,
-                minutes=options.HEALTH_WINDOW_SECONDS / 60,
-                page=TAXONOMY[code].alert is Alert.PAGE,
+                minutes=state.rules.window_seconds / 60,
+                page=state.rules.alerts.get(code) is Alert.PAGE,
+                perhaps_paid=_perhaps_paid(state),
                 last_answer=_last_answer(state, code),
             )
 
 
 def _is_frequent(state: ProviderHealthState, code: ErrorCode, count: int, calls: int) -> bool:
-    rule = TAXONOMY[code]
-    match rule.alert:
+    rules = state.rules
+    match rules.alerts.get(code):
         case Alert.PAGE | Alert.ALWAYS:
             return True
         case Alert.BY_RATE:
-            users = rule.kind is ErrorKind.USER
-            share = options.FREQUENT_REFUSALS if users else options.FREQUENT_ERRORS
-            return calls >= options.FEWEST_CALLS_TO_WARN and count > calls * share
+            share = rules.frequent_refusals if code in rules.users else rules.frequent_errors
+            return calls >= rules.fewest_calls_to_warn and count > calls * share
         case Alert.IF_IT_LASTS:
             seen = [bucket.at for bucket in state.buckets if code in bucket.failures]
-            lasts = seen[-1] - seen[0] >= options.LASTING_SECONDS
-            return lasts and count > calls * options.FREQUENT_ERRORS
+            lasts = seen[-1] - seen[0] >= rules.lasting_seconds
+            return lasts and count > calls * rules.frequent_errors
     return False
 
 

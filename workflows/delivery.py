@@ -39,17 +39,18 @@ class Delivery:
         self.abandoned: str | None = None
         """Who gave the delivery up, and why."""
 
-    async def deliver(self, task: DeliverTask) -> bool:
+    async def deliver(self, task: DeliverTask, long_history_events: int) -> bool:
         """True when Odoo has taken the outcome, or an operator has given the delivery up.
 
-        False when the history has grown long: it is parked, and the workflow continues as new.
+        False when the history has grown to `long_history_events`: it is parked, and the workflow
+        continues as new.
         """
         if self.trouble:
             self._park(self.trouble)
         else:
             await self._try(task)
         while self.trouble:
-            if await self._may_continue_as_new():
+            if await self._may_continue_as_new(long_history_events):
                 return False
             await self._wait(self.trouble)
             if self.abandoned:
@@ -100,9 +101,9 @@ class Delivery:
         publish(GenerationState.PARKED, ERROR_CODE.value_set(trouble.code))
         workflow.upsert_memo({names.PARKED_MEMO: trouble})
 
-    async def _may_continue_as_new(self) -> bool:
+    async def _may_continue_as_new(self, long_history_events: int) -> bool:
         """Whether the history is long, and no operator waits for an answer from this run."""
-        if workflow.info().get_current_history_length() <= options.LONG_HISTORY_EVENTS:
+        if workflow.info().get_current_history_length() <= long_history_events:
             return False
         # Without a limit: a handler waits for a try, which comes when there is a decision.
         await workflow.wait_condition(

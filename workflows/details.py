@@ -3,7 +3,7 @@
 Markdown. Neither prompt nor link, because details are stored in clear.
 """
 
-from contracts.generation import GenerationState, GenerationView
+from contracts.generation import Failure, GenerationState, GenerationView
 
 _STORY = {
     GenerationState.ACCEPTED: "Accepted; about to be planned.",
@@ -30,16 +30,22 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
     lines = [f"**{view.state}** {_STORY[view.state]}", ""]
     if view.route:
         lines.append(f"- route: `{view.route.provider}` / `{view.route.model}`")
+    if view.route and view.route.ignores:
+        lines.append(f"- this route has no place for: {', '.join(view.route.ignores)}")
     if view.avoided:
         lines.append(f"- put last, because their circuits are open: {', '.join(view.avoided)}")
     outcome = view.outcome
     if outcome:
         lines += [
             f"- left: `{tried.route.provider}` / `{tried.route.model}`: `{tried.failure.code}`"
+            + _cost(tried.failure)
             for tried in outcome.tried
         ]
         if outcome.failure:
-            lines.append(f"- error: `{outcome.failure.code}` ({outcome.failure.rule.kind})")
+            lines.append(
+                f"- error: `{outcome.failure.code}` ({outcome.failure.rule.kind})"
+                + _cost(outcome.failure)
+            )
         if outcome.image:
             image = outcome.image
             lines.append(
@@ -54,3 +60,9 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
     if view.abandoned:
         lines.append(f"- an operator gave the delivery up: {view.abandoned}")
     return "\n".join(lines)
+
+
+def _cost(failure: Failure) -> str:
+    """What the providers may have charged for without an image."""
+    paid = failure.perhaps_paid
+    return f", **may have been paid for** ({paid} call{'s' * (paid > 1)})" if paid else ""

@@ -1,18 +1,15 @@
 """The lifecycle of one generation: plan, generate, deliver, announce."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from contracts import names
-    from contracts.errors import ErrorCode, ErrorKind
+    from contracts.errors import ErrorCode
     from contracts.generation import (
-        MAX_DETAIL_CHARACTERS,
-        Attempted,
         DeliverTask,
         DeliveryDecision,
         Failure,
@@ -21,7 +18,8 @@ with workflow.unsafe.imports_passed_through():
         Outcome,
         Parked,
         Plan,
-        StoredImage,
+        PlanTask,
+        Route,
     )
     from workflows.announce import notify_user
     from workflows.delivery import Delivery
@@ -97,42 +95,31 @@ class Generation:
 
     async def _plan(self) -> Plan:
         self._enter(GenerationState.PLANNING)
-        return await make_plan(self._head) if self._head else Plan()
+        if self._head is None:
+            return Plan()
+        request = self._request
+        asks = () if isinstance(request, Failure) else request.shaping_fields
+        return await make_plan(PlanTask(head=self._head, asks=asks))
 
     async def _generate(self, plan: Plan) -> Outcome:
         if plan.failure:
             return Outcome(failure=plan.failure)
         if isinstance(self._request, Failure):
             return Outcome(failure=self._request)
-        deadline = workflow.now() + timedelta(seconds=plan.deadline_seconds)
-        tried: list[Attempted] = []
         self._change(avoided=plan.avoided)
-        for route in plan.routes:
-            if tried and workflow.now() >= deadline:
-                break
-            self._enter(GenerationState.GENERATING, route=route)
-            publish(GenerationState.GENERATING, PROVIDER.value_set(route.provider))
-            try:
-                made = await make_image(self._request, route, deadline)
-            except (ActivityError, asyncio.CancelledError) as error:
-                # Also raised when the worker drops this workflow from its cache; that is not ours.
-                if workflow.cancellation_reason() is None or not is_cancelled_exception(error):
-                    raise
-                return _canceled("canceled while generating", tried)
-            if isinstance(made, StoredImage):
-                return Outcome(image=made, tried=tuple(tried))
-            if workflow.cancellation_reason() is not None:
-                return _canceled(f"canceled, and failed meanwhile: {made.detail}", tried)
-            tried.append(Attempted(route=route, failure=made))
-            if not made.rule.next_route:
-                break
-        return Outcome(failure=tried[-1].failure, tried=tuple(tried))
+        return await make_image(self._request, plan, self._enter_route)
+
+    def _enter_route(self, route: Route) -> None:
+        self._enter(GenerationState.GENERATING, route=route)
+        publish(GenerationState.GENERATING, PROVIDER.value_set(route.provider))
 
     async def _deliver(self, plan: Plan, outcome: Outcome) -> bool:
         """False when the workflow must continue as new; see `Delivery.deliver`."""
         self._change(outcome=outcome)
         task = self._task(plan, outcome)
-        return task is None or await self._delivery.deliver(task)
+        if task is None:
+            return True
+        return await self._delivery.deliver(task, plan.rules.long_history_events)
 
     def _continue_as_new(self, event: Any, plan: Plan, outcome: Outcome) -> NoReturn:
         trouble = self._delivery.trouble
@@ -167,7 +154,7 @@ class Generation:
             if workflow.cancellation_reason() is None:
                 return outcome  # the run before this one was canceled, and continued as new
             raise asyncio.CancelledError
-        if failure.rule.kind is ErrorKind.USER and plan.odoo:
+        if failure.code in plan.rules.users and plan.odoo:
             return outcome
         workflow.upsert_memo({names.FAILURE_MEMO: failure})
         raise ApplicationError(failure.detail, outcome, type=failure.code, non_retryable=True)
@@ -198,8 +185,3 @@ class Generation:
     def _change(self, **changes: Any) -> None:
         self._view = self._view.model_copy(update=changes)
         show_details(self._view)
-
-
-def _canceled(detail: str, tried: list[Attempted]) -> Outcome:
-    failure = Failure(code=ErrorCode.CANCELED, detail=detail[:MAX_DETAIL_CHARACTERS])
-    return Outcome(failure=failure, tried=tuple(tried))

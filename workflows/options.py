@@ -31,6 +31,10 @@ NOTIFY_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attemp
 # Three of the worker's heartbeat intervals (5 s): one may be late, a dead worker is soon noticed.
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 
+# A note in memory and one look-up at the server; it must not hold up the next route.
+REPORT_TIMEOUT = timedelta(seconds=10)
+REPORT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=2)
+
 # A look-up in memory; the rest is for a worker that is busy.
 PLAN_TIMEOUT = timedelta(seconds=10)
 
@@ -52,48 +56,12 @@ STOP_RETRY = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_attempts
 PARK_FIRST_PAUSE = timedelta(minutes=1)
 PARK_LONGEST_PAUSE = timedelta(hours=1)
 
-# Then a workflow that may live for months continues as new; the server's limit is 51,200. A parked
-# delivery adds some 17 events an hour, so this is two days and more of them.
-LONG_HISTORY_EVENTS = 1_000
-
 
 def park_pause(rounds: int) -> timedelta:
     """How long a delivery waits that has been tried in so many rounds."""
     doublings = min(max(rounds - 1, 0), 16)  # beyond the longest pause, and no overflow after years
     return min(PARK_FIRST_PAUSE * (1 << doublings), PARK_LONGEST_PAUSE)
 
-
-# spec: event-driven-architecture, Performance Metrics: error rates "over 5 mins". Calls are kept in
-# 30 slices of the window, which bounds the state whatever the rate.
-HEALTH_WINDOW_SECONDS = 300.0
-HEALTH_SLICE_SECONDS = 10.0
-
-# Shares of calls. spec, ibid.: "> 5%". Users' refused prompts are ordinary until they are many;
-# below 20 calls one failure would be an alert.
-FREQUENT_ERRORS = 0.05
-FREQUENT_REFUSALS = 0.25
-FEWEST_CALLS_TO_WARN = 20
-
-# Between the first and the last 429 in the window: then it is no peak any more.
-LASTING_SECONDS = 120.0
-
-# A circuit opens when nothing works: 8 failures in a row are three generations with their retries,
-# and happen by chance once in 15,000 calls when 30 % fail.
-FAILURES_IN_A_ROW = 8
-SHARE_TO_OPEN = 0.5
-FEWEST_CALLS_TO_OPEN = 10
-
-# Share of refused keys and empty accounts among all calls: below it, one worker of many has wrong
-# settings, and the others go on.
-REFUSALS_TO_OPEN = 0.1
-
-# Between two probes of a provider whose circuit is open; before that nothing closes it, so that one
-# worker in trouble among others does not make it flap.
-COOL_DOWN = timedelta(seconds=30)
-
-# Then a few generations try, whatever the probe says: a look-up may be refused for ever where calls
-# are not.
-LONGEST_OPEN_SECONDS = 600.0
 
 # A look-up has 10 s (`activities.providers.probing`); the rest is for a slow machine.
 PROBE_TIMEOUT = timedelta(seconds=20)
@@ -103,9 +71,8 @@ PROBE_TIMEOUT = timedelta(seconds=20)
 ALERT_TIMEOUT = timedelta(seconds=20)
 ALERT_ALLOWANCE = timedelta(seconds=60)
 
-# A firing alert is sent again each minute, and ends by itself when that failed three times, so that
-# no alert outlives its reason for hours.
-ALERT_REFRESH = timedelta(seconds=60)
+# An alert ends by itself when sending it again (each minute) failed three times, so that no alert
+# outlives its reason for hours.
 ALERT_LASTS = timedelta(seconds=200)
 
 # How often the backlog is counted.

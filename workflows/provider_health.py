@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from contracts import names
     from contracts.provider_health import (
         Circuit,
+        HealthRules,
         ProbeTask,
         ProviderHealthState,
         ProviderHealthView,
@@ -42,25 +43,26 @@ class ProviderHealth:
 
         Ends when the provider is no longer in the settings.
         """
+        rules = self._state.rules
         turned: str | None = None
         probe_at = sync_at = workflow.now()
-        while workflow.info().get_current_history_length() < options.LONG_HISTORY_EVENTS:
+        while workflow.info().get_current_history_length() < rules.long_history_events:
             self._news = False
             self._state = at(self._state, _now())
             if self._must_sync(refresh=workflow.now() >= sync_at):
                 await self._sync()
-                sync_at = workflow.now() + options.ALERT_REFRESH
+                sync_at = workflow.now() + timedelta(seconds=rules.alert_refresh_seconds)
             # A turn is probed at once: what the probe objects to now, it may see fixed later.
             if turned != self._state.since:
                 turned, probe_at = self._state.since, workflow.now()
             if self._state.circuit is Circuit.OPEN and workflow.now() >= probe_at:
                 gone = await self._probe()
-                probe_at = workflow.now() + options.COOL_DOWN
+                probe_at = workflow.now() + timedelta(seconds=rules.cool_down_seconds)
                 if gone and await sync_alerts((), self._state.firing):
                     return
             else:
                 await self._wait()
-        workflow.continue_as_new(self._state)
+        workflow.continue_as_new(self._state.model_copy(update={"rules": HealthRules()}))
 
     @workflow.signal(name=names.REPORT_SIGNAL)
     def report(self, report: ProviderReport) -> None:
@@ -106,7 +108,7 @@ class ProviderHealth:
         """Until there is a report, or until time alone may change something."""
         state = self._state
         unwell = state.circuit is not Circuit.CLOSED or state.firing or alerts_of(state)
-        pause: timedelta | None = options.COOL_DOWN if unwell else None
+        pause = timedelta(seconds=state.rules.cool_down_seconds) if unwell else None
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._news, timeout=pause, timeout_summary="look again"

@@ -9,13 +9,15 @@ from temporalio import activity
 
 from contracts import names
 from contracts.alerts import AlertsSent, AlertTask, Backlog, CountTask
-from contracts.events import RequestHead
 from contracts.generation import (
     Collected,
     CollectTask,
+    CutOff,
     Delivered,
     DeliverTask,
+    Failure,
     Plan,
+    PlanTask,
     Stopped,
     SubmitTask,
     Submitted,
@@ -27,7 +29,7 @@ class Activities(Protocol):
     """Every activity of Duragen; no class implements them all."""
 
     @activity.defn(name=names.PLAN_ACTIVITY)
-    async def plan(self, head: RequestHead) -> Plan:
+    async def plan(self, task: PlanTask) -> Plan:
         """Look up routes, Odoo and deadline in the settings."""
 
     @activity.defn(name=names.SUBMIT_ACTIVITY)
@@ -41,6 +43,10 @@ class Activities(Protocol):
     @activity.defn(name=names.STOP_JOB_ACTIVITY)
     async def stop(self, task: CollectTask) -> Stopped:
         """Stop a job that is no longer needed."""
+
+    @activity.defn(name=names.REPORT_CUT_OFF_ACTIVITY)
+    async def report_cut_off(self, task: CutOff) -> Failure:
+        """Report a call that the server ended; say more of one that nobody took."""
 
     @activity.defn(name=names.DELIVER_ACTIVITY)
     async def deliver(self, task: DeliverTask) -> Delivered:

@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.errors import OdooError, ProviderError
 from activities.heartbeat import beating
 from activities.storage import ImageStore
-from contracts.errors import DeliveryError, ErrorKind
+from contracts.errors import DeliveryError, ErrorCode, ErrorKind
 from contracts.events import GenerationCompleted, GenerationFailed, ImageMetadata
 from contracts.generation import Delivered, DeliverTask, Failure
 from contracts.names import DELIVER_ACTIVITY
@@ -66,6 +66,7 @@ class OdooActivities:
                 ),
                 hash_value=image.sha256,
                 image_url=await self._store.link(image),
+                ignored_fields=task.outcome.ignored or None,
             )
         if failure is None:
             raise ValueError("an outcome has an image or a failure")
@@ -74,7 +75,9 @@ class OdooActivities:
 
 def _detail(task: DeliverTask, failure: Failure) -> str:
     """The last failure, and why each other route was left before."""
-    before = [each for each in task.outcome.tried if each.failure != failure]
+    # The last one is the failure itself, but where the generation was canceled.
+    tried = task.outcome.tried
+    before = tried if failure.code is ErrorCode.CANCELED else tried[:-1]
     left = "".join(f"; before that {e.route.provider}: {e.failure.code}" for e in before)
     return f"{failure.detail}{left}"
 
@@ -89,13 +92,15 @@ def _without_link(task: DeliverTask, text: str) -> str:
 
 def failed_event(task: DeliverTask, failure: Failure) -> GenerationFailed:
     """EVT-AIG-003 of a failure; the platform decides from it what is charged."""
-    rule = failure.rule
+    rule, detail = failure.rule, _detail(task, failure)
     return GenerationFailed(
         request_id=task.request_id,
         correlation_id=task.correlation_id,
         status="failed",
         error_code=failure.code,
-        error_message=_detail(task, failure),
+        error_message=detail,
+        error_details=detail,
+        may_have_been_paid=failure.perhaps_paid > 0,
         error_type=rule.kind,
         # For the platform our settings are the system: neither is the user's fault.
         is_system_error=rule.kind in {ErrorKind.SYSTEM, ErrorKind.CONFIGURATION},

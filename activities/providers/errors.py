@@ -29,6 +29,7 @@ _COMMON_STATUSES: Mapping[int, ErrorCode] = {
     425: ErrorCode.PROVIDER_UNAVAILABLE,
     429: ErrorCode.RATE_LIMITED,
     504: ErrorCode.PROVIDER_TIMEOUT,
+    524: ErrorCode.PROVIDER_TIMEOUT,
 }
 
 _SAFE_PARAMETER = re.compile(r"[A-Za-z_][\w.\[\]]{0,39}", re.ASCII)
@@ -63,15 +64,17 @@ def refused(answer: Answer, dialect: Dialect) -> ProviderError:
         f"{_request_id(answer)}: {said or _beginning(answer)}",
         hint=parameter_hint(refusal.parameter) if code is ErrorCode.INVALID_INPUT else None,
         retry_after=retry_after_seconds(answer.headers),
+        perhaps_paid=_may_have_been_made(answer, code, refusal) or None,
     )
 
 
 def unreadable(answer: Answer, dialect: Dialect, why: str) -> ProviderError:
-    """A success whose body is not what the protocol says."""
+    """A success whose body is not what the protocol says; it may have been paid for."""
     return ProviderError(
         ErrorCode.INVALID_OUTPUT,
         f"{dialect.name} answered {answer.status}{_request_id(answer)} with a body that cannot be"
         f" used ({why}): {answer.content_type or 'no content type'}, {_outline(answer)}",
+        perhaps_paid=True,
     )
 
 
@@ -110,9 +113,9 @@ def _transport_error(error: Exception, name: str) -> ProviderError | None:
             code, what = ErrorCode.OUTCOME_UNKNOWN, f"lost the reply: {_text(error)}"
         case _:
             return None
-    # Of these two the request may have arrived: only the service knows whether it was paid for.
-    answered = code not in {ErrorCode.PROVIDER_TIMEOUT, ErrorCode.OUTCOME_UNKNOWN}
-    return ProviderError(code, f"{name} {what}", answered=answered)
+    # The request may have arrived, or the image was on its way: only the service knows.
+    sent = {ErrorCode.PROVIDER_TIMEOUT, ErrorCode.OUTCOME_UNKNOWN, ErrorCode.INVALID_OUTPUT}
+    return ProviderError(code, f"{name} {what}", perhaps_paid=True if code in sent else None)
 
 
 def text_of(value: Any) -> str | None:
@@ -128,6 +131,25 @@ def read_detail(body: dict[str, Any]) -> Refusal:
         field = where[-1] if isinstance(where, list) and where else None
         return Refusal(None, text_of(detail[0].get("msg")), text_of(field))
     return Refusal(None, text_of(detail) or text_of(body.get("message")))
+
+
+_GAVE_UP_WAITING = frozenset({408, 499, 504, 524})
+"""Something between us and the service waited for it in vain; it may still make the image, and
+charge for it. RFC 9110, 15.6.5; nginx (499) and Cloudflare (524); LiteLLM says 408 of its peer."""
+
+_LOST_IT = frozenset({502, 520})
+"""The same, when it is not the service's own word: what stood behind it broke off. RFC 9110,
+15.6.3; Cloudflare (520; its 521 to 523, 525 and 526 say that the service was never reached)."""
+
+
+def _may_have_been_made(answer: Answer, code: ErrorCode, refusal: Refusal) -> bool:
+    """Whether an image may have been made, and paid for, although the answer is a refusal."""
+    if code is ErrorCode.POLICY_OUTPUT:
+        return True  # it was looked at, so it was there
+    if answer.status < 300:
+        return code is ErrorCode.INVALID_OUTPUT  # neither an image nor an error that is known
+    own_words = refusal.code is not None or refusal.message is not None
+    return answer.status in _GAVE_UP_WAITING or (answer.status in _LOST_IT and not own_words)
 
 
 def _read(answer: Answer, dialect: Dialect) -> Refusal:

@@ -20,10 +20,11 @@ from activities.providers.errors import (
     translated,
     unreadable,
 )
-from activities.providers.kind import Parts, ProviderKind, ProviderSettings, RequestField
+from activities.providers.kind import Parts, ProviderKind, ProviderSettings
 from activities.providers.probing import LookUp, probe_by_look_up
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
+from contracts.events import RequestField
 from contracts.generation import CollectTask, Job, SubmitTask
 from contracts.provider_health import Probed
 from peers.http import Answer, call, parsed
@@ -49,6 +50,10 @@ _FINAL_STATUSES = {
     "Content Moderated": ErrorCode.POLICY_OUTPUT,
     "Task not found": ErrorCode.JOB_LOST,
 }
+
+_MADE_FIRST = frozenset({ErrorCode.POLICY_OUTPUT, ErrorCode.JOB_LOST})
+"""Ends of a job that may have been paid for; of the others the service says that it has made
+nothing."""
 
 
 class FluxSettings(ProviderSettings):
@@ -116,9 +121,7 @@ class Flux:
             try:
                 accepted = _Accepted.model_validate_json(answer.body)
             except ValidationError:
-                error = unreadable(answer, FLUX, "neither id nor polling_url")
-                error.answered = False  # accepted, perhaps paid, and we do not know the job
-                raise error from None
+                raise unreadable(answer, FLUX, "neither id nor polling_url") from None
             self._check_host(accepted.polling_url)
             return Job(id=accepted.id, polling_url=accepted.polling_url)
 
@@ -166,7 +169,7 @@ class Flux:
         base, asked = httpx.URL(self._base_url), _http_url(url)
         if asked is None:
             raise ProviderError(
-                ErrorCode.INVALID_OUTPUT, "the polling_url is not an http(s) URL", answered=False
+                ErrorCode.INVALID_OUTPUT, "the polling_url is not an http(s) URL", perhaps_paid=True
             )
         trusted = asked.host in {base.host, *self._job_hosts} or _siblings(asked.host, base.host)
         if asked.scheme != base.scheme or not trusted:
@@ -175,7 +178,7 @@ class Flux:
                 f"the image service's polling_url is at {asked.scheme}://{asked.host}, not at"
                 f" {base.host}: if it is to be trusted with the key, name it in the provider's"
                 " job_hosts",
-                answered=False,
+                perhaps_paid=True,
             )
 
 
@@ -241,7 +244,10 @@ def _progress(answer: Answer) -> JobProgress:
     final = _FINAL_STATUSES.get(said) if isinstance(said, str) else None
     if final:  # also under a 404: "Task not found"
         raise ProviderError(
-            final, f"the image service says of the job: {said} {_details(body)}", final=True
+            final,
+            f"the image service says of the job: {said} {_details(body)}",
+            final=True,
+            perhaps_paid=final in _MADE_FIRST,
         )
     if answer.status != 200:
         raise refused(answer, FLUX_POLL)

@@ -6,7 +6,6 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import httpx
@@ -14,18 +13,9 @@ from pydantic import ConfigDict, Field
 
 from activities.providers.service import ImageService
 from activities.storage import ImageStore
-from contracts.events import HttpUrl
+from contracts.events import HttpUrl, RequestField
 from contracts.provider_health import Probed
 from peers.setting_types import ApiKey, Group
-
-
-class RequestField(StrEnum):
-    """The optional fields of EVT-AIG-001 that shape an image. Every kind carries the others."""
-
-    NEGATIVE_PROMPT = "negativePrompt"
-    SEED = "seed"
-    INFERENCE_STEPS = "inferenceSteps"
-    CFG_SCALE = "cfgScale"
 
 
 class ProviderSettings(Group):

@@ -22,9 +22,10 @@ from activities.providers.errors import (
     translated,
     unreadable,
 )
-from activities.providers.kind import Parts, ProviderKind, ProviderSettings, RequestField
+from activities.providers.kind import Parts, ProviderKind, ProviderSettings
 from activities.providers.probing import LookUp, probe_by_look_up
 from contracts.errors import ErrorCode
+from contracts.events import RequestField
 from contracts.generation import SubmitTask
 from contracts.provider_health import Probed
 from peers.http import Answer, call, parsed

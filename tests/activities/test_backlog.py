@@ -146,19 +146,19 @@ async def test_parked(server: Client) -> None:
 
 
 async def test_failed(server: Client, ending: str) -> None:
-    """Those that no provider's health reports, and those without a code; others not."""
-    for code in ("INTERNAL", "INTERNAL", "MODEL_CONFIG", "INVALID_INPUT", "AUTH_CONFIG", None):
+    """Each code is counted, also what a provider's health reports; and what has no code."""
+    for code in ("INTERNAL", "INTERNAL", "PROVIDER_TIMEOUT", "NOT_SERVED", None):
         await failed(server, ending, code)
-    wanted = {"INTERNAL": 2, "MODEL_CONFIG": 1, "INVALID_INPUT": 1, OTHER: 1}
-    await becomes(lambda: counted(server), Backlog(failed=wanted))
+    wanted = {"INTERNAL": 2, "PROVIDER_TIMEOUT": 1, "NOT_SERVED": 1, OTHER: 1}
+    await becomes(lambda: counted(server), Backlog(failed=wanted, ended=5))
 
 
 async def test_window(server: Client, ending: str) -> None:
     """A failure is counted within the window, and no longer."""
     await failed(server, ending, "INTERNAL")
-    await becomes(lambda: counted(server), Backlog(failed={"INTERNAL": 1}))
+    await becomes(lambda: counted(server), Backlog(failed={"INTERNAL": 1}, ended=1))
     await becomes(lambda: counted(server, 0.5), Backlog())
-    assert await counted(server) == Backlog(failed={"INTERNAL": 1})
+    assert await counted(server) == Backlog(failed={"INTERNAL": 1}, ended=1)
 
 
 async def test_stuck(server: Client, ending: str) -> None:

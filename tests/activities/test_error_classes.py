@@ -60,7 +60,8 @@ async def test_mapped(kind: type[Exception], code: str) -> None:
 
     error = await refusal(fail())
     assert error.failure.code == code
-    assert error.answered == (code not in {"PROVIDER_TIMEOUT", "OUTCOME_UNKNOWN"})
+    lost = {"PROVIDER_TIMEOUT", "OUTCOME_UNKNOWN", "INVALID_OUTPUT"}
+    assert bool(error.perhaps_paid) == (code in lost)
 
 
 async def test_a_mistake_of_ours_is_not_disguised() -> None:

@@ -65,10 +65,11 @@ WITHOUT_JOB: dict[str, tuple[Reply, str]] = {
 async def test_submission_refused(
     http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, reply: Reply, code: str
 ) -> None:
-    """A refused submission has its code, and nothing is owed."""
+    """A refused submission has its code; it is not paid for, unless the answer is a proxy's."""
     peer.says(reply)
     error = await refusal(flux(http, peer.url).submit(submission(asked), at_once))
-    assert (error.failure.code, error.answered) == (code, True)
+    paid = code == ErrorCode.PROVIDER_TIMEOUT
+    assert (error.failure.code, bool(error.perhaps_paid)) == (code, paid)
     assert error.retry_after == (3 if code == ErrorCode.RATE_LIMITED else None)
 
 
@@ -81,14 +82,14 @@ async def test_submission_without_reply(
     seconds = SHORT if code == ErrorCode.PROVIDER_TIMEOUT else 30
     task = submission(asked, seconds=seconds)
     error = await refusal(flux(http, peer.url).submit(task, at_once))
-    assert (error.failure.code, error.answered) == (code, False)
+    assert (error.failure.code, error.perhaps_paid) == (code, True)
     assert len(peer.received) == 1
 
 
 async def test_refused_connection(http: httpx.AsyncClient, asked: GenerationRequested) -> None:
     """No server listens: nothing was sent, so nothing can have been paid."""
     error = await refusal(flux(http, refusing_url()).submit(submission(asked), at_once))
-    assert (error.failure.code, error.answered) == (ErrorCode.PROVIDER_UNAVAILABLE, True)
+    assert (error.failure.code, error.perhaps_paid) == (ErrorCode.PROVIDER_UNAVAILABLE, None)
 
 
 async def test_reply_without_end(

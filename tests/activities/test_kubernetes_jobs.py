@@ -9,12 +9,12 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
-from activities.generate import SubmitActivities, SubmitMark
+from activities.generate import SubmitActivities
 from activities.providers.kubernetes.job_object import job_name, result_key
 from activities.providers.kubernetes.jobs import KubernetesJobs
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import Collected, CollectTask, Job
+from contracts.generation import Collected, CollectTask, Job, SubmitMark
 from tests.activities.activity_runs import Attempt
 from tests.activities.kube_calls import (
     collecting,
@@ -81,7 +81,7 @@ async def test_there_and_gone(kube: Kube, clients: Clients, asked: GenerationReq
     kube.next_answers = [partial(status, 409, "AlreadyExists")]
     async with jobs_at(kube.url, clients) as service:
         error = await refusal(submitted(service, submission(asked)))
-        assert (error.failure.code, error.answered) == (ErrorCode.PROVIDER_UNAVAILABLE, True)
+        assert (error.failure.code, error.perhaps_paid) == (ErrorCode.PROVIDER_UNAVAILABLE, None)
         await submitted(service, submission(asked))
 
 
@@ -98,7 +98,7 @@ async def test_lost_reply(
         assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
         left = attempt.recorded[-1:]
         assert left == [SubmitMark(settled=True)]
-    for mark in (left[0], SubmitMark(lost=2)):  # also after two workers that died meanwhile
+    for mark in (left[0], SubmitMark(perhaps_paid=2)):  # also after two workers that died meanwhile
         found = await Attempt(3, [mark]).run(submit, submission(asked))
         assert found.job is not None
         assert list(kube.jobs) == [found.job.id]

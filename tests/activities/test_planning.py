@@ -1,26 +1,45 @@
 """The plan: routes to the model, the Odoo that gets the outcome, or why there is none."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from activities.planning import PlanActivities
 from activities.provider_health import CircuitBoard
 from contracts.errors import ErrorCode
-from contracts.events import GenerationRequested
-from contracts.generation import Plan, Route
+from contracts.events import GenerationRequested, RequestField, RequestHead
+from contracts.generation import Plan, PlanTask, Route
 from tests.activities.activity_runs import Attempt
 
 ODOO = "http://odoo.example.com"
 ROUTES = (Route(provider="flux", model="flux-2-pro"), Route(provider="openai", model="gpt"))
 
 
+CARRIES = {"flux": frozenset({RequestField.SEED}), "openai": frozenset(RequestField)}
+
+
+def planner(model_id: UUID, *, notify: bool = True) -> PlanActivities:
+    """A planner that knows one model and allows one Odoo."""
+    models = {model_id: ROUTES}
+    return PlanActivities(models, {ODOO}, 321, CircuitBoard(()), carries=CARRIES, notify=notify)
+
+
+def task(asked: GenerationRequested) -> PlanTask:
+    """What the workflow asks for `asked`."""
+    head = RequestHead.model_validate(asked.model_dump())
+    return PlanTask(head=head, asks=asked.shaping_fields)
+
+
 async def planned(asked: GenerationRequested) -> Plan:
-    """The plan of `asked` where one Odoo is allowed."""
-    activities = PlanActivities(
-        {asked.model_id: ROUTES}, {ODOO}, 321, CircuitBoard(()), notify=True
-    )
-    return await Attempt().run(activities.plan, asked)
+    """The plan of `asked`."""
+    return await Attempt().run(planner(asked.model_id).plan, task(asked))
+
+
+@pytest.fixture
+def asked(asked: GenerationRequested) -> GenerationRequested:
+    """A request without any optional field."""
+    shaping = ("negative_prompt", "seed", "inference_steps", "cfg_scale")
+    return asked.model_copy(update=dict.fromkeys(shaping))
 
 
 async def test_plan(asked: GenerationRequested) -> None:
@@ -29,10 +48,20 @@ async def test_plan(asked: GenerationRequested) -> None:
     assert plan == Plan(routes=ROUTES, odoo=ODOO, deadline_seconds=321, notify=True)
 
 
+async def test_fields_that_a_route_cannot_carry(asked: GenerationRequested) -> None:
+    """A route that carries what is asked comes first; the other one says what it would ignore."""
+    seeded = asked.model_copy(update={"seed": 7})
+    assert (await planned(seeded)).routes == ROUTES
+    plan = await planned(seeded.model_copy(update={"negative_prompt": "blurry", "cfg_scale": 3.5}))
+    first, second = plan.routes
+    assert (first.provider, first.ignores) == ("openai", ())
+    ignores = (RequestField.NEGATIVE_PROMPT, RequestField.CFG_SCALE)
+    assert (second.provider, second.ignores) == ("flux", ignores)
+
+
 async def test_unknown_model(asked: GenerationRequested) -> None:
     """An unknown modelId is our setting's fault; its Odoo gets the outcome."""
-    activities = PlanActivities({uuid4(): ROUTES}, {ODOO}, 321, CircuitBoard(()), notify=False)
-    plan = await Attempt().run(activities.plan, asked)
+    plan = await Attempt().run(planner(uuid4()).plan, task(asked))
     assert plan.failure is not None
     assert (plan.failure.code, plan.odoo, plan.routes) == (ErrorCode.MODEL_CONFIG, ODOO, ())
     assert str(asked.model_id) in plan.failure.detail

@@ -46,7 +46,7 @@ async def test_submission_names_another_host(
     peer.says(answer(200, {"id": "j-1", "polling_url": url}))
     foreign.says(READY)
     error = await refusal(flux(http, peer.url).submit(submission(asked), at_once))
-    assert (error.failure.code, error.answered) == (ErrorCode.MODEL_CONFIG, False)
+    assert (error.failure.code, error.perhaps_paid) == (ErrorCode.MODEL_CONFIG, True)
     assert foreign.received == []
 
 
@@ -102,7 +102,7 @@ async def test_whose_host_is_trusted(
             assert job == Job(id="j-1", polling_url=polling_url)
         else:
             error = await refusal(service.submit(submission(asked), at_once))
-            assert error.answered is False
+            assert error.perhaps_paid
 
 
 def echo(status: int, text: str) -> Reply:
@@ -152,7 +152,7 @@ async def test_key_that_no_header_may_hold(
     peer.says(READY)
     for service in (openai(http, peer.url, key=key), flux(http, peer.url, key=key)):
         error = await refusal(service.submit(submission(asked), at_once))
-        assert (error.failure.code, error.answered) == (ErrorCode.AUTH_CONFIG, True)
+        assert (error.failure.code, error.perhaps_paid) == (ErrorCode.AUTH_CONFIG, None)
     assert peer.received == []
 
 

@@ -7,12 +7,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from activities.providers.kind import Parts, RequestField
+from activities.providers.kind import Parts
 from activities.providers.kubernetes.job_object import job_object
 from activities.providers.kubernetes.objects import JobRef
 from activities.providers.registry import REGISTRY, kind_of
 from activities.providers.service import JobService
-from contracts.events import GenerationRequested
+from contracts.events import GenerationRequested, RequestField
 from tests.activities.http_peer import Peer, answer
 from tests.activities.provider_calls import at_once, flux, openai, refusal, submission
 from workers.wiring import Clients

@@ -4,11 +4,11 @@ from uuid import uuid4
 
 import pytest
 
-from activities.generate import SubmitActivities, SubmitMark
+from activities.generate import SubmitActivities
 from activities.providers.flux import Flux
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import Job, Route, SubmitTask, Submitted
+from contracts.generation import Job, Route, SubmitMark, SubmitTask, Submitted
 from deploy.local.sandbox.images.faults import Kind
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
@@ -90,12 +90,13 @@ async def test_job_is_recorded(house: House, task: SubmitTask) -> None:
 async def test_job_in_the_mark(house: House, peer: Peer, task: SubmitTask) -> None:
     """A predecessor that died after its job was accepted has left it: no second call is made."""
     peer.says(answer(500))
-    attempt = Attempt(2, [SubmitMark(lost=1, job=JOB)])
-    assert await attempt.run(house.openai(peer.url).submit, task) == Submitted(job=JOB)
+    attempt = Attempt(2, [SubmitMark(perhaps_paid=1, job=JOB)])
+    found = Submitted(job=JOB, perhaps_paid=1)  # the reply before the job was lost
+    assert await attempt.run(house.openai(peer.url).submit, task) == found
     assert peer.received == []
 
 
-@pytest.mark.parametrize("left_behind", [[], [SubmitMark()], [SubmitMark(lost=2)]])
+@pytest.mark.parametrize("left_behind", [[], [SubmitMark()], [SubmitMark(perhaps_paid=2)]])
 async def test_image_in_the_store(
     house: House,
     clients: Clients,
@@ -135,8 +136,9 @@ async def test_lost_reply_is_counted(house: House, peer: Peer, task: SubmitTask)
 
     second = Attempt(2, first.recorded)
     error = await second.failure(submit, task)
-    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, False)
-    assert second.recorded == [SubmitMark(lost=1)]
+    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, True)
+    assert error.details[0].perhaps_paid == 2
+    assert second.recorded == [SubmitMark(perhaps_paid=1)]
     assert len(peer.received) == 2
 
     third = Attempt(3, second.recorded[-1:])
@@ -166,7 +168,7 @@ async def test_hang_is_lost_as_well(house: House, peer: Peer, task: SubmitTask) 
     error = await first.failure(house.openai(peer.url).submit, hurried)
     assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_TIMEOUT, False)
     assert first.recorded == []
-    third = Attempt(3, [SubmitMark(lost=1)])
+    third = Attempt(3, [SubmitMark(perhaps_paid=1)])  # its worker died: that makes two
     error = await third.failure(house.openai(peer.url).submit, hurried)
     assert error.type == ErrorCode.OUTCOME_UNKNOWN
     assert len(peer.received) == 1
@@ -177,7 +179,10 @@ async def test_worker_died_without_a_word(house: House, peer: Peer, task: Submit
     peer.says(answer(503))
     attempt = Attempt(2)
     await attempt.failure(house.openai(peer.url).submit, task)
-    assert attempt.recorded == [SubmitMark(lost=1), SubmitMark(settled=True, lost=1)]
+    assert attempt.recorded == [
+        SubmitMark(perhaps_paid=1),
+        SubmitMark(settled=True, perhaps_paid=1),
+    ]
 
 
 async def test_settled_predecessors_lose_nothing(
@@ -185,9 +190,12 @@ async def test_settled_predecessors_lose_nothing(
 ) -> None:
     """A settled mark keeps the count of earlier losses and adds none."""
     peer.says(answer(503))
-    attempt = Attempt(3, [SubmitMark(settled=True, lost=1)])
+    attempt = Attempt(3, [SubmitMark(settled=True, perhaps_paid=1)])
     await attempt.failure(house.openai(peer.url).submit, task)
-    assert attempt.recorded == [SubmitMark(lost=1), SubmitMark(settled=True, lost=1)]
+    assert attempt.recorded == [
+        SubmitMark(perhaps_paid=1),
+        SubmitMark(settled=True, perhaps_paid=1),
+    ]
     assert len(peer.received) == 1
 
 

@@ -14,7 +14,9 @@ TABLE = {
     "RATE_LIMITED": ("system", True, True, "release", "if_it_lasts"),
     "PROVIDER_UNAVAILABLE": ("system", True, True, "release", "by_rate"),
     "PROVIDER_TIMEOUT": ("system", True, True, "release", "by_rate"),
-    "OUTCOME_UNKNOWN": ("system", True, False, "release", "count"),
+    "QUEUE_TIMEOUT": ("system", False, True, "release", "if_it_lasts"),
+    "NOT_SERVED": ("system", False, True, "release", "always"),
+    "OUTCOME_UNKNOWN": ("system", True, True, "release", "count"),
     "JOB_LOST": ("system", False, True, "release", "always"),
     "RESULT_EXPIRED": ("system", True, True, "release", "always"),
     "INVALID_OUTPUT": ("system", True, True, "release", "by_rate"),
@@ -30,6 +32,8 @@ TABLE = {
 
 USER_READS = {
     "RATE_LIMITED": "busy",
+    "QUEUE_TIMEOUT": "busy",
+    "NOT_SERVED": "our side",
     "PROVIDER_UNAVAILABLE": "busy",
     "INVALID_OUTPUT": "busy",
     "PROVIDER_TIMEOUT": "too long",

@@ -28,6 +28,7 @@ ACTIVITIES = {
     names.SUBMIT_ACTIVITY,
     names.COLLECT_ACTIVITY,
     names.STOP_JOB_ACTIVITY,
+    names.REPORT_CUT_OFF_ACTIVITY,
     names.DELIVER_ACTIVITY,
     names.NOTIFY_ACTIVITY,
 }
@@ -117,5 +118,5 @@ async def test_every_worker_scales_its_pollers_and_leaves_in_good_order(
         config = worker.config()
         assert isinstance(config["workflow_task_poller_behavior"], PollerBehaviorAutoscaling), queue
         assert isinstance(config["activity_task_poller_behavior"], PollerBehaviorAutoscaling), queue
-        grace = timedelta(seconds=settings.worker.graceful_seconds)
+        grace = timedelta(seconds=settings.grace_seconds)
         assert config["graceful_shutdown_timeout"] == grace

@@ -9,49 +9,43 @@ ATTEMPTS = 3
 """spec: 2 retries, also of a job that the service calls failed."""
 
 LOST = {"accepted: accept_then_reset", "accepted: accept_then_hang"}
-LOST_ALLOWED = 2
-"""A submission whose reply was lost is made once more; then it is over, on every route."""
+PERHAPS_PAID = 2
+"""After a submission that may have been paid for and brought no image, one more is made, on
+whatever route; then it is over."""
 
 OVER = {"refused: moderated_input", "refused: moderated_output"}
 """The user's to fix."""
 
 SPOILT = {"half_image", "wrong_size", "not_base64", "html_image", "empty_image", "bomb"}
-RESUBMISSIONS = {
-    "error": 2,
-    "spoilt": 2,
-    "job_lost": 1,
-    "sample_expired": 1,
-    "moderated_input": 0,
-    "moderated_output": 0,
-}
-"""How many jobs may have been submitted again before one that ended so is submitted again."""
+MODERATED = {"moderated_input", "moderated_output"}
 
 
 def complaint(calls: Sequence[Call]) -> str | None:
     """What was paid for against the rules, None when nothing was."""
     submits = [call for call in calls if call["operation"] == "submit"]
-    lost = attempts = jobs = 0
+    perhaps_paid = attempts = jobs = 0
     for number, call in enumerate(submits):
         following = submits[number + 1] if number + 1 < len(submits) else None
         if number and submits[number - 1]["protocol"] != call["protocol"]:
-            lost = attempts = jobs = 0
+            attempts = jobs = 0
         attempts += 1
-        lost += call["outcome"] in LOST
         kept = call["paid"] and call["outcome"] not in LOST
         job = kept and call["protocol"] == "flux"
         death = _death(call, calls) if job else str(call["outcome"]).removeprefix("accepted")
-        resubmitted = job and death and following and following["protocol"] == "flux"
+        perhaps_paid += call["paid"] and death != "error"
+        resubmitted = job and following and following["protocol"] == "flux"
         against = {
             f"attempt {attempts}": attempts > ATTEMPTS,
-            "another one after two lost replies": following and lost >= LOST_ALLOWED,
-            "another one after a refusal for good": following and call["outcome"] in OVER,
+            "another one after two that may be paid": following and perhaps_paid >= PERHAPS_PAID,
+            "another one after a refusal for good": following
+            and (call["outcome"] in OVER or death in MODERATED),
             "another one after the image was made": following and kept and not death,
-            f"job {jobs + 2} after {death}": resubmitted and jobs >= RESUBMISSIONS[death or ""],
+            f"job {jobs + 2} after {death}": resubmitted and jobs + 1 >= ATTEMPTS,
         }
         if wrong := [rule for rule, broken in against.items() if broken]:
             return f"{wrong[0]}: {[each['outcome'] for each in submits]}"
         if job:
-            lost, attempts, jobs = 0, 0, jobs + 1
+            attempts, jobs = 0, jobs + 1
     return None
 
 
@@ -65,4 +59,4 @@ def _death(job: Call, calls: Sequence[Call]) -> str | None:
         return "job_lost"
     if "expired" in said:
         return "sample_expired"
-    return fault if fault in RESUBMISSIONS else None
+    return fault if fault in MODERATED | {"error"} else None

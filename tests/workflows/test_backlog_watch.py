@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 
 from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
-from contracts.alerts import AlertName, BacklogWatchState
+from contracts.alerts import AlertName, BacklogRules, BacklogWatchState
 from contracts.errors import DeliveryError, ErrorCode
 from contracts.generation import DeliveryDecision, GenerationState
 from contracts.names import (
@@ -149,7 +149,7 @@ async def test_what_fires_is_sent_again_and_survives_continue_as_new(
     assert 55 <= len(alerts.posts) - before <= 65
     described = await watch.describe()
     assert described.run_id != first
-    assert described.history_length < options.LONG_HISTORY_EVENTS + 20
+    assert described.history_length < BacklogRules().long_history_events + 20
     since = [alert for post in alerts.posts[before:] for alert in post]
     assert all(alert["endsAt"] > alert["startsAt"] for alert in since)
     await handle.terminate()

@@ -12,11 +12,11 @@ from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
 from contracts.provider_health import (
     AGAINST_PROVIDER,
     Circuit,
+    HealthRules,
     Probed,
     ProviderHealthState,
     ProviderReport,
 )
-from workflows import options
 from workflows.circuit import alerts_of, at, view_of, with_probe, with_report
 
 Call = ErrorCode | None
@@ -29,6 +29,7 @@ BUSY, AWAY = ErrorCode.RATE_LIMITED, ErrorCode.PROVIDER_UNAVAILABLE
 LOST = ErrorCode.JOB_LOST
 REFUSED = ErrorCode.POLICY_INPUT
 NOW = 1_800_000_000.0
+RULES = HealthRules()
 SIGNS_OF_LIFE = [OK, *(code for code in TAXONOMY if TAXONOMY[code].kind is ErrorKind.USER)]
 
 calls = st.lists(st.sampled_from([OK, *(set(ErrorCode) - {ErrorCode.INTERNAL})]), max_size=30)
@@ -71,7 +72,7 @@ def standing(state: ProviderHealthState) -> dict[AlertName, ErrorCode | str]:
 
 def opened_by(code: ErrorCode) -> ProviderHealthState:
     """An open circuit."""
-    state = state_after([code] * options.FAILURES_IN_A_ROW)
+    state = state_after([code] * RULES.failures_in_a_row)
     assert (state.circuit, state.opened_by) == (Circuit.OPEN, code)
     return state
 
@@ -143,7 +144,7 @@ def test_a_key_that_was_seen_refused_and_is_taken_now_is_fixed() -> None:
 def test_a_probe_that_always_objects_does_not_keep_a_circuit_open_for_ever() -> None:
     """The look-up may be refused for ever, or the service answer it with a page."""
     objects = Probed(found="answers 403", fix="set a valid key")
-    late = NOW + options.LONGEST_OPEN_SECONDS
+    late = NOW + RULES.longest_open_seconds
     assert with_probe(opened_by(AWAY), objects, late - 1).circuit is Circuit.OPEN
     assert with_probe(opened_by(AWAY), objects, late).circuit is Circuit.HALF_OPEN
 
@@ -184,7 +185,7 @@ def test_how_half_open_ends(batch: list[Call], circuit: Circuit) -> None:
 
 def test_a_success_while_open_is_a_sign_but_no_proof() -> None:
     """Somebody without another route got an image: others may try, and one failure ends it."""
-    cool = options.COOL_DOWN.total_seconds()
+    cool = RULES.cool_down_seconds
     early = with_report(opened_by(AWAY), report_of([OK]), NOW + cool - 1)
     assert early.circuit is Circuit.OPEN  # or one worker in trouble would make it flap
     half_open = with_report(early, report_of([OK]), NOW + cool)
@@ -196,10 +197,10 @@ def test_a_success_while_open_is_a_sign_but_no_proof() -> None:
 
 def test_a_half_open_circuit_without_calls_closes_after_five_minutes() -> None:
     """No traffic since: nothing is held against the provider. However long it had been open."""
-    asked = NOW + 3 * options.HEALTH_WINDOW_SECONDS
+    asked = NOW + 3 * RULES.window_seconds
     half_open = with_probe(opened_by(QUOTA), Probed(found="answers"), asked)
-    assert at(half_open, asked + options.HEALTH_WINDOW_SECONDS - 1).circuit is Circuit.HALF_OPEN
-    later = at(half_open, asked + options.HEALTH_WINDOW_SECONDS)
+    assert at(half_open, asked + RULES.window_seconds - 1).circuit is Circuit.HALF_OPEN
+    later = at(half_open, asked + RULES.window_seconds)
     assert (later.circuit, alerts_of(later)) == (Circuit.CLOSED, ())
 
 
@@ -280,7 +281,7 @@ def test_what_holds_after_any_reports(batches: list[tuple[list[Call], float]]) -
         closed = state.circuit is Circuit.CLOSED
         assert closed is (state.opened_by is None)
         assert closed is not any(alert.name is AlertName.PROVIDER_DOWN for alert in alerts)
-    later = at(state, NOW + sum(pause for _, pause in batches) + options.HEALTH_WINDOW_SECONDS)
+    later = at(state, NOW + sum(pause for _, pause in batches) + RULES.window_seconds)
     assert later.buckets == ()
     if later.circuit is Circuit.CLOSED:
         assert alerts_of(later) == ()
@@ -297,9 +298,6 @@ def test_the_view_counts_what_the_window_holds(batches: list[tuple[list[Call], f
         reported.append((now, len(ended)))
     view = view_of(state, now)
     counted = view.successes + sum(view.failures.values())
-    window = options.HEALTH_WINDOW_SECONDS
-    assert (
-        sum(n for when, n in reported if when > now - window + options.HEALTH_SLICE_SECONDS)
-        <= counted
-    )
+    window = RULES.window_seconds
+    assert sum(n for when, n in reported if when > now - window + RULES.slice_seconds) <= counted
     assert counted <= sum(number for when, number in reported if when > now - window)

@@ -14,13 +14,12 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from contracts.errors import ErrorCode
-from contracts.generation import DeliveryDecision, GenerationState, Outcome
+from contracts.generation import DeliveryDecision, FlowRules, GenerationState, Outcome
 from contracts.names import PARKED_MEMO, RETRY_DELIVERY_UPDATE
 from starter.operations.bulk import these
 from starter.operations.rerun import Rerun, Target, rerun
 from tests.lab import Handle, Lab, working
 from workers.settings import Settings
-from workflows.options import LONG_HISTORY_EVENTS
 
 LONG = timedelta(days=4)
 """More rounds of tries than one history may hold, at one an hour."""
@@ -49,7 +48,7 @@ async def test_a_continued_one_is_delivered_from_one_paid_call(
         view = await lab.reaches(run, GenerationState.PARKED)
         assert view.parked
         assert view.parked.attempts > LONG.days * 24
-        assert (await run.describe()).history_length < LONG_HISTORY_EVENTS + 20
+        assert (await run.describe()).history_length < FlowRules().long_history_events + 20
         assert (await (await run.describe()).memo())[PARKED_MEMO]["since"] == view.parked.since
         await lab.clear_faults()
         view = await run.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision(by="test"))

@@ -21,6 +21,7 @@ from contracts.names import (
 )
 from contracts.provider_health import (
     Circuit,
+    HealthRules,
     ProviderHealthState,
     ProviderHealthView,
     ProviderReport,
@@ -29,7 +30,6 @@ from tests.activities.http_peer import Received, Reply, answer, listening, refus
 from tests.lab import Lab, working
 from tests.workflows.alerting_peer import AlertLog
 from workers.settings import Settings
-from workflows import options
 
 SkippingLab = tuple[Lab, WorkflowEnvironment]
 REFUSED = ProviderReport(
@@ -47,6 +47,9 @@ KEY_REFUSED = (AlertName.PROVIDER_DOWN, "openai", ErrorCode.AUTH_CONFIG)
 AWAY = (AlertName.PROVIDER_DOWN, "openai", ErrorCode.PROVIDER_UNAVAILABLE)
 UNPAID = (AlertName.PROVIDER_DOWN, "openai", ErrorCode.QUOTA_EXHAUSTED)
 NO_SUCH_MODEL = (AlertName.PROVIDER_ERRORS, "openai", ErrorCode.MODEL_CONFIG)
+
+RULES = HealthRules()
+COOL_DOWN = timedelta(seconds=RULES.cool_down_seconds)
 
 
 class Service(NamedTuple):
@@ -150,12 +153,12 @@ async def test_a_wrong_key_moves_generations_until_it_is_fixed(
         assert alerts.standing[KEY_REFUSED]["labels"]["severity"] == "critical"
         assert "api_key" in alerts.standing[KEY_REFUSED]["annotations"]["description"]
         await _made_by(lab, "flux")
-        await environment.sleep(options.COOL_DOWN * 3)
+        await environment.sleep(COOL_DOWN * 3)
         view = await _health(lab)
         assert view.circuit is Circuit.OPEN
         assert list(view.details) == [ErrorCode.AUTH_CONFIG]
         service.instead.clear()
-        await environment.sleep(options.COOL_DOWN)
+        await environment.sleep(COOL_DOWN)
         assert (await _turns(lab, Circuit.CLOSED)).failures == {}
         await alerts.shows()
         await _made_by(lab, "openai")
@@ -171,13 +174,13 @@ async def test_an_unpaid_account_is_tried_again_by_single_generations(
         await _one_more(lab)
         await alerts.shows(UNPAID)
         await _made_by(lab, "flux")
-        await environment.sleep(options.COOL_DOWN)
+        await environment.sleep(COOL_DOWN)
         await _turns(lab, Circuit.HALF_OPEN)
         await _tries(lab, "openai")
         await _turns(lab, Circuit.OPEN)
         await alerts.shows(UNPAID)
         service.instead.clear()
-        await environment.sleep(options.COOL_DOWN)
+        await environment.sleep(COOL_DOWN)
         await _turns(lab, Circuit.HALF_OPEN)
         await _made_by(lab, "openai")
         await _turns(lab, Circuit.CLOSED)
@@ -236,9 +239,7 @@ async def test_what_leaves_the_window_is_resolved(
     async with working(lab.client, alerts.settings(settings)):
         await _report(lab, WRONG_MODEL)
         await alerts.shows(NO_SUCH_MODEL)
-        await environment.sleep(
-            timedelta(seconds=options.HEALTH_WINDOW_SECONDS) + options.COOL_DOWN
-        )
+        await environment.sleep(timedelta(seconds=RULES.window_seconds) + COOL_DOWN)
         await alerts.shows()
 
 
@@ -263,4 +264,4 @@ async def test_a_continued_one_knows_what_the_old_one_knew(
     first = lab.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
     described = await first.describe()
     assert described.status is WorkflowExecutionStatus.CONTINUED_AS_NEW
-    assert described.history_length < options.LONG_HISTORY_EVENTS + 200
+    assert described.history_length < RULES.long_history_events + 200

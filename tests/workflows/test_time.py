@@ -92,13 +92,14 @@ async def test_a_job_lost_twice_is_not_paid_a_third_time(
 async def test_the_next_route_follows_when_retries_are_used_up(
     timeless: tuple[Lab, WorkflowEnvironment],
 ) -> None:
-    """Three times wrong bytes from the first provider: the second makes the image."""
+    """Three times 500 from the first provider: the second makes the image."""
     lab, _ = timeless
-    await lab.break_images(*[{"kind": "half_image"}] * 3)
+    await lab.break_images(*[{"kind": "status", "status": 500}] * 3)
     request = lab.request(model_id=TWO_ROUTES_MODEL_ID)
     outcome = await lab.outcome(request)
     assert outcome.state is GenerationState.COMPLETED
-    assert [each.failure.code for each in outcome.tried] == [ErrorCode.INVALID_OUTPUT]
+    assert [each.failure.code for each in outcome.tried] == [ErrorCode.PROVIDER_UNAVAILABLE]
+    assert (await lab.ledgers(request)).paid == 1
 
 
 async def test_the_deadline_ends_a_service_that_is_always_busy(

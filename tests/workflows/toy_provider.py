@@ -6,9 +6,10 @@ import httpx
 
 from activities.memory import Admit
 from activities.providers.errors import Dialect, read_detail, refused, translated
-from activities.providers.kind import Parts, ProviderKind, ProviderSettings, RequestField
+from activities.providers.kind import Parts, ProviderKind, ProviderSettings
 from activities.providers.probing import LookUp, probe_by_look_up
 from contracts.errors import ErrorCode
+from contracts.events import RequestField
 from contracts.generation import SubmitTask
 from contracts.provider_health import Probed
 from peers.http import call

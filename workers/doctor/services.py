@@ -14,6 +14,9 @@ from workers.wiring import rpc_account, s3_client
 # A login is a look-up: an Odoo that needs longer would not take outcomes in time either.
 LOGIN_SECONDS = 10.0
 
+GRACE_MARGIN_SECONDS = 15.0
+"""To report what was done, to close connections, and for a slow machine."""
+
 
 class Finding(NamedTuple):
     """One dependency: `fix` is empty when it is well."""
@@ -21,6 +24,22 @@ class Finding(NamedTuple):
     what: str
     found: str
     fix: str = ""
+
+
+def grace(settings: Settings) -> Finding:
+    """How long a worker needs to leave, so that no call that is paid for is cut off."""
+    needed, given = settings.longest_call_seconds, settings.grace_seconds
+    if given < needed:
+        return Finding(
+            "leaving",
+            f"a worker ends its calls {given:g} s after SIGTERM, and one may take {needed:g} s",
+            "leave worker.graceful_seconds out, or each deploy may pay for calls twice",
+        )
+    return Finding(
+        "leaving",
+        f"a worker may need {given:g} s after SIGTERM: give it {given + GRACE_MARGIN_SECONDS:g} s"
+        " before SIGKILL (Kubernetes: terminationGracePeriodSeconds; systemd: TimeoutStopSec)",
+    )
 
 
 def store(settings: Settings) -> Finding:

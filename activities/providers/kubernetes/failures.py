@@ -108,4 +108,5 @@ def _disruption(pod: Pod) -> str | None:
 def _failure(code: ErrorCode, ref: JobRef, what: str, message: str | None = None) -> ProviderError:
     said = " ".join((message or "").split())[:MAX_MESSAGE_CHARACTERS]
     detail = f"the Job {ref} {what}: {said}" if said else f"the Job {ref} {what}"
-    return ProviderError(code, detail, final=True)
+    # On a cluster of one's own a Job that is over costs nothing more.
+    return ProviderError(code, detail, final=True, perhaps_paid=False)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import httpx
 from pydantic import Field, FilePath, SecretStr, model_validator
 
-from activities.providers.kind import Parts, ProviderKind, ProviderSettings, RequestField
+from activities.providers.kind import Parts, ProviderKind, ProviderSettings
 from activities.providers.service import JobService
+from contracts.events import RequestField
 from contracts.provider_health import Probed
 from peers.setting_types import ApiKey, CaFile
 

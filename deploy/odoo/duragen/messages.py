@@ -12,6 +12,8 @@ def texts(_):
     our_fault = _("Something is wrong on our side. Nothing was charged. Please try again later.")
     return {
         "RATE_LIMITED": busy,
+        "QUEUE_TIMEOUT": busy,
+        "NOT_SERVED": our_fault,
         "PROVIDER_UNAVAILABLE": busy,
         "PROVIDER_TIMEOUT": delayed,
         "OUTCOME_UNKNOWN": delayed,
