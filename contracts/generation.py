@@ -99,6 +99,8 @@ class FlowRules(Model):
     """How often a job that ended so is submitted again. The first two are the spec's 2 retries, for
     a job that the service calls failed or whose image is none; the others are the taxonomy's
     "submit once more". `most_perhaps_paid` bounds them all."""
+    new_job_pause_seconds: float = 5
+    """Before a submission is made again so. spec: AI service, 2 retries, fixed, 5 s."""
     lost_workers: int = 2
     """How often a call is submitted again whose worker has died, or left before it was over, in the
     last of the spec's tries: that says nothing about the provider."""

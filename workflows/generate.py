@@ -131,10 +131,11 @@ async def _on_route(
             return failure
         if perhaps_paid and (limits.another_route or perhaps_paid >= limits.most_perhaps_paid):
             return failure
-        if limits.seconds <= options.NEW_JOB_PAUSE.total_seconds():
+        pause = rules.new_job_pause_seconds
+        if limits.seconds <= pause:
             return failure
         try:
-            await workflow.sleep(options.NEW_JOB_PAUSE, summary=f"again after {failure.code}")
+            await workflow.sleep(pause, summary=f"again after {failure.code}")
         except asyncio.CancelledError as error:
             if _is_cancellation(error):
                 return _taken_back(perhaps_paid)

@@ -14,9 +14,6 @@ PROVIDER_RETRY = RetryPolicy(
 # Asking after a job costs nothing, and the job is paid for: until the deadline. Fixed 5 s as above.
 COLLECT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=5), backoff_coefficient=1)
 
-# Before a failed job is submitted again. spec: as PROVIDER_RETRY.
-NEW_JOB_PAUSE = timedelta(seconds=5)
-
 # spec: event-driven-architecture, Retry Policies: callback, 3 retries, initial 1 s, factor 2.
 ODOO_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),

@@ -74,6 +74,13 @@ def rerun(
         ),
     ] = False,
     error: ErrorOption = None,
+    pay_again: Annotated[
+        bool,
+        typer.Option(
+            "--pay-again",
+            help="Also those that may have been charged for: you have looked at the provider.",
+        ),
+    ] = False,
     rate: RateOption = None,
     by: ByOption = None,
     reason: ReasonOption = "",
@@ -93,9 +100,10 @@ def rerun(
         from starter.operations.rerun import Rerun, Target, all_failed, rerun  # noqa: PLC0415
 
         named = these([Target(each) for each in wanted])
-        targets = all_failed(client, error) if everything else named
+        every = all_failed(client, error, pay_again=pay_again)
+        targets = every if everything else named
         decision = DeliveryDecision(by=name_of(by), reason=reason)
-        results = rerun(client, targets, decision, error=error, rate=pace)
+        results = rerun(client, targets, decision, error=error, pay_again=pay_again, rate=pace)
         good = frozenset({Rerun.STARTED_AGAIN, Rerun.DELIVERING})
         return await report(results, console(), good, {Rerun.NOT_FOUND: exits.NOT_FOUND})
 
@@ -110,7 +118,7 @@ def _print(counts: Counter[str], kept: "list[FailedGeneration]") -> None:
     for code, count in counts.most_common():
         by_code.add_row(code, str(count))
     items = Table(box=None, pad_edge=False)
-    for name in ("request id", "code", "when", "provider"):
+    for name in ("request id", "code", "when", "provider", "perhaps paid"):
         items.add_column(name, no_wrap=True)
     items.add_column("why", overflow="fold")
     order = [code for code, _ in counts.most_common()]
@@ -120,6 +128,7 @@ def _print(counts: Counter[str], kept: "list[FailedGeneration]") -> None:
             each.code or _NO_CODE,
             f"{span(each.failed_at)} ago" if each.failed_at else "",
             plain(each.provider or ""),
+            str(each.perhaps_paid or ""),
             plain(each.detail),
         )
     if kept:
@@ -137,5 +146,6 @@ def _as_json(each: "FailedGeneration") -> dict[str, Any]:
         "code": each.code,
         "detail": each.detail,
         "provider": each.provider,
+        "perhapsPaid": each.perhaps_paid,
         "failedAt": each.failed_at.isoformat(timespec="seconds") if each.failed_at else None,
     }

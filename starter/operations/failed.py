@@ -23,6 +23,8 @@ class FailedGeneration(NamedTuple):
     correlation_id: str | None
     code: str
     detail: str
+    perhaps_paid: int
+    """Calls that the providers may have charged for."""
     provider: str | None
     failed_at: datetime | None
 
@@ -63,19 +65,24 @@ async def _latest(client: Client, page: list[WorkflowExecution]) -> list[FailedG
     ]
 
 
-async def _read(found: WorkflowExecution) -> FailedGeneration:
-    code, detail = attribute(found, names.ERROR_CODE) or "", ""
+async def failure_in(found: WorkflowExecution) -> Failure | None:
+    """What its memo says; None when it failed before that was written, or by other means."""
     try:
-        failure = Failure.model_validate(await found.memo_value(names.FAILURE_MEMO, None))
-        code, detail = failure.code, failure.detail
-    except ValidationError:  # failed before the memo was written, or by other means
-        pass
+        return Failure.model_validate(await found.memo_value(names.FAILURE_MEMO, None))
+    except ValidationError:
+        return None
+
+
+async def _read(found: WorkflowExecution) -> FailedGeneration:
+    failure = await failure_in(found)
+    code = failure.code if failure else attribute(found, names.ERROR_CODE) or ""
     return FailedGeneration(
         found.id,
         found.run_id,
         attribute(found, names.CORRELATION_ID),
         str(code),
-        detail,
+        failure.detail if failure else "",
+        failure.perhaps_paid if failure else 0,
         attribute(found, names.PROVIDER),
         found.close_time,
     )

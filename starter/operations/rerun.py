@@ -19,7 +19,7 @@ from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
 from contracts.generation import DeliveryDecision, GenerationState
 from starter.client import NotFoundError, error_of
 from starter.operations.bulk import in_bulk
-from starter.operations.failed import failed
+from starter.operations.failed import failed, failure_in
 from starter.operations.parked import attribute
 from starter.operations.resetting import ResetPoints, lease, read, reset
 
@@ -32,7 +32,7 @@ _REFUSED_STATES: dict[str, str] = {
 }
 """Why a generation that ended as it should is not run again."""
 
-_MAY_HAVE_PAID = "look at the provider first, then name it: --error OUTCOME_UNKNOWN"
+_LOOK_FIRST = "look at the provider first, then: --pay-again"
 
 
 class Rerun(StrEnum):
@@ -68,15 +68,18 @@ class Target(NamedTuple):
     left_out: str = ""
 
 
-async def all_failed(client: Client, error: str | None = None) -> AsyncIterator[Target]:
+async def all_failed(
+    client: Client, error: str | None = None, *, pay_again: bool = False
+) -> AsyncIterator[Target]:
     """Every failed generation, or those with one code.
 
-    Without a code named, those are left out that a person must look at first.
+    Left out are those that may have been paid for, unless they shall be paid again; and without a
+    code named those that a person must look at first.
     """
     async for each in failed(client, error):
         left_out = ""
-        if not error and each.code == ErrorCode.OUTCOME_UNKNOWN:
-            left_out = f"may have been charged for: {_MAY_HAVE_PAID}"
+        if each.perhaps_paid and not pay_again:
+            left_out = f"{_paid(each.perhaps_paid)}: {_LOOK_FIRST}"
         elif not error and each.code in set(ErrorCode) and _is_users(each.code):
             left_out = f"{each.code}: {each.detail}. Then name it: --error {each.code}"
         yield Target(each.workflow_id, each.run_id, left_out)
@@ -88,23 +91,31 @@ def rerun(
     decision: DeliveryDecision,
     *,
     error: str | None = None,
+    pay_again: bool = False,
     rate: float | None = None,
 ) -> AsyncGenerator[Rerunning, None]:
     """Run these again, at most `rate` a second; a result for each, when it has begun.
 
-    With `error`, only those that failed so.
+    With `error`, only those that failed so. What may have been paid for is refused, unless
+    `pay_again`; an image that exists is delivered, and costs nothing.
     """
-    operation = partial(_rerun_reported, client, decision=decision, error=error)
+    wish = _Wish(error, pay_again)
+    operation = partial(_rerun_reported, client, decision=decision, wish=wish)
     return in_bulk(targets, operation, rate=rate)
 
 
+class _Wish(NamedTuple):
+    error: str | None
+    pay_again: bool
+
+
 async def _rerun_reported(
-    client: Client, target: Target, *, decision: DeliveryDecision, error: str | None
+    client: Client, target: Target, *, decision: DeliveryDecision, wish: _Wish
 ) -> Rerunning:
     if target.left_out:
         return Rerunning(target.workflow_id, Rerun.LEFT_OUT, target.left_out)
     try:
-        return await _rerun(client, target, decision, error)
+        return await _rerun(client, target, decision, wish)
     except WorkflowAlreadyStartedError:
         return Rerunning(
             target.workflow_id, Rerun.REFUSED, "somebody else runs it again at this moment"
@@ -116,20 +127,21 @@ async def _rerun_reported(
 
 
 async def _rerun(
-    client: Client, target: Target, decision: DeliveryDecision, error: str | None
+    client: Client, target: Target, decision: DeliveryDecision, wish: _Wish
 ) -> Rerunning:
     workflow_id = target.workflow_id
     handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
     seen = await handle.describe()
     if target.run_id and seen.run_id != target.run_id:
         return Rerunning(workflow_id, Rerun.REFUSED, "it was run again meanwhile")
-    if refusal := _refusal(seen, error):
+    if refusal := _refusal(seen, wish.error):
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
     base, points = seen.run_id, await _reset_points(client, workflow_id, seen.run_id)
     if points.first_run and not points.took_image and seen.status is WorkflowExecutionStatus.FAILED:
         # It was continued with a failure: to make the image, the run before must be reset.
         base, points = points.first_run, await _reset_points(client, workflow_id, points.first_run)
-    event_id, refusal = _point(points, seen, error)
+    failure = await failure_in(seen)
+    event_id, refusal = _point(points, seen, failure.perhaps_paid if failure else 0, wish)
     if not event_id:
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
     async with lease(client, workflow_id):
@@ -162,7 +174,7 @@ def _refusal(seen: WorkflowExecutionDescription, error: str | None) -> str:
 
 
 def _point(
-    points: ResetPoints, seen: WorkflowExecutionDescription, error: str | None
+    points: ResetPoints, seen: WorkflowExecutionDescription, perhaps_paid: int, wish: _Wish
 ) -> tuple[int | None, str]:
     """The workflow task to reset to, or None and why there is none."""
     if points.first is None:
@@ -173,9 +185,18 @@ def _point(
         return points.delivery or points.after_image, ""
     if seen.status not in _ENDED_BY_OTHERS and seen.status is not WorkflowExecutionStatus.FAILED:
         return points.delivery or points.first, ""  # abandoned: the outcome is delivered after all
-    if points.unsettled and error != ErrorCode.OUTCOME_UNKNOWN:
-        return None, f"it was ended during a call that may be charged for: {_MAY_HAVE_PAID}"
+    cost = ""
+    if points.unsettled:
+        cost = "was ended during a call that may be charged for"
+    elif perhaps_paid:
+        cost = _paid(perhaps_paid)
+    if cost and not wish.pay_again:
+        return None, f"it {cost}: {_LOOK_FIRST}"
     return points.first, ""
+
+
+def _paid(calls: int) -> str:
+    return f"may have been charged for ({calls} call{'s' * (calls > 1)} without an image)"
 
 
 def _is_users(code: str) -> bool:

@@ -27,12 +27,12 @@ from temporalio.worker import Worker
 
 from contracts import names
 from contracts.errors import DeliveryError, ErrorCode
-from contracts.events import RequestHead
 from contracts.generation import (
     Delivered,
     DeliverTask,
     Failure,
     Plan,
+    PlanTask,
     Route,
     StoredImage,
     SubmitTask,
@@ -104,7 +104,7 @@ async def working(temporal: Client) -> AsyncIterator[None]:
     """The real workflow on activities that make no call; the prompt says how it goes."""
 
     @activity.defn(name=names.PLAN_ACTIVITY)
-    async def plan(_: RequestHead) -> Plan:
+    async def plan(_: PlanTask) -> Plan:
         return Plan(routes=(Route(provider="sandbox", model="m"),), odoo=ODOO)
 
     @activity.defn(name=names.SUBMIT_ACTIVITY)

@@ -107,11 +107,16 @@ async def redelivered(desk: Lab, *requests: GenerationRequested) -> list[Redeliv
 
 
 async def rerun_by_id(
-    desk: Lab, request: GenerationRequested, error: str | None = None
+    desk: Lab,
+    request: GenerationRequested,
+    error: str | None = None,
+    *,
+    pay_again: bool = False,
 ) -> Rerunning:
     """Run this one again."""
     target = these([Target(id_of(request))])
-    [result] = [each async for each in rerun(desk.client, target, BY, error=error)]
+    results = rerun(desk.client, target, BY, error=error, pay_again=pay_again)
+    [result] = [each async for each in results]
     return result
 
 

@@ -41,9 +41,11 @@ async def _ids(desk: Lab, error: str | None = None) -> set[str]:
     return {each.workflow_id async for each in failed(desk.client, error)}
 
 
-async def _rerun_all(desk: Lab, error: str | None = None) -> dict[str, Rerun]:
-    targets = all_failed(desk.client, error)
-    results = rerun(desk.client, targets, BY, error=error)
+async def _rerun_all(
+    desk: Lab, error: str | None = None, *, pay_again: bool = False
+) -> dict[str, Rerun]:
+    targets = all_failed(desk.client, error, pay_again=pay_again)
+    results = rerun(desk.client, targets, BY, error=error, pay_again=pay_again)
     return {each.workflow_id: each.result async for each in results}
 
 
@@ -225,7 +227,7 @@ async def test_one_ended_during_a_call_must_be_named(desk: Lab) -> None:
     await until(calls, 1)
     await desk.client.get_workflow_handle(id_of(request)).terminate("a test")
     assert "may be charged for" in await refused(desk, request)
-    result = await rerun_by_id(desk, request, error=ErrorCode.OUTCOME_UNKNOWN)
+    result = await rerun_by_id(desk, request, pay_again=True)
     assert result.result is Rerun.STARTED_AGAIN
     await ends(desk, request, GenerationState.COMPLETED)
 
@@ -264,25 +266,33 @@ async def test_what_the_user_took_back_stays_so(desk: Lab) -> None:
 
 
 async def test_all_leaves_out_what_a_person_must_look_at(desk: Lab) -> None:
-    """OUTCOME_UNKNOWN may have been charged for; named, it is run again."""
+    """What may have been charged for, whatever its code; named so, it is run again."""
     [no_key] = await failed_with(desk)
     await desk.break_images({"kind": "accept_then_reset"}, {"kind": "accept_then_reset"})
     [unknown] = await begun(desk)
     assert (await ended(desk, unknown)).status is WorkflowExecutionStatus.FAILED
+    await desk.break_images(*[{"kind": "status", "status": 504}] * 2)
+    [late] = await begun(desk)
+    assert (await ended(desk, late)).status is WorkflowExecutionStatus.FAILED
     elsewhere = f"{desk.stack.images_url}/elsewhere"
     [undelivered] = await begun(desk, callback_url=elsewhere)
     await ended(desk, undelivered)
-    await until(lambda: _ids(desk), {*map(id_of, (no_key, unknown, undelivered))})
+    await until(lambda: _ids(desk), {*map(id_of, (no_key, unknown, late, undelivered))})
     assert await _rerun_all(desk) == {
         id_of(no_key): Rerun.STARTED_AGAIN,
         id_of(unknown): Rerun.LEFT_OUT,
+        id_of(late): Rerun.LEFT_OUT,
         id_of(undelivered): Rerun.LEFT_OUT,
     }
     await ends(desk, no_key, GenerationState.COMPLETED)
-    assert await _rerun_all(desk, ErrorCode.OUTCOME_UNKNOWN) == {
-        id_of(unknown): Rerun.STARTED_AGAIN
+    assert await _rerun_all(desk, ErrorCode.PROVIDER_TIMEOUT) == {id_of(late): Rerun.LEFT_OUT}
+    assert "may have been charged for (2 calls" in await refused(desk, late)
+    assert await _rerun_all(desk, ErrorCode.PROVIDER_TIMEOUT, pay_again=True) == {
+        id_of(late): Rerun.STARTED_AGAIN
     }
-    await ends(desk, unknown, GenerationState.COMPLETED)
+    assert (await rerun_by_id(desk, unknown, pay_again=True)).result is Rerun.STARTED_AGAIN
+    for request in (unknown, late):
+        await ends(desk, request, GenerationState.COMPLETED)
 
 
 async def test_another_code_is_refused(desk: Lab) -> None:
