@@ -266,8 +266,6 @@ def traced(event: Event) -> Iterator[dict[str, str]]:
         root = trace.SpanContext(wanted.int, secrets.randbits(63) + 1, True, sampled)
         parent = trace.set_span_in_context(trace.NonRecordingSpan(root), parent)
         links = [trace.Link(current)] if current.is_valid else []
-    for name in ("correlationId", "requestId"):
-        parent = baggage.set_baggage(name, event[name], parent)
     span = trace.get_tracer("duragen.client").start_span(
         "generation.start",
         parent,
@@ -278,7 +276,11 @@ def traced(event: Event) -> Iterator[dict[str, str]]:
     inside = trace.set_span_in_context(span, parent)
     # Not the global propagator: the worker reads W3C headers whatever this process speaks.
     TraceContextTextMapPropagator().inject(carrier, inside)
-    W3CBaggagePropagator().inject(carrier, inside)
+    # From empty baggage: what this process carries for its own peers stays in the house.
+    ours = context.Context()
+    for name in ("correlationId", "requestId"):
+        ours = baggage.set_baggage(name, event[name], ours)
+    W3CBaggagePropagator().inject(carrier, ours)
     with trace.use_span(span, end_on_exit=True):
         yield carrier
 
@@ -372,8 +374,9 @@ class AsyncDuragenClient:
         """Where the generation stands; answers at any time, with or without a worker.
 
         Keys: requestId, workflowId, runId, state, progress (percent), route {provider, model},
-        image {key, format, size, width, height, sha256}, error {code, detail, hint}, parked
-        {code, detail, attempts, nextTry}, each None when there is none; activities, the pending
+        image {key, format, size, width, height, sha256}, error {code, detail, hint,
+        mayHaveBeenPaid}, parked {code, detail, attempts, nextTry}, each None when there is none;
+        ignoredFields, those of the request that the route has no place for; activities, the pending
         ones as {type, attempt, heartbeat, lastFailure}; live, whether a worker answered.
         """
         workflow_id = workflow_id_of(request_id)
@@ -582,9 +585,17 @@ def _view(answered: dict[str, Any] | None, desc: WorkflowExecutionDescription) -
         "progress": view.get("progress", 0),
         "route": {name: route.get(name) for name in ("provider", "model")} if route else None,
         "image": outcome.get("image"),
-        "error": outcome.get("failure"),
+        "error": _error(outcome.get("failure")),
         "parked": parked or None,
+        "ignoredFields": outcome.get("ignored") or route.get("ignores") or [],
     }
+
+
+def _error(failure: dict[str, Any] | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    known = {name: failure.get(name) for name in ("code", "detail", "hint")}
+    return {**known, "mayHaveBeenPaid": bool(failure.get("perhaps_paid"))}
 
 
 def _pending(desc: WorkflowExecutionDescription) -> list[dict[str, Any]]:

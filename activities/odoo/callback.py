@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 
 from activities.errors import OdooError
 from activities.odoo.deliver import TIMEOUT_SECONDS, OutcomeEvent
+from activities.odoo.refusals import refusal_in
 from contracts.errors import DeliveryError
 from contracts.events import origin_of
 from contracts.generation import DeliverTask
@@ -101,6 +102,8 @@ class CallbackDelivery:
             # Odoo's JSON routes answer 200 whatever happened, with the error inside.
             if isinstance(said, dict) and said.get("error"):
                 trouble = "an error inside"
+            elif isinstance(said, dict) and (inside := refusal_in(said.get("result", said))):
+                trouble, again = inside
         beginning = redact(self._token or "", answer.body[:300].decode("utf-8", "replace"))
         if trouble is None:
             return f"{answer.status} {beginning}".strip()

@@ -12,6 +12,7 @@ from opentelemetry import trace
 
 from activities.errors import OdooError
 from activities.odoo.deliver import TIMEOUT_SECONDS, OutcomeEvent
+from activities.odoo.refusals import refusal_in
 from contracts.errors import DeliveryError
 from contracts.generation import DeliverTask
 from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
@@ -54,6 +55,12 @@ class RpcDelivery:
                 )
                 raise OdooError(code, error.detail) from error
             self._idle.put(session)  # only a session that has just worked is used again
+            if inside := refusal_in(result):
+                code = (
+                    DeliveryError.ODOO_UNAVAILABLE if inside.passing else DeliveryError.ODOO_REFUSED
+                )
+                said = f"{account.model}.{account.method} returned {inside.what}: {result!r}"
+                raise OdooError(code, said[:300])
             return str(result)[:300]
 
     def _session(self) -> OdooSession:

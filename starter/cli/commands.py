@@ -36,6 +36,10 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         lines += [f"  image   {image['key']} ({size})", f"  sha256  {image['sha256']}"]
     if error:
         lines.append(f"  error   {error['code']}: {error['detail']}")
+        if error.get("mayHaveBeenPaid"):
+            lines.append("          the image service may have charged for it")
+    if found.get("ignoredFields"):
+        lines.append(f"  ignored {', '.join(found['ignoredFields'])} (this route has no place)")
     if parked:
         lines.append(f"  parked  {parked['code']}: {parked['detail']}")
         lines.append(

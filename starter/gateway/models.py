@@ -77,13 +77,16 @@ class ErrorView(WireModel):
     retry_suggestion: Annotated[bool, Field(description="Whether the user should try again.")]
     hint: str | None = None
     detail: str
+    may_have_been_paid: Annotated[
+        bool, Field(description="Whether the image service may have charged for it all the same.")
+    ] = False
 
     @classmethod
     def of(cls, error: dict[str, Any]) -> Self:
         """From a recorded failure; a code that is not known yet becomes INTERNAL."""
         known = error["code"] in set(ErrorCode)
         code = ErrorCode(error["code"]) if known else ErrorCode.INTERNAL
-        failure = Failure.model_construct(**{**error, "code": code})
+        failure = Failure(code=code, detail=error["detail"], hint=error.get("hint"))
         return cls(
             code=code,
             kind=failure.rule.kind,
@@ -91,6 +94,7 @@ class ErrorView(WireModel):
             retry_suggestion=failure.rule.retry_suggestion,
             hint=failure.hint,
             detail=failure.detail,
+            may_have_been_paid=bool(error.get("mayHaveBeenPaid")),
         )
 
 
@@ -115,6 +119,9 @@ class GenerationStatus(WireModel):
     image: ImageView | None = None
     error: ErrorView | None = None
     parked: ParkedView | None = None
+    ignored_fields: Annotated[
+        list[str], Field(description="Fields of the request that the image service cannot carry.")
+    ] = Field(default_factory=list)
 
     @classmethod
     def of(cls, status: dict[str, Any]) -> Self:

@@ -88,7 +88,8 @@ def clients_url(clients: Clients) -> str:
 async def test_failed(clients: Clients, peer: Peer, code: ErrorCode) -> None:
     """Every failure is delivered as EVT-AIG-003, valid by its schema, with whose fault it was."""
     peer.says(OK)
-    failure = Failure(code=code, detail="the operator's detail")
+    paid = code == ErrorCode.OUTCOME_UNKNOWN
+    failure = Failure(code=code, detail="the operator's detail", perhaps_paid=int(paid))
     task = odoo_events.failed(peer.url, failure)
     await delivered(clients, peer, task)
     event = peer.received[0].json
@@ -100,6 +101,8 @@ async def test_failed(clients: Clients, peer: Peer, code: ErrorCode) -> None:
         "status": "failed",
         "errorCode": code,
         "errorMessage": "the operator's detail",
+        "errorDetails": "the operator's detail",
+        "mayHaveBeenPaid": paid,
         "errorType": rule.kind,
         "isSystemError": rule.kind in {"system", "configuration"},
         "isUserError": rule.kind == "user",
@@ -155,6 +158,44 @@ ANSWERS: dict[str, tuple[Reply, str | None, int | None]] = {
     "JSON with no error": (answer(200, {"error": None}), None, None),
     "page under 200": (html(200), "ODOO_REFUSED", None),
     "JSON-RPC error under 200": (answer(200, JSON_RPC_ERROR), "ODOO_REFUSED", None),
+    "error in result": (
+        answer(200, {"jsonrpc": "2.0", "id": None, "result": {"error": "no such request"}}),
+        "ODOO_REFUSED",
+        None,
+    ),
+    "404 in result": (
+        answer(200, {"jsonrpc": "2.0", "result": {"error": "no such request", "code": 404}}),
+        "ODOO_REFUSED",
+        None,
+    ),
+    "503 in result": (
+        answer(200, {"jsonrpc": "2.0", "result": {"error": "later", "code": 503}}),
+        "ODOO_UNAVAILABLE",
+        None,
+    ),
+    "no success in result": (
+        answer(200, {"jsonrpc": "2.0", "result": {"success": False}}),
+        "ODOO_REFUSED",
+        None,
+    ),
+    "no success alone": (answer(200, {"success": False}), "ODOO_REFUSED", None),
+    "false": (answer(200, {"jsonrpc": "2.0", "result": False}), "ODOO_REFUSED", None),
+    "Response 400": (
+        answer(200, {"jsonrpc": "2.0", "result": "<Response 90 bytes [400 BAD REQUEST]>"}),
+        "ODOO_REFUSED",
+        None,
+    ),
+    "Response 503": (
+        answer(200, {"jsonrpc": "2.0", "result": "<Response 9 bytes [503 SERVICE UNAVAILABLE]>"}),
+        "ODOO_UNAVAILABLE",
+        None,
+    ),
+    "Response 200": (
+        answer(200, {"jsonrpc": "2.0", "result": "<Response 2 bytes [200 OK]>"}),
+        None,
+        None,
+    ),
+    "nothing in result": (answer(200, {"jsonrpc": "2.0", "result": None}), None, None),
     "301": (answer(301, "", {"location": "http://example.com/"}), "ODOO_REFUSED", None),
     "303 to a login": (answer(303, "", {"location": "/web/login"}), "ODOO_REFUSED", None),
     "400": (answer(400), "ODOO_REFUSED", None),

@@ -43,17 +43,18 @@ def delivering(
 class Odoo:
     """The sandbox's JSON-RPC on a peer, which counts what was asked."""
 
-    def __init__(self, raises: SandboxError | None = None) -> None:
+    def __init__(self, raises: SandboxError | None = None, returns: object = None) -> None:
         self.events: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self._raises = raises
+        self._returns = {"status": "applied"} if returns is None else returns
         self._rpc = JsonRpc("sandbox", "duragen", PASSWORD, self._apply)
 
     def _apply(self, payload: dict[str, Any]) -> object:
         if self._raises:
             raise self._raises
         self.events.append(payload)
-        return {"status": "applied"}
+        return self._returns
 
     async def reply(self, received: Received, *connection: Any) -> None:
         """One call."""
@@ -73,6 +74,24 @@ async def test_one_login_for_many_calls(clients: Clients, peer: Peer) -> None:
         await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
     assert odoo.asked.count("login") == 1
     assert odoo.asked.count(METHOD) == len(odoo.events) == 10
+
+
+@pytest.mark.parametrize(
+    ("returns", "code"),
+    [
+        ({"error": "no such request"}, "ODOO_REFUSED"),
+        ({"error": "x", "code": 503}, "ODOO_UNAVAILABLE"),
+    ],
+)
+async def test_a_refusal_that_is_returned(
+    clients: Clients, peer: Peer, returns: object, code: str
+) -> None:
+    """A method that returns an error has not taken the outcome, though the call succeeded."""
+    peer.says(Odoo(returns=returns).reply)
+    error = await Attempt().failure(
+        delivering(clients, peer.url).deliver, odoo_events.failed(peer.url)
+    )
+    assert error.type == code
 
 
 async def test_threads_at_once(clients: Clients, peer: Peer) -> None:

@@ -9,10 +9,10 @@ import time
 import uuid
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import httpx
 
-from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.config import CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient, UnavailableError
@@ -22,7 +22,6 @@ USERS = 10
 PATIENCE_SECONDS = 120.0
 """How long a port may be closed before the row is given up."""
 
-_MODELS = (OPENAI_MODEL_ID, FLUX_MODEL_ID) * 2 + (TWO_ROUTES_MODEL_ID,)
 _GATEWAY_EACH = 4
 """Each fourth start goes through the gateway, the others straight to Temporal."""
 
@@ -30,8 +29,17 @@ _GATEWAY_EACH = 4
 class Load:
     """So many requests; `copies` starts of each are sent at the same time by different clients."""
 
-    def __init__(self, stack: LocalStack, total: int, rate: float, copies: int, seed: int) -> None:
+    def __init__(  # what a row asks for, each by its name
+        self,
+        stack: LocalStack,
+        total: int,
+        rate: float,
+        copies: int,
+        seed: int,
+        models: tuple[UUID, ...],
+    ) -> None:
         self._stack = stack
+        self._models = models
         self._rate = rate
         self.copies = copies
         self._dice = random.Random(seed)
@@ -115,7 +123,7 @@ class Load:
             "correlationId": str(uuid.uuid4()),
             "userId": self._users[number % USERS],
             "prompt": f"a red fox in the snow, number {number}",
-            "modelId": str(_MODELS[number % len(_MODELS)]),
+            "modelId": str(self._models[number % len(self._models)]),
             "resolution": "128x128",
             "aspectRatio": "1:1",
             "callbackUrl": self._stack.odoo_url + CALLBACK_PATH,

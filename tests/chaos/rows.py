@@ -6,6 +6,7 @@ falls below its least share of completed ones.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from itertools import cycle
@@ -14,13 +15,15 @@ from typing import Any
 from contracts.alerts import AlertName
 from tests.chaos.evidence import Evidence
 from tests.chaos.judge import Expectation, Figures
-from tests.chaos.stage import Stage
+from tests.chaos.stage import Scene, Stage
 
 SHARE = 0.3
 
+DEPLOY_SECONDS = 20.0
+
 
 def one_more(completed: float) -> Expectation:
-    """A submission whose reply is lost is repeated once, and no further route follows."""
+    """After a submission that may have been paid for, one more is made, on whatever route."""
     return Expectation(completed, beyond_first=1, beyond_first_two_routes=1)
 
 
@@ -73,6 +76,7 @@ class Row:
     expected: Expectation = ALL
     copies: int = 1
     seconds: float = 45
+    scene: Scene = Scene()
     times: int = 1
     """So many times as many generations as the other rows."""
 
@@ -159,6 +163,25 @@ async def _odoo_late(stage: Stage) -> None:
     await stage.sent(0.2)
     await stage.odoo(commit_then_hang=True, times=40)
     await stage.sent(1)
+
+
+async def _deploys(stage: Stage) -> None:
+    """A deploy under load, and another one each 20 s until nothing runs any more."""
+    await stage.sent(0.5)
+    while True:
+        began = time.monotonic()
+        await stage.deploy()
+        stage.fixed()
+        if stage.load.share >= 1 and await stage.closed(1):
+            return
+        await asyncio.sleep(max(0.0, DEPLOY_SECONDS - (time.monotonic() - began)))
+
+
+async def _never_ready(stage: Stage) -> None:
+    """FLUX accepts its jobs, which are paid for, and finishes none."""
+    await stage.images("never_ready")
+    await stage.sent(1)
+    await stage.closed(120)
 
 
 async def _everything(stage: Stage) -> None:
@@ -257,8 +280,22 @@ ROWS = (
         "image service: wrong bytes",
         _images(**IMAGE_FAULTS["wrong bytes"]),
         at_the_image_service,
-        # Each wrong image was answered and paid: the spec's 2 retries a route.
-        Expectation(completed=0.9, beyond_first=2, beyond_first_two_routes=5),
+        one_more(0.8),
+    ),
+    Row(
+        "a deploy every 20 s",
+        _deploys,
+        by_hand,
+        scene=Scene(latency_seconds=12, route_seconds=60, grace_seconds=150),
+        seconds=100,
+    ),
+    Row(
+        "a provider never finishes its jobs",
+        _never_ready,
+        at_the_image_service,
+        Expectation(beyond_first_two_routes=1, alert=AlertName.PROVIDER_DOWN),
+        scene=Scene(deadline_seconds=40, flux_first=True),
+        seconds=60,
     ),
     Row("S3 down 20 s", _store_away, by_hand, seconds=60),
     Row(
@@ -275,7 +312,7 @@ ROWS = (
         "all at once",
         _everything,
         by_hand,
-        Expectation(completed=0.6, beyond_first=2, beyond_first_two_routes=5),
+        one_more(0.6),
         copies=3,
         seconds=150,
     ),

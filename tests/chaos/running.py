@@ -82,7 +82,7 @@ async def _measure(
     row: Row, home: Path, settings: Settings, loading: asyncio.Lock
 ) -> tuple[Figures, int, list[str]]:
     total, rate = settings.generations * row.times, settings.rate
-    async with Stage.set_up(home, total, rate, row.copies, settings.seed) as stage:
+    async with Stage.set_up(home, total, rate, row.copies, settings.seed, row.scene) as stage:
         watching = asyncio.create_task(stage.watch())
         async with loading:
             breaking = asyncio.create_task(row.fault(stage))

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 import httpx
 from temporalio.client import Client
@@ -28,11 +30,8 @@ from deploy.local.stack.supervisor import Part, Supervisor
 from tests.chaos.evidence import Evidence, images_in, read_sandboxes
 from tests.chaos.load import Load
 
-ROUTE_SECONDS = 5
-"""How long the image service may take for one call: hanging ones end soon."""
-
-LATENCY_SECONDS = 0.5
-"""What it takes when it is well, so that calls are in flight when something is killed."""
+LEAVING_SECONDS = 200.0
+"""What a worker may need to leave that finishes its calls first."""
 
 LOOK_SECONDS = 0.5
 AWAY_SECONDS = 90.0
@@ -48,15 +47,41 @@ def _quiet() -> Runtime:
     return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
-def _overrides() -> dict[str, Any]:
-    openai = {"provider": "openai", "model": MODELS[1], "timeout_seconds": ROUTE_SECONDS}
-    flux = {"provider": "flux", "model": "flux-2-pro", "timeout_seconds": ROUTE_SECONDS}
-    routes = {
-        OPENAI_MODEL_ID: [openai],
-        FLUX_MODEL_ID: [flux],
-        TWO_ROUTES_MODEL_ID: [openai, flux],
-    }
-    return {"models": {str(model_id): {"routes": each} for model_id, each in routes.items()}}
+@dataclass(frozen=True)
+class Scene:
+    """What a row's stack is like, where it is not like the others'."""
+
+    latency_seconds: float = 0.5
+    """What an image takes while all is well, so that calls are in flight when something dies."""
+    route_seconds: float = 5
+    """How long the image service may take for one call: hanging ones end soon."""
+    deadline_seconds: float = 600
+    grace_seconds: float = 10
+    flux_first: bool = False
+    """All requests are for the model with two routes, and FLUX is the first of them."""
+
+    @property
+    def models(self) -> tuple[UUID, ...]:
+        """What is asked for, in turn."""
+        if self.flux_first:
+            return (TWO_ROUTES_MODEL_ID,)
+        return (OPENAI_MODEL_ID, FLUX_MODEL_ID) * 2 + (TWO_ROUTES_MODEL_ID,)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Over the stack's own settings."""
+        openai = {"provider": "openai", "model": MODELS[1], "timeout_seconds": self.route_seconds}
+        flux = {"provider": "flux", "model": "flux-2-pro", "timeout_seconds": self.route_seconds}
+        routes = {
+            OPENAI_MODEL_ID: [openai],
+            FLUX_MODEL_ID: [flux],
+            TWO_ROUTES_MODEL_ID: [flux, openai] if self.flux_first else [openai, flux],
+        }
+        return {
+            "models": {str(model_id): {"routes": each} for model_id, each in routes.items()},
+            "generation": {"deadline_seconds": self.deadline_seconds},
+            "worker": {"graceful_seconds": self.grace_seconds},
+        }
 
 
 class Stage:
@@ -65,8 +90,11 @@ class Stage:
     `met` counts what was broken by hand, `complaints` are commands that did not do what they say.
     """
 
-    def __init__(self, stack: LocalStack, load: Load, client: Client, seed: int) -> None:
+    def __init__(
+        self, stack: LocalStack, load: Load, client: Client, seed: int, scene: Scene
+    ) -> None:
         self.stack = stack
+        self.scene = scene
         self.load = load
         self.dice = random.Random(seed)
         self.parked: set[str] = set()
@@ -75,23 +103,29 @@ class Stage:
         self.complaints: list[str] = []
         self.http = httpx.AsyncClient(trust_env=False, timeout=30)
         self._client = client
+        self._deployed: Supervisor | None = None
 
     @classmethod
     @asynccontextmanager
     async def set_up(
-        cls, home: Path, total: int, rate: float, copies: int, seed: int
+        cls, home: Path, total: int, rate: float, copies: int, seed: int, scene: Scene
     ) -> AsyncIterator[Self]:
         """A fresh stack, ready, with all requests reserved; it ends with the block."""
-        options = SandboxOptions(latency_seconds=LATENCY_SECONDS, credits=max(1_000, total))
+        options = SandboxOptions(latency_seconds=scene.latency_seconds, credits=max(1_000, total))
         # What dies is meant to: nothing is said about it.
-        stack = LocalStack(home, options=options, overrides=_overrides(), say=lambda _: None)
+        stack = LocalStack(home, options=options, overrides=scene.overrides, say=lambda _: None)
         await asyncio.to_thread(stack.start)
         try:
             client = await Client.connect(stack.temporal_address, runtime=_quiet())
-            stage = cls(stack, Load(stack, total, rate, copies, seed), client, seed)
+            load = Load(stack, total, rate, copies, seed, scene.models)
+            stage = cls(stack, load, client, seed, scene)
             async with stage.http:
                 await stage.load.reserve(stage.http)
-                yield stage
+                try:
+                    yield stage
+                finally:
+                    if stage._deployed:
+                        await asyncio.to_thread(stage._deployed.stop)
         finally:
             await asyncio.to_thread(stack.stop)
 
@@ -109,7 +143,7 @@ class Stage:
     async def images(self, kind: str | None = None, **more: Any) -> None:
         """The image service from now on; without a kind it is well."""
         always = {"kind": kind, **more} if kind else None
-        faults = {"latency_seconds": LATENCY_SECONDS, "always": always}
+        faults = {"latency_seconds": self.scene.latency_seconds, "always": always}
         await self._put(self.stack.images_url, faults)
 
     async def odoo(self, **faults: Any) -> None:
@@ -155,7 +189,23 @@ class Stage:
     @asynccontextmanager
     async def second_worker(self) -> AsyncIterator[None]:
         """One more worker on all queues, as there are where more than one machine works."""
-        port = self.stack.ports.worker + 1
+        supervisor = await self._another_worker(self.stack.ports.worker + 1, 15)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(supervisor.stop)
+
+    async def deploy(self) -> None:
+        """A new worker begins, and the one before gets SIGTERM; returns when that has left."""
+        before = self._deployed or self.stack.supervisor("worker")
+        # Two ports in turn: the worker before the last one has left.
+        self.met += 1
+        port = self.stack.ports.worker + 1 + self.met % 2
+        self._deployed = await self._another_worker(port, LEAVING_SECONDS)
+        before.part = replace(before.part, stop_seconds=LEAVING_SECONDS)
+        await asyncio.to_thread(before.stop)
+
+    async def _another_worker(self, port: int, stop_seconds: float) -> Supervisor:
         own = self.stack.environment | {"DURAGEN_WORKER__HEALTH_PORT": str(port)}
 
         def probe() -> None:
@@ -163,14 +213,13 @@ class Stage:
             httpx.get(url, timeout=5, trust_env=False).raise_for_status()
 
         command = [sys.executable, "-m", "workers"]
-        part = Part("worker2", command, probe, environment_of_part(own), stop_seconds=15)
+        part = Part(
+            f"worker-{port}", command, probe, environment_of_part(own), stop_seconds=stop_seconds
+        )
         supervisor = Supervisor(part, self.stack.home, lambda _: None)
         supervisor.start()
-        try:
-            await asyncio.to_thread(supervisor.wait)
-            yield
-        finally:
-            await asyncio.to_thread(supervisor.stop)
+        await asyncio.to_thread(supervisor.wait)
+        return supervisor
 
     async def redeliver(self, *which: str) -> None:
         """The operator's way: `duragen redeliver` of these requests, or of `--all`.
@@ -211,15 +260,16 @@ class Stage:
         """Request ids of the parked ones."""
         return set(await self._statuses(f"{_GENERATIONS} AND GenerationStatus = 'parked'"))
 
-    async def closed(self, patience: float) -> None:
-        """Wait until no generation runs any more, or patience ends."""
+    async def closed(self, patience: float) -> bool:
+        """Wait until no generation runs any more; False when patience ends first."""
         give_up = time.monotonic() + patience
         query = f"{_GENERATIONS} AND ExecutionStatus = 'Running'"
         while time.monotonic() < give_up:
             with suppress(RPCError):
                 if (await self._client.count_workflows(query)).count == 0:
-                    return
+                    return True
             await asyncio.sleep(LOOK_SECONDS)
+        return False
 
     async def evidence(self) -> Evidence:
         """All that can be known of this row now."""

@@ -3,8 +3,9 @@
 from uuid import UUID
 
 from opentelemetry import trace
-from opentelemetry.baggage import get_all
+from opentelemetry.baggage import get_all, set_baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import Client
 from temporalio.converter import PayloadConverter
@@ -49,6 +50,21 @@ async def test_baggage_carries_the_ids(
         "correlationId": event["correlationId"],
         "requestId": event["requestId"],
     }
+
+
+async def test_what_the_caller_carries_stays_with_it(
+    client: AsyncDuragenClient, temporal: Client, spans: InMemorySpanExporter
+) -> None:
+    """The caller's own baggage is for its own peers: it does not leave the house with the event."""
+    del spans
+    token = attach(set_baggage("customer", "secret"))
+    try:
+        started = await client.start(make_event())
+    finally:
+        detach(token)
+    carrier = await carrier_of(temporal, started.workflow_id)
+    assert set(get_all(W3CBaggagePropagator().extract(carrier))) == {"correlationId", "requestId"}
+    assert "secret" not in str(carrier)
 
 
 async def test_another_trace_is_linked(

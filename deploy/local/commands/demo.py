@@ -55,7 +55,8 @@ def demo(
 ) -> None:
     """Carry one prompt all the way on the embedded stack, show it, and stop.
 
-    Exit 0 when image, hash, Odoo's record and trace are what they must be; 1 otherwise.
+    Exit 0 when image, hash, Odoo's record and trace are what they must be; 1 otherwise, also
+    when there is no image.
     """
     console = Console(highlight=False, soft_wrap=True)
     options = SandboxOptions(latency_seconds=LATENCY_SECONDS)
@@ -98,6 +99,7 @@ class _Tour:
         self._collector = collector
         self._console = console
         self._good = True
+        self._users_error = False
 
     def run(self, prompt: str, model_id: UUID) -> bool:
         self._line("prompt", prompt)
@@ -110,7 +112,8 @@ class _Tour:
         if record.state == "completed":
             self._image(record)
         else:
-            self._line("refused", record.refusal)
+            self._good = False
+            self._line("refused" if self._users_error else "failed", record.refusal)
         self._line("Odoo", f"state {record.state}, credits {' → '.join(record.ledger)}")
         workflow = f"generation-{asked.request_id}"
         self._line("workflow", f"{self._stack.ui_url}/namespaces/default/workflows/{workflow}")
@@ -127,7 +130,9 @@ class _Tour:
             while last not in FINAL and time.monotonic() < give_up:
                 answer = http.get(url)
                 if answer.status_code != 404:  # an Odoo starts it after it has answered
-                    state = answer.raise_for_status().json()["state"]
+                    said = answer.raise_for_status().json()
+                    state, error = said["state"], said["error"]
+                    self._users_error = bool(error) and error["kind"] == "user"
                     if state != last:
                         yield state
                     last = state

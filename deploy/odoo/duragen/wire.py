@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _FORMAT = re.compile(r"[a-z0-9.+-]{1,20}", re.IGNORECASE | re.ASCII)
+_NAME = re.compile(r"[A-Za-z]{1,40}", re.ASCII)
 _MAJOR = re.compile(r"1(\.\d{1,5}){0,2}", re.ASCII)
 MAX_SIDE_PIXELS = 100_000
 MAX_IMAGE_BYTES = 100_000_000
@@ -42,6 +43,7 @@ class Image(NamedTuple):
     data: "bytes | None" = None
     url: "str | None" = None
     key: "str | None" = None
+    ignored: "tuple[str, ...]" = ()
 
 
 class Failure(NamedTuple):
@@ -53,6 +55,7 @@ class Failure(NamedTuple):
     user_message: "str | None" = None
     retry_suggestion: "bool | None" = None
     by_policy: bool = False
+    may_have_been_paid: bool = False
 
 
 class Outcome(NamedTuple):
@@ -120,7 +123,8 @@ def _image(reader):
             raw = base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError):
             reader.faults.append("imageData: must be base64")
-    return Image(image_format.lower(), size, *sides, sha256.lower(), raw, url)
+    ignored = reader.names("ignoredFields")
+    return Image(image_format.lower(), size, *sides, sha256.lower(), raw, url, ignored=ignored)
 
 
 def _failure(reader):
@@ -135,6 +139,7 @@ def _failure(reader):
         user_message=reader.text("userMessage", required=False),
         retry_suggestion=reader.flag("retrySuggestion", absent=None),
         by_policy=bool(theirs) and not flags["isSystemError"],
+        may_have_been_paid=bool(reader.flag("mayHaveBeenPaid")),
     )
 
 
@@ -184,6 +189,12 @@ class _Reader:
             self._fault(name, f"must be a whole number from 1 to {largest}")
             return 0
         return value
+
+    def names(self, name):
+        """A list of short names; what else stands there is left out, for it is only shown."""
+        value = self.event.get(name)
+        listed = value if isinstance(value, list) else []
+        return tuple(each for each in listed if isinstance(each, str) and _NAME.fullmatch(each))
 
     def flag(self, name, absent=False):
         value = self.event.get(name, absent)

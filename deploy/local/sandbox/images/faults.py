@@ -13,8 +13,9 @@ Fault
                       accepts, and what should be the image is not
     moderated_input, moderated_output, error
                       refuses as the real services do (`error`: FLUX `Error`, OpenAI 500)
-    job_lost, sample_expired
-                      FLUX only: polling finds no task; the result's URL answers 403
+    job_lost, sample_expired, never_ready
+                      FLUX only: polling finds no task; the result's URL answers 403; the task
+                      stays Pending
 
 A fault meets the next submission; with `on` it meets the next poll or fetch of a sample instead.
 """
@@ -50,6 +51,7 @@ class Kind(StrEnum):
     ERROR = "error"
     JOB_LOST = "job_lost"
     SAMPLE_EXPIRED = "sample_expired"
+    NEVER_READY = "never_ready"
 
 
 Operation = Literal["submit", "poll", "sample"]

@@ -173,6 +173,8 @@ def _result(job: Job, request: Request) -> dict[str, Any]:
     if refused := _STATUS_OF_FAULT.get(Kind(job.fault)) if job.fault else None:
         details = {"Moderation Reasons": ["sandbox"]} if "Moderated" in refused else None
         return answer | {"status": refused, "details": details}
+    if job.fault == Kind.NEVER_READY:
+        return answer | {"status": "Pending"}
     if time.time() < job.ready_at:
         progress = waited / (job.ready_at - job.accepted_at)
         return answer | {"status": "Pending", "progress": round(progress, 2)}

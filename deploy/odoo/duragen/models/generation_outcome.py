@@ -70,7 +70,8 @@ class GenerationOutcome(models.Model):
             images = self.image_ids.with_context(image_no_postprocess=True)
             images.create({"request_id": self.id, **image})
             self._capture()
-            self.write({**values, **_no_failure()})
+            ignored = ", ".join(outcome.image.ignored)
+            self.write({**values, **_no_failure(), "ignored_fields": ignored or False})
         else:
             failure = outcome.failure
             # A cancellation by an operator is not an error of the user.
@@ -160,9 +161,14 @@ def _failure(failure):
         "error_message": failure.message,
         "user_message": failure.user_message or english(code),
         "retry_suggestion": again if suggested is None else suggested,
+        "may_have_been_paid": failure.may_have_been_paid,
     }
 
 
 def _no_failure():
     names = ("error_code", "error_type", "error_message", "user_message", "start_error")
-    return {**dict.fromkeys(names, False), "retry_suggestion": False}
+    return {
+        **dict.fromkeys(names, False),
+        "retry_suggestion": False,
+        "may_have_been_paid": False,
+    }

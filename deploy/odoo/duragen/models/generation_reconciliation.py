@@ -179,4 +179,5 @@ def _failure(error):
         message=(error or {}).get("detail") or "ended without an outcome",
         user_message=message,
         by_policy=code in POLICY_CODES,
+        may_have_been_paid=bool((error or {}).get("mayHaveBeenPaid")),
     )

@@ -123,6 +123,18 @@ class GenerationRequest(models.Model):
     error_code = fields.Char(readonly=True, copy=False)
     error_type = fields.Char(readonly=True, copy=False)
     error_message = fields.Text(**_FOR_OPERATORS)
+    may_have_been_paid = fields.Boolean(
+        readonly=True,
+        copy=False,
+        groups="duragen.group_manager",
+        help="The image service may have charged you for it, although there is no image.",
+    )
+    ignored_fields = fields.Char(
+        "Not used",
+        readonly=True,
+        copy=False,
+        help="What was asked for and the image service has no place for.",
+    )
     user_message = fields.Text(readonly=True, copy=False, help="As it came, in English.")
     friendly_message = fields.Text("Message", compute="_compute_friendly_message")
     retry_suggestion = fields.Boolean(readonly=True, copy=False)

@@ -85,6 +85,24 @@ class TestEveryOrder(DuragenCase):
         self.env.invalidate_all()  # from the file store, not from memory
         self.assertEqual(base64.b64decode(made.image_id.data), raw.getvalue())
 
+    def test_what_it_may_have_cost_is_known(self):
+        """EVT-AIG-003 says that the image service may have charged; an image makes it forgotten."""
+        made = self.asks()
+        self.deliver(self.failed(made, {**CLOSED, "mayHaveBeenPaid": True}))
+        self.assertTrue(made.may_have_been_paid)
+        self.deliver(self.completed(made))
+        self.assertFalse(made.may_have_been_paid)
+
+    def test_what_was_ignored_is_shown(self):
+        """EVT-AIG-002 names the fields that had no place; anything else in the list is left out."""
+        made = self.asks()
+        ignored = ["negativePrompt", "cfgScale", 7, None, "<b>", "x" * 99]
+        self.deliver(self.completed(made, ignoredFields=ignored))
+        self.assertEqual(made.ignored_fields, "negativePrompt, cfgScale")
+        other = self.asks()
+        self.deliver(self.completed(other, ignoredFields="seed"))
+        self.assertFalse(other.ignored_fields)
+
     def test_a_failure_that_ended_well_is_forgotten(self):
         """An image never stands beside an old error."""
         made = self.asks()
