@@ -66,6 +66,9 @@ PARKED_MEMO = "parked"
 FAILURE_MEMO = "failure"
 """Memo field of a failed generation: its Failure, for the same reason."""
 
+TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
+"""In a start's `tracestate`: nobody has decided yet whether this trace is recorded."""
+
 # spec: event-driven-architecture, Tracing And Correlation
 CORRELATION_HEADER = "X-Correlation-ID"
 

@@ -15,6 +15,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
+from otel.sampling import CorrelationSampler
+
 
 class Provider(Protocol):
     """What is asked of a tracer provider: the SDK's own and Temporal's replay-safe one have it."""
@@ -49,8 +51,8 @@ def _wanted_exporter() -> SpanExporter | None:
 def configure(service_name: str, make_provider: Callable[..., Provider] | None = None) -> bool:
     """Set the global tracer provider when the environment asks for traces; return whether it did.
 
-    `make_provider` is called with `resource=`; a worker passes Temporal's replay-safe factory.
-    Spans that are still in memory are flushed at exit. Raises ValueError naming a wrong variable.
+    `make_provider` is called with `resource=` and `sampler=`; a worker passes Temporal's replay-safe
+    factory. Spans that are still in memory are flushed at exit. Raises ValueError naming a wrong variable.
     """
     exporter = _wanted_exporter()
     if exporter is None:
@@ -59,7 +61,10 @@ def configure(service_name: str, make_provider: Callable[..., Provider] | None =
     resource = Resource.create()
     if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": service_name}))
-    provider = (make_provider or TracerProvider)(resource=resource)
+    # The SDK reads OTEL_TRACES_SAMPLER where a provider is made, and nowhere else.
+    wanted = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
+    sampler = CorrelationSampler(wanted)
+    provider = (make_provider or TracerProvider)(resource=resource, sampler=sampler)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)  # type: ignore[arg-type]  # either is a TracerProvider
     return True

@@ -88,6 +88,7 @@ Event = Mapping[str, Any]
 # Repeated from contracts/names.py and contracts/events.py; a test holds them together.
 WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
 STATUS_QUERY, DIGEST_MEMO, STATUS_ATTRIBUTE = "status", "payloadSha256", "GenerationStatus"
+TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
 EVENT_ATTRIBUTES = {
     "requestId": "RequestId",
@@ -255,15 +256,17 @@ _carrier: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar
 def traced(event: Event) -> Iterator[dict[str, str]]:
     """Open the span `generation.start` in the correlationId's trace; yield its W3C headers."""
     wanted = uuid.UUID(event["correlationId"])
-    carrier = {"traceparent": f"00-{wanted.hex}-{secrets.token_hex(8)}-01"}
     if trace is None:
-        yield carrier
+        yield {
+            "traceparent": f"00-{wanted.hex}-{secrets.token_hex(8)}-01",
+            "tracestate": f"{TRACE_STATE_KEY}={TRACE_UNDECIDED}",
+        }
         return
+    carrier: dict[str, str] = {}
     parent, links = context.get_current(), []
     current = trace.get_current_span().get_span_context()
     if current.trace_id != wanted.int:
-        sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
-        root = trace.SpanContext(wanted.int, secrets.randbits(63) + 1, True, sampled)
+        root = _root(wanted, trace.get_tracer("duragen.client"))
         parent = trace.set_span_in_context(trace.NonRecordingSpan(root), parent)
         links = [trace.Link(current)] if current.is_valid else []
     span = trace.get_tracer("duragen.client").start_span(
@@ -283,6 +286,24 @@ def traced(event: Event) -> Iterator[dict[str, str]]:
     W3CBaggagePropagator().inject(carrier, ours)
     with trace.use_span(span, end_on_exit=True):
         yield carrier
+
+
+def _root(wanted: uuid.UUID, tracer: Any) -> Any:
+    """A parent for the first span of the trace; the sampler of this process decides, if any.
+
+    The trace id comes from outside, and a UUID's bits are not all random: a ratio of the trace ids
+    is decided by a digest.
+    """
+    sampled, state = True, [(TRACE_STATE_KEY, TRACE_UNDECIDED)]
+    sampler = getattr(tracer, "sampler", None)  # the SDK's tracers have one
+    if sampler:
+        even = int.from_bytes(hashlib.sha256(wanted.bytes).digest()[:16], "big")
+        asked = sampler.should_sample(context.Context(), even, "generation.start")
+        sampled, state = asked.decision.is_sampled(), []
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if sampled else trace.TraceFlags.DEFAULT)
+    return trace.SpanContext(
+        wanted.int, secrets.randbits(63) + 1, True, flags, trace.TraceState(state)
+    )
 
 
 class _TraceHeader(Interceptor):

@@ -8,9 +8,11 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from contracts.events import GenerationRequested
+from contracts.names import TRACE_STATE_KEY, TRACE_UNDECIDED
 from otel.correlation import Correlation, bound
 
 _propagator = TraceContextTextMapPropagator()
+_UNDECIDED = trace.TraceState([(TRACE_STATE_KEY, TRACE_UNDECIDED)])
 _SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
 
@@ -31,7 +33,11 @@ def root_span(
     parent, links = caller, []
     if caller.trace_id != wanted:
         parent = trace.SpanContext(
-            wanted, secrets.randbits(63) + 1, is_remote=True, trace_flags=_SAMPLED
+            wanted,
+            secrets.randbits(63) + 1,
+            is_remote=True,
+            trace_flags=_SAMPLED,
+            trace_state=_UNDECIDED,
         )
         links = [trace.Link(caller)] if caller.is_valid else []
     tracer = trace.get_tracer("duragen.starter")

@@ -16,9 +16,12 @@ from rich.console import Console
 
 from tests.chaos.report import DOCS, as_json, keep, publish, show
 from tests.chaos.rows import ROWS, Row
-from tests.chaos.running import Settings, run_rows
+from tests.chaos.running import Settings, carried, run_rows
 
 ENOUGH = 200
+
+MOST, SHARE_OF_CARRIED = 8.0, 0.5
+"""Generations a second, and of what the machine carries: three stacks share it."""
 
 
 def _chosen(names: str | None) -> list[Row]:
@@ -32,19 +35,28 @@ def _chosen(names: str | None) -> list[Row]:
     return [row for row in ROWS if any(word in row.name.lower() for word in words)]
 
 
+def _rate(carried: float, console: Console) -> float:
+    rate = min(MOST, carried * SHARE_OF_CARRIED)
+    console.print(f"{carried:.1f} generations/s are carried; {rate:.1f} are started", style="dim")
+    return rate
+
+
 def main() -> int:
     """Reads the options, runs, reports."""
     options = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     options.add_argument("--rows", help="comma-separated parts of names; all when not given")
     options.add_argument("--generations", type=int, default=ENOUGH, help="of each row")
-    options.add_argument("--rate", type=float, default=8, help="generations started a second")
+    options.add_argument(
+        "--rate", type=float, help="generations started a second; else what the machine carries"
+    )
     options.add_argument("--seed", type=int, default=1, help="of the moments and the shares")
     options.add_argument("--json", type=Path, help="where the figures are written")
     options.add_argument("--keep", type=Path, help="keep the stacks' folders below this one")
     given = options.parse_args()
     rows = _chosen(given.rows)
-    settings = Settings(given.generations, given.rate, given.seed, given.keep)
     console = Console()
+    rate = given.rate or _rate(asyncio.run(carried(given.seed)), console)
+    settings = Settings(given.generations, rate, given.seed, given.keep)
     began = time.monotonic()
     results = asyncio.run(run_rows(rows, settings, console))
     kept = as_json(results, settings, time.monotonic() - began)

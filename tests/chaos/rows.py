@@ -19,6 +19,8 @@ from tests.chaos.stage import Scene, Stage
 
 SHARE = 0.3
 
+USUAL = Scene()
+
 DEPLOY_SECONDS = 20.0
 
 
@@ -76,7 +78,7 @@ class Row:
     expected: Expectation = ALL
     copies: int = 1
     seconds: float = 45
-    scene: Scene = Scene()
+    scene: Scene = USUAL
     times: int = 1
     """So many times as many generations as the other rows."""
 

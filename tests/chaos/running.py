@@ -1,6 +1,7 @@
 """Running rows: each on a stack of its own, one load after the other, the waiting overlapped."""
 
 import asyncio
+import math
 import tempfile
 import time
 import traceback
@@ -11,10 +12,13 @@ from rich.console import Console
 
 from tests.chaos.judge import Figures, figures, verdict
 from tests.chaos.rows import Row
-from tests.chaos.stage import Stage
+from tests.chaos.stage import Scene, Stage
 
 ALIVE = 3
 """Stacks at a time. Most of a row is waiting: for heartbeats to be missed, for pauses to end."""
+
+TRIAL = 60
+"""Generations by which the machine's speed is measured."""
 
 PATIENCE_SECONDS = 180.0
 """After load and fault have ended; what is still open then is lost."""
@@ -37,6 +41,21 @@ class Settings(NamedTuple):
     rate: float
     seed: int
     keep: Path | None
+
+
+async def carried(seed: int) -> float:
+    """Generations a second that this machine carries when nothing is broken, all started at once.
+
+    So the load of the rows follows the machine, and what must hold does not depend on its speed.
+    """
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        setting = Stage.set_up(Path(folder), TRIAL, math.inf, 1, seed, Scene())
+        async with setting as stage:
+            began = time.monotonic()
+            await stage.load.run(stage.http)
+            if not await stage.closed(PATIENCE_SECONDS):
+                raise RuntimeError("this machine carries no load at all")
+            return TRIAL / (time.monotonic() - began)
 
 
 async def run_rows(rows: list[Row], settings: Settings, console: Console) -> list[Result]:

@@ -185,6 +185,10 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert module.RETRY_DELIVERY_UPDATE == names.RETRY_DELIVERY_UPDATE
     assert module.DIGEST_MEMO == names.PAYLOAD_DIGEST_MEMO
     assert module.STATUS_ATTRIBUTE == names.GENERATION_STATUS
+    assert (module.TRACE_STATE_KEY, module.TRACE_UNDECIDED) == (
+        names.TRACE_STATE_KEY,
+        names.TRACE_UNDECIDED,
+    )
     own = [names.REQUEST_ID, names.CORRELATION_ID, names.USER_ID, names.CAMPAIGN_ID]
     assert list(module.EVENT_ATTRIBUTES.values()) == own
 
