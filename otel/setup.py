@@ -51,8 +51,8 @@ def _wanted_exporter() -> SpanExporter | None:
 def configure(service_name: str, make_provider: Callable[..., Provider] | None = None) -> bool:
     """Set the global tracer provider when the environment asks for traces; return whether it did.
 
-    `make_provider` is called with `resource=` and `sampler=`; a worker passes Temporal's replay-safe
-    factory. Spans that are still in memory are flushed at exit. Raises ValueError naming a wrong variable.
+    `make_provider` is called with `resource=` and `sampler=`; a worker passes Temporal's replay-
+    safe one. Spans still in memory are flushed at exit. Raises ValueError naming a wrong variable.
     """
     exporter = _wanted_exporter()
     if exporter is None:

@@ -1,6 +1,6 @@
 """An image service and a store between whose lines a test can hold a generation.
 
-Each row of a table is one generation, told apart by its prompt. A row has so many tries that the
+Each row of a table is one generation, known by its prompt. A row has so many tries that the
 service answers with 503; the try after them stops at a `Place` until the test lets it go.
 """
 

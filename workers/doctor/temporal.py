@@ -25,13 +25,15 @@ from contracts.names import (
 )
 from contracts.provider_health import Circuit, ProviderHealthView
 from peers.temporal import target
+from starter.operations.failed import failed as list_failed
 from workers.doctor.services import Finding
 from workers.settings import Settings
 
 QUERY_TIMEOUT = timedelta(seconds=5)
 """A worker answers a query at once, or there is none."""
 
-FAILED_WITHIN = timedelta(hours=24)
+MOST_FAILED = 1_000
+"""So many failed generations are counted; each hundred costs two questions at the index."""
 
 
 async def search_attributes(client: Client) -> Finding:
@@ -142,11 +144,19 @@ async def parked(client: Client) -> Finding:
 
 
 async def failed(client: Client) -> Finding:
-    """Generations that failed of late: shown, but nothing wrong, because each has its outcome."""
-    number = await backlog.BacklogCounter(client).count(backlog.failed_query(FAILED_WITHIN))
-    hours = f"in the last {FAILED_WITHIN.total_seconds() / 3_600:g} h"
-    listed = "; duragen failed lists them" if number else ""
-    return Finding("failed generations", f"{number or 'none'} {hours}{listed}")
+    """The same that `duragen failed` lists: shown, but nothing wrong, for each has its outcome."""
+    number = perhaps_paid = 0
+    async for each in list_failed(client):
+        number += 1
+        perhaps_paid += each.perhaps_paid > 0
+        if number == MOST_FAILED:
+            break
+    if not number:
+        return Finding("failed generations", "none")
+    more = " or more" if number == MOST_FAILED else ""
+    cost = f", {perhaps_paid} of them may have been paid for" if perhaps_paid else ""
+    found = f"{number}{more}{cost}; duragen failed lists them"
+    return Finding("failed generations", found)
 
 
 async def stuck(client: Client) -> Finding:
