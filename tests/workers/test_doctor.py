@@ -35,6 +35,7 @@ async def test_a_line_for_each_dependency_when_all_is_well(examined: LocalStack)
     assert wrong(ended) == []
     expected = [
         "settings: ",
+        "leaving: a worker may need 210 s after SIGTERM: give it 225 s before SIGKILL",
         f"Temporal: {examined.temporal_address} (namespace default), 7 search attributes",
         "queue generation: ",
         "queue provider.openai: ",
@@ -67,6 +68,10 @@ async def test_an_odoo_by_odoorpc_is_logged_in_to(examined: LocalStack) -> None:
 
 
 BROKEN = {
+    "grace too short": (
+        {"DURAGEN_WORKER__GRACEFUL_SECONDS": "30"},
+        ["leaving: ", "30 s after SIGTERM, and one may take 210 s", "worker.graceful_seconds"],
+    ),
     "bucket missing": (
         {"DURAGEN_STORAGE__BUCKET": "nobodys"},
         ["store: bucket nobodys at ", "answered 404", "create the bucket nobodys"],

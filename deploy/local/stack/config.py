@@ -132,7 +132,7 @@ def settings(ports: Ports, known: Secrets, peers: Peers) -> dict[str, Any]:
                 {"name": "local", "sha256": hashlib.sha256(known.api_key.encode()).hexdigest()}
             ],
         },
-        "worker": {"health_host": HOST, "health_port": ports.worker, "graceful_seconds": 10},
+        "worker": {"health_host": HOST, "health_port": ports.worker},
     }
     if peers.notify:
         tables["notify"] = {"base_url": peers.notify, "token": known.notify_token}
