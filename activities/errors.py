@@ -44,6 +44,8 @@ class ProviderError(Exception):
         self.retry_after = retry_after
         self.perhaps_paid = perhaps_paid
         self.final = final
+        self.keep_asking = False
+        """A job was asked after, which costs nothing: a refusal need not be the end."""
 
     def settle(self, perhaps_paid: int, *, final: bool = False) -> None:
         """Record how many submissions may have been paid for, and whether this ends the tries."""
@@ -64,7 +66,7 @@ class ProviderError(Exception):
             self.failure.detail,
             self.failure,
             type=self.failure.code,
-            non_retryable=self.final or not rule.retry,
+            non_retryable=self.final or not (rule.retry or self.keep_asking),
             next_retry_delay=_delay(self.retry_after),
             # A user's error is an expected answer: it must not stand in the worker's log as ours.
             category=ApplicationErrorCategory.BENIGN

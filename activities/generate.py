@@ -15,7 +15,7 @@ from activities.errors import ProviderError
 from activities.heartbeat import Heart, beating
 from activities.memory import ImageMemory
 from activities.provider_health import ProviderReports
-from activities.providers.service import ImageService, JobService
+from activities.providers.service import ImageService, JobProgress, JobService
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
 from contracts.generation import (
@@ -33,6 +33,11 @@ from contracts.names import COLLECT_ACTIVITY, STOP_JOB_ACTIVITY, SUBMIT_ACTIVITY
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+REFUSED_POLLS = 3
+"""So many in a row count against the provider: an edge or a firewall may refuse one alone, with
+credits already taken. Comfy-Org/ComfyUI#11759"""
 
 
 class JobMark(BaseModel):
@@ -184,8 +189,9 @@ class CollectActivities:
             except ProviderError as error:
                 # The job was accepted, so it is paid for unless the service says that it failed.
                 paid = error.perhaps_paid is not False
-                self._reports.failed(task.route.provider, error.failure, perhaps_paid=paid)
                 error.settle(int(paid), final=left.seconds <= 0)
+                if not error.keep_asking or error.final or activity.info().attempt >= REFUSED_POLLS:
+                    self._reports.failed(task.route.provider, error.failure, perhaps_paid=paid)
                 raise error.to_application_error() from None
 
     @activity.defn(name=STOP_JOB_ACTIVITY)
@@ -202,7 +208,7 @@ class CollectActivities:
     async def _collect(self, task: CollectTask, heart: Heart, left: "TimeLeft") -> Collected:
         image = await self._store.find(task.request.request_id, task.route.image_format)
         while not image:
-            progress = await _unless_leaving(self._service.poll(task))
+            progress = await _unless_leaving(self._polled(task))
             if progress is None:
                 return Collected()
             heart.beat(JobMark(job_id=task.job.id, percent=progress.percent))
@@ -220,6 +226,14 @@ class CollectActivities:
         await self._service.tidy(task)
         return Collected(image=image)
 
+    async def _polled(self, task: CollectTask) -> JobProgress:
+        try:
+            return await self._service.poll(task)
+        except ProviderError as error:
+            if not error.final and error.failure.code is not ErrorCode.JOB_LOST:
+                error.keep_asking = True
+            raise
+
     async def _fetched(self, task: CollectTask, result_url: str) -> StoredImage:
         """The finished job's image. Asking again cannot help a job whose image is wrong."""
         try:
@@ -233,7 +247,8 @@ class CollectActivities:
                     data = await self._service.fetch(task, again.result_url or result_url, admit)
                 return await _keep(self._store, task, data)
         except ProviderError as error:
-            job_is_over = error.failure.code in {ErrorCode.INVALID_OUTPUT, ErrorCode.RESULT_EXPIRED}
+            over = {ErrorCode.INVALID_OUTPUT, ErrorCode.MODEL_CONFIG, ErrorCode.RESULT_EXPIRED}
+            job_is_over = error.failure.code in over
             error.final = error.final or job_is_over
             raise
 
@@ -286,7 +301,10 @@ def _this_activity() -> tuple[str | None, str]:
 
 async def _keep(store: ImageStore, task: SubmitTask | CollectTask, data: bytes) -> StoredImage:
     request = task.request
-    return await store.keep(request.request_id, data, task.route.image_format, request.size)
+    route = task.route
+    return await store.keep(
+        request.request_id, data, route.image_format, request.size, route.size_tolerance_percent
+    )
 
 
 async def _unless_leaving(poll: Coroutine[Any, Any, T]) -> T | None:

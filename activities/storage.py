@@ -68,15 +68,22 @@ class ImageStore:
         return await self._patiently(lambda: self._head(image_key(request_id, image_format)))
 
     async def keep(
-        self, request_id: UUID, data: bytes, image_format: str, size: tuple[int, int]
+        self,
+        request_id: UUID,
+        data: bytes,
+        image_format: str,
+        size: tuple[int, int],
+        tolerance_percent: float = 0,
     ) -> StoredImage:
         """Verify `data`, write it unless an image of this request is there, and refer to it.
 
         `size` is the (width, height) in pixels that was asked for. The first image of a request
-        wins: a second writer gets a reference to the first one's. Raises ProviderError with
-        INVALID_OUTPUT when `data` is not the image that was asked for.
+        wins: a second writer gets a reference to the first one's. Raises ProviderError when
+        `data` is not the image that was asked for: see `check_image`.
         """
-        image = await self._in_thread(lambda: _verified(request_id, data, image_format, size))
+        image = await self._in_thread(
+            lambda: _verified(request_id, data, image_format, size, tolerance_percent)
+        )
         return await self._patiently(lambda: self._put(image, data))
 
     async def read(self, key: str, max_bytes: int) -> bytes | None:
@@ -190,15 +197,19 @@ class ImageStore:
 
 
 def _verified(
-    request_id: UUID, data: bytes, image_format: str, size: tuple[int, int]
+    request_id: UUID,
+    data: bytes,
+    image_format: str,
+    size: tuple[int, int],
+    tolerance_percent: float,
 ) -> StoredImage:
-    check_image(data, image_format, size)
+    width, height = check_image(data, image_format, size, tolerance_percent)
     return StoredImage(
         key=image_key(request_id, image_format),
         format=image_format,
         size=len(data),
-        width=size[0],
-        height=size[1],
+        width=width,
+        height=height,
         sha256=hashlib.sha256(data).hexdigest(),
     )
 

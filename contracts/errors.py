@@ -3,7 +3,7 @@
 ErrorKind
     SYSTEM          our or the service's fault: never charged, retried within bounds
         RATE_LIMITED, QUEUE_TIMEOUT, NOT_SERVED, PROVIDER_UNAVAILABLE, PROVIDER_TIMEOUT,
-        OUTCOME_UNKNOWN, JOB_LOST, RESULT_EXPIRED, INVALID_OUTPUT, INTERNAL
+        OUTCOME_UNKNOWN, JOB_LOST, RESULT_EXPIRED, INVALID_OUTPUT, REFUSED, INTERNAL
     CONFIGURATION   our settings or our account: never charged, the next provider, a page
         AUTH_CONFIG, QUOTA_EXHAUSTED, MODEL_CONFIG
     USER            the request itself: charged as the platform's policy says, never retried
@@ -12,7 +12,8 @@ ErrorKind
         CANCELED
 
 Source of the rows: the project's table of provider signals ("One taxonomy for all of them").
-QUEUE_TIMEOUT and NOT_SERVED are additions: the time of a route ended before a worker took the call.
+QUEUE_TIMEOUT and NOT_SERVED are additions: the time of a route ended before a worker took the call;
+and REFUSED: the service will not, and its words alone hint at the prompt.
 
 A code says what happened, never what it cost: that is `Failure.perhaps_paid`.
 """
@@ -44,6 +45,8 @@ class ErrorCode(StrEnum):
     JOB_LOST = "JOB_LOST"
     RESULT_EXPIRED = "RESULT_EXPIRED"
     INVALID_OUTPUT = "INVALID_OUTPUT"
+    REFUSED = "REFUSED"
+    """The service refuses this one request, without a code that says whose fault it is."""
     INVALID_INPUT = "INVALID_INPUT"
     POLICY_INPUT = "POLICY_INPUT"
     POLICY_OUTPUT = "POLICY_OUTPUT"
@@ -92,6 +95,10 @@ class ErrorRule(NamedTuple):
 _BUSY = "The image service is busy at the moment. Please try again in a few minutes."
 _DELAYED = "Your image took too long this time. Nothing was charged. Please try again."
 _OUR_FAULT = "Something is wrong on our side. Nothing was charged. Please try again later."
+_REFUSED = (
+    "The image service refused this request. Nothing was charged."
+    " Please change your prompt, or try again later."
+)
 _REPHRASE = "Your prompt goes against the image service's content rules. Please rephrase it."
 _REPHRASE_OUTPUT = (
     "The image made from your prompt went against the image service's content rules."
@@ -114,6 +121,7 @@ TAXONOMY: dict[ErrorCode, ErrorRule] = {
     ErrorCode.JOB_LOST: ErrorRule(_S, False, True, _RELEASE, Alert.ALWAYS, True, _DELAYED),
     ErrorCode.RESULT_EXPIRED: ErrorRule(_S, True, True, _RELEASE, Alert.ALWAYS, True, _DELAYED),
     ErrorCode.INVALID_OUTPUT: ErrorRule(_S, True, True, _RELEASE, Alert.BY_RATE, True, _BUSY),
+    ErrorCode.REFUSED: ErrorRule(_S, False, True, _RELEASE, Alert.BY_RATE, True, _REFUSED),
     ErrorCode.INVALID_INPUT: ErrorRule(_U, False, False, _POLICY, Alert.NEVER, False, _WHAT_TO_FIX),
     ErrorCode.POLICY_INPUT: ErrorRule(_U, False, False, _POLICY, Alert.BY_RATE, False, _REPHRASE),
     ErrorCode.POLICY_OUTPUT: ErrorRule(

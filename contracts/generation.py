@@ -57,6 +57,11 @@ class Route(Model):
     """How long the route may take in all: its queue, its calls, the pauses between them. None: what
     is left of the generation's deadline, divided by the routes that are left."""
 
+    omit: tuple[str, ...] = ()
+    """Fields of the service's body that are not sent, for servers that refuse them (`size`,
+    `output_format`). `parameters.output_format` then only declares the format."""
+    size_tolerance_percent: Annotated[float, Field(ge=0, le=50)] = 0
+    """By how much each side may differ from what was asked for, for servers that round sizes."""
     ignores: tuple[RequestField, ...] = ()
     """Fields of the request that this provider has no place for; found by the planner."""
 

@@ -16,14 +16,15 @@ AGAINST_PROVIDER = frozenset(
         ErrorCode.RATE_LIMITED,
         ErrorCode.QUEUE_TIMEOUT,
         ErrorCode.RESULT_EXPIRED,
+        ErrorCode.REFUSED,
     }
     | {ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED}
 )
 """What says that a provider does not serve us just now, whatever it is asked.
 
 Not INTERNAL, which is ours (the store's, too); nor RATE_LIMITED and QUEUE_TIMEOUT, for it serves
-others of our calls; nor RESULT_EXPIRED, which also means that we came late; nor MODEL_CONFIG, which
-is one model's. A refused prompt even says that it works.
+others of our calls; nor RESULT_EXPIRED, which also means that we came late; nor REFUSED, which is
+one prompt's, nor MODEL_CONFIG, which is one model's. A refused prompt even says that it works.
 """
 
 

@@ -3,8 +3,9 @@
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from activities.images import FORMATS
 from activities.providers.registry import Provider
 from contracts.events import HttpUrl
 from contracts.generation import Route
@@ -25,6 +26,14 @@ class RouteSettings(Route):
     """A route as the file has it: what a later version may add is a misspelling here."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("parameters")
+    @classmethod
+    def _known_format(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        asked = parameters.get("output_format", "png")
+        if asked not in FORMATS:
+            raise ValueError(f"output_format {asked!r} is not one of {', '.join(FORMATS)}")
+        return parameters
 
 
 class ModelSettings(Group):

@@ -1,7 +1,8 @@
 """The one translator from what happened on the wire to the taxonomy, used by every adapter.
 
 A vendor's way of wording its refusals is data (`Dialect`). Decided by the vendor's code first,
-then by its table of statuses, then by the common one; never by an error's text.
+then by its table of statuses, then by the common one. Where there is no code, a small table of the
+dialect's own phrases decides last: it may move blame off the user, never onto them.
 """
 
 import re
@@ -13,6 +14,7 @@ import httpx
 
 from activities.errors import ProviderError
 from contracts.errors import ErrorCode
+from contracts.generation import Route
 from peers.http import Answer, TooLargeError, parsed, retry_after_seconds
 
 _COMMON_STATUSES: Mapping[int, ErrorCode] = {
@@ -44,6 +46,17 @@ class Refusal(NamedTuple):
     """The request's field that is at fault; shown to the user."""
 
 
+class Phrase(NamedTuple):
+    """How services word one refusal for which they have no code; `source` is where it was seen.
+
+    `code` is never a user's: words alone blame nobody who pays.
+    """
+
+    pattern: re.Pattern[str]
+    code: ErrorCode
+    source: str
+
+
 class Dialect(NamedTuple):
     """How one vendor refuses: how its body is read, and what its codes and statuses mean."""
 
@@ -51,12 +64,20 @@ class Dialect(NamedTuple):
     read: Callable[[Any], Refusal]
     codes: Mapping[str, ErrorCode] = {}
     statuses: Mapping[int, ErrorCode] = {}
+    phrases: tuple[Phrase, ...] = ()
+    users_fields: frozenset[str] = frozenset()
+    """The fields of its body that hold what the user asked for; all others are our settings'."""
 
 
-def refused(answer: Answer, dialect: Dialect) -> ProviderError:
-    """An answer that is not a success, as an error of the taxonomy."""
+def phrase(pattern: str, code: ErrorCode, source: str) -> Phrase:
+    """A row of a dialect's table; capitals do not matter."""
+    return Phrase(re.compile(pattern, re.IGNORECASE), code, source)
+
+
+def refused(answer: Answer, dialect: Dialect, route: Route | None = None) -> ProviderError:
+    """An answer that is not a success, as an error of the taxonomy; `route` is what was asked."""
     refusal = _read(answer, dialect)
-    code = dialect.codes.get(refusal.code or "") or _by_status(answer.status, dialect)
+    code = _blamed(answer, refusal, dialect, route)
     said = " ".join(part for part in (refusal.code, refusal.message) if part)
     return ProviderError(
         code,
@@ -155,6 +176,28 @@ def _may_have_been_made(answer: Answer, code: ErrorCode, refusal: Refusal) -> bo
 def _read(answer: Answer, dialect: Dialect) -> Refusal:
     body = parsed(answer)
     return dialect.read(body) if isinstance(body, dict) else Refusal()
+
+
+def _blamed(answer: Answer, refusal: Refusal, dialect: Dialect, route: Route | None) -> ErrorCode:
+    """Whose fault it is."""
+    code = dialect.codes.get(refusal.code or "")
+    if code is None:
+        found = (p.code for p in dialect.phrases if p.pattern.search(refusal.message or ""))
+        by_status = _by_status(answer.status, dialect)
+        # A service in trouble is in trouble, whatever else it says.
+        code = by_status if answer.status >= 500 else next(found, by_status)
+    if code is ErrorCode.INVALID_INPUT and _is_ours(refusal.parameter, dialect, route):
+        return ErrorCode.MODEL_CONFIG
+    return code
+
+
+def _is_ours(parameter: str | None, dialect: Dialect, route: Route | None) -> bool:
+    """Whether the field at fault is one that our settings set, and not the user."""
+    if parameter is None or not dialect.users_fields:
+        return False
+    named = set(re.split(r"[.\[\]]+", parameter))
+    set_by_route = named & set(route.parameters) if route else set()
+    return bool(set_by_route) or not named & dialect.users_fields
 
 
 def _by_status(status: int, dialect: Dialect) -> ErrorCode:

@@ -15,6 +15,7 @@ from activities.images import MAX_IMAGE_BYTES
 from activities.memory import Admit
 from activities.providers.errors import (
     Dialect,
+    phrase,
     read_detail,
     refused,
     translated,
@@ -35,8 +36,23 @@ POLL_TIMEOUT_SECONDS = 30.0
 """A poll is a look-up: what takes longer is an outage."""
 
 
-FLUX = Dialect(name="the image service", read=read_detail)
-FLUX_POLL = FLUX._replace(statuses={404: ErrorCode.JOB_LOST})
+FLUX = Dialect(
+    name="the image service",
+    read=read_detail,
+    phrases=(
+        phrase(
+            r"content policy|moderat|flagged",
+            ErrorCode.REFUSED,
+            "as OpenAI's dialect; a 403 of FLUX is else the key's",
+        ),
+    ),
+    users_fields=frozenset({"prompt", "width", "height", "aspect_ratio", "seed"}),
+)
+# A poll asks for nothing that the user or our settings could have got wrong.
+FLUX_POLL = FLUX._replace(
+    statuses={404: ErrorCode.JOB_LOST}
+    | dict.fromkeys((301, 302, 307, 308, 400, 413, 422), ErrorCode.PROVIDER_UNAVAILABLE)
+)
 FLUX_RESULT = Dialect(
     name="the image service's result",
     read=read_detail,
@@ -117,7 +133,7 @@ class Flux:
                 content=_body(task),
             )
             if answer.status != 200:
-                raise refused(answer, FLUX)
+                raise refused(answer, FLUX, task.route)
             try:
                 accepted = _Accepted.model_validate_json(answer.body)
             except ValidationError:
@@ -235,7 +251,8 @@ def _body(task: SubmitTask) -> bytes:
         "output_format": "png",
         **task.route.parameters,
     }
-    return json.dumps({k: v for k, v in fields.items() if v is not None}).encode()
+    kept = {k: v for k, v in fields.items() if v is not None and k not in task.route.omit}
+    return json.dumps(kept).encode()
 
 
 def _progress(answer: Answer) -> JobProgress:

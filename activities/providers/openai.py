@@ -1,21 +1,24 @@
 """OpenAI Images, and every server that speaks it (vLLM-Omni, SGLang, LocalAI, a gateway).
 
 Synchronous and without an idempotency key: a reply lost after the request was sent may have been
-billed. A server that answers with links must be asked for bytes: `response_format = "b64_json"`
-among the route's parameters. `base_url` is the server's root, without `/v1`.
+billed. A link in its answer is fetched from the server's own host; elsewhere the server must be
+asked for bytes: `response_format = "b64_json"` among the route's parameters. `base_url` is the
+server's root, with or without `/v1`.
 """
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import httpx
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
+from activities.errors import ProviderError
 from activities.images import MAX_IMAGE_BYTES
 from activities.memory import Admit
 from activities.providers.errors import (
     Dialect,
     Refusal,
+    phrase,
     read_detail,
     refused,
     text_of,
@@ -26,21 +29,26 @@ from activities.providers.kind import Parts, ProviderKind, ProviderSettings
 from activities.providers.probing import LookUp, probe_by_look_up
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
-from contracts.generation import SubmitTask
+from contracts.generation import Route, SubmitTask
 from contracts.provider_health import Probed
 from peers.http import Answer, call, parsed
 
 MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536
 """The largest image in base64, and the JSON around it."""
 
-_QUOTA = ErrorCode.QUOTA_EXHAUSTED
+_QUOTA, _MODEL = ErrorCode.QUOTA_EXHAUSTED, ErrorCode.MODEL_CONFIG
 
 
 def _read_error(body: dict[str, Any]) -> Refusal:
     error = body.get("error")
+    if isinstance(error, str):
+        return Refusal(text_of(body.get("code")), error)  # xAI
     if not isinstance(error, dict):
         return read_detail(body)  # a compatible server
     code = text_of(error.get("code"))
+    metadata = error.get("metadata")
+    if isinstance(metadata, dict) and "flagged_input" in metadata:
+        code = "flagged_input"  # OpenRouter, under 403
     details = error.get("moderation_details") or body.get("moderation_details")
     stage = details.get("moderation_stage") if isinstance(details, dict) else None
     if code == "moderation_blocked" and stage == "output":
@@ -48,7 +56,9 @@ def _read_error(body: dict[str, Any]) -> Refusal:
     # A quota error hides in a 429 by its type; some servers leave the code empty then.
     if code not in OPENAI.codes and text_of(error.get("type")) in OPENAI.codes:
         code = text_of(error.get("type"))
-    return Refusal(code, text_of(error.get("message")), text_of(error.get("param")))
+    param = text_of(error.get("param"))
+    param = None if param in {"None", "null", ""} else param  # LiteLLM writes it so
+    return Refusal(code, text_of(error.get("message")), param)
 
 
 OPENAI = Dialect(
@@ -62,7 +72,15 @@ OPENAI = Dialect(
         "moderation_blocked": ErrorCode.POLICY_INPUT,
         "moderation_blocked:output": ErrorCode.POLICY_OUTPUT,
         "content_policy_violation": ErrorCode.POLICY_INPUT,
+        # https://openrouter.ai/docs/errors; Azure OpenAI's content filter
+        "flagged_input": ErrorCode.POLICY_INPUT,
+        "content_filter": ErrorCode.POLICY_INPUT,
+        "contentFilter": ErrorCode.POLICY_INPUT,
+        "ResponsibleAIPolicyViolation": ErrorCode.POLICY_INPUT,
         "invalid_value": ErrorCode.INVALID_INPUT,
+        # vercel/ai#6102: a field of the body that the service does not know (any more)
+        "unknown_parameter": ErrorCode.MODEL_CONFIG,
+        "unsupported_parameter": ErrorCode.MODEL_CONFIG,
         "invalid_image_file": ErrorCode.INVALID_INPUT,
         "model_not_found": ErrorCode.MODEL_CONFIG,
         "invalid_api_key": ErrorCode.AUTH_CONFIG,
@@ -72,28 +90,89 @@ OPENAI = Dialect(
         "project_spend_limit_exceeded": _QUOTA,
         "organization_usage_limit_exceeded": _QUOTA,
         "billing_hard_limit_reached": _QUOTA,
+        "budget_exceeded": _QUOTA,  # open-webui/open-webui#5469 (LiteLLM, by its type)
     },
+    phrases=(
+        phrase(
+            r"invalid model name|model\b.*\b(not found|does not exist)",
+            _MODEL,
+            "BerriAI/litellm#3142",
+        ),
+        phrase(
+            r"(argument|parameter) not supported|unrecognized request argument|unknown parameter"
+            r"|unsupported parameter|extra inputs are not permitted",
+            _MODEL,
+            "open-webui/open-webui#23611 (xAI), ddcat-ai/open-ai-canvas#167 (FastAPI)",
+        ),
+        phrase(r"budget has been exceeded", _QUOTA, "open-webui/open-webui#5469"),
+        phrase(
+            r"content (policy|filter)|needs moderation|flagged",
+            ErrorCode.REFUSED,
+            "pollinations/pollinations#12067 (Azure, under 403)",
+        ),
+    ),
+    users_fields=frozenset(
+        {"prompt", "size", "negative_prompt", "num_inference_steps", "guidance_scale", "seed"}
+    ),
 )
+
+
+OPENAI_LINK = Dialect(
+    name="the image service's link",
+    read=_read_error,
+    statuses=dict.fromkeys((400, 401, 403, 404, 410), ErrorCode.RESULT_EXPIRED),
+)
+
+
+KeyHeader = Literal["Authorization", "api-key"]
 
 
 class OpenAISettings(ProviderSettings):
     """One server that speaks OpenAI Images, and a key for it."""
 
     kind: Literal["openai"]
+    key_header: KeyHeader = "Authorization"
+    """How the key is sent: as a Bearer token, or alone in `api-key` (Azure)."""
     diffusion_fields: bool = False
     """Send negative_prompt, seed, num_inference_steps and guidance_scale: servers of one's own take
     them, OpenAI's refuses them."""
+
+
+def below(base_url: str, what: str) -> str:
+    """The address of `what` (`images/generations`, `models`) of a server.
+
+    `base_url` is the root, with or without `/v1`; or Azure's, a deployment with its `api-version`:
+    `https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=…`.
+    """
+    url = httpx.URL(base_url)
+    path = url.path.rstrip("/")
+    versioned = path.endswith("/v1") or "/deployments/" in path
+    return str(url.copy_with(path=f"{path}{'' if versioned else '/v1'}/{what}"))
+
+
+def key_headers(name: KeyHeader, key: str) -> dict[str, str]:
+    """The header that carries the key."""
+    return {name: f"Bearer {key}" if name == "Authorization" else key}
 
 
 class _Image(BaseModel):
     # Decoded from base64 while the JSON is parsed: the reply and the image, and no third copy.
     model_config = ConfigDict(val_json_bytes="base64")
 
-    b64_json: bytes
+    b64_json: bytes | None = None
+    url: str | None = None
+    respect_moderation: bool | None = None
+    """xAI: false when the image was made and kept back. vercel/ai#19168"""
 
 
 class _Reply(BaseModel):
     data: list[_Image]
+
+
+class _Link(NamedTuple):
+    """Where the image is, when it is not in the answer itself."""
+
+    url: str
 
 
 class OpenAIImages:
@@ -108,11 +187,13 @@ class OpenAIImages:
         api_key: SecretStr,
         *,
         diffusion_fields: bool = False,
+        key_header: KeyHeader = "Authorization",
     ) -> None:
         self._client = client
         self._diffusion_fields = diffusion_fields
-        self._url = f"{base_url.rstrip('/')}/v1/images/generations"
+        self._url = below(base_url, "images/generations")
         self._key = api_key.get_secret_value()
+        self._key_header = key_header
 
     async def submit(self, task: SubmitTask, admit: Admit) -> bytes:
         """Generate, wait for the reply, and take the image out of it."""
@@ -124,13 +205,39 @@ class OpenAIImages:
                 timeout_seconds=task.route.timeout_seconds,
                 max_bytes=MAX_REPLY_BYTES,
                 headers={
-                    "Authorization": f"Bearer {self._key}",
+                    **key_headers(self._key_header, self._key),
                     "Content-Type": "application/json",
                 },
                 content=_body(task, diffusion_fields=self._diffusion_fields),
                 before_body=admit,
             )
-            return _image_in(answer)
+            image = _image_in(answer, task.route)
+            return image if isinstance(image, bytes) else await self._linked(image.url, task)
+
+    async def _linked(self, url: str, task: SubmitTask) -> bytes:
+        """The image behind a link, which a server may answer with: from its own host alone."""
+        if not _same_origin(url, self._url):
+            raise ProviderError(
+                ErrorCode.MODEL_CONFIG,
+                f"{OPENAI.name} answered with a link to another host than base_url's, where images"
+                ' are not fetched from: set response_format = "b64_json" among the route\'s'
+                " parameters",
+                perhaps_paid=True,
+            )
+        try:
+            answer = await call(
+                self._client,
+                "GET",
+                url,
+                timeout_seconds=task.route.timeout_seconds,
+                max_bytes=MAX_IMAGE_BYTES,
+            )
+            if answer.status != 200:
+                raise refused(answer, OPENAI_LINK)
+        except ProviderError as error:
+            error.perhaps_paid = True  # it was made, whatever became of the link
+            raise
+        return answer.body
 
 
 def _build(settings: OpenAISettings, parts: Parts) -> OpenAIImages:
@@ -139,6 +246,7 @@ def _build(settings: OpenAISettings, parts: Parts) -> OpenAIImages:
         settings.base_url,
         settings.api_key,
         diffusion_fields=settings.diffusion_fields,
+        key_header=settings.key_header,
     )
 
 
@@ -178,20 +286,43 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
             "seed": request.seed,
         }
     fields |= task.route.parameters
-    return json.dumps({k: v for k, v in fields.items() if v is not None}).encode()
+    kept = {k: v for k, v in fields.items() if v is not None and k not in task.route.omit}
+    return json.dumps(kept).encode()
 
 
-def _image_in(answer: Answer) -> bytes:
+def _image_in(answer: Answer, route: Route) -> bytes | _Link:
     if answer.status != 200:
-        raise refused(answer, OPENAI)
+        raise refused(answer, OPENAI, route)
     try:
         reply = _Reply.model_validate_json(answer.body)
     except ValidationError as error:
         body = parsed(answer)
         if isinstance(body, dict) and "error" in body:  # an error under status 200
-            raise refused(answer, OPENAI) from None
+            raise refused(answer, OPENAI, route) from None
         why = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()[:3])
         raise unreadable(answer, OPENAI, why) from None
-    if not reply.data:
-        raise unreadable(answer, OPENAI, "data is empty")
-    return reply.data[0].b64_json
+    # What it was asked for and paid for once will not be another time: it is not asked again.
+    first = next(iter(reply.data), _Image())
+    if first.respect_moderation is False:
+        raise ProviderError(
+            ErrorCode.POLICY_OUTPUT,
+            f"{OPENAI.name} has kept its image back (respect_moderation is false)",
+            perhaps_paid=True,
+        )
+    if first.b64_json:
+        return first.b64_json
+    if first.url:
+        return _Link(first.url)
+    if first.b64_json is not None:
+        return first.b64_json  # of no bytes, which is no image
+    empty = unreadable(answer, OPENAI, "there is no image in data; moderated in silence?")
+    empty.final = True
+    raise empty
+
+
+def _same_origin(url: str, base: str) -> bool:
+    try:
+        one, other = httpx.URL(url), httpx.URL(base)
+    except httpx.InvalidURL:
+        return False
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)

@@ -124,3 +124,41 @@ async def test_result_that_is_no_image(
     error = await Attempt().failure(collecting(clients, peer).collect, task)
     assert error.type == ErrorCode.INVALID_OUTPUT
     assert await clients.store.find(asked.request_id, "png") is None
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 422, 503])
+async def test_a_poll_that_is_refused_once(
+    clients: Clients, peer: Peer, asked: GenerationRequested, picture: bytes, status: int
+) -> None:
+    """The job is paid for and asking is free: whatever one poll answers, it is asked again."""
+    peer.says(answer(status, {"detail": "Not authenticated"}))
+    activity, task = collecting(clients, peer), collection(asked, f"{peer.url}/poll")
+    error = await Attempt().failure(activity.collect, task)
+    assert not error.non_retryable
+    assert error.details[0].perhaps_paid == 1
+    assert error.details[0].rule.kind != "user"
+    ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
+    peer.says(answer(200, ready), answer(200, picture))
+    assert (await Attempt(2).run(activity.collect, task)).image
+
+
+async def test_a_poll_that_is_refused_until_the_end(
+    clients: Clients, peer: Peer, asked: GenerationRequested
+) -> None:
+    """When the time is over, it ends with what the polls said, as one that may have been paid."""
+    peer.says(answer(403, {"detail": "Not authenticated"}))
+    task = collection(asked, f"{peer.url}/poll").model_copy(update={"seconds": 0.0})
+    error = await Attempt(9).failure(collecting(clients, peer).collect, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.AUTH_CONFIG, True)
+    assert error.details[0].perhaps_paid == 1
+
+
+async def test_a_job_that_is_never_ready(
+    clients: Clients, peer: Peer, asked: GenerationRequested
+) -> None:
+    """It is given up when its route's time is over; it was accepted, so it may be paid for."""
+    peer.says(PENDING)
+    task = collection(asked, f"{peer.url}/poll").model_copy(update={"seconds": 0.1})
+    error = await Attempt().failure(collecting(clients, peer).collect, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_TIMEOUT, True)
+    assert error.details[0].perhaps_paid == 1

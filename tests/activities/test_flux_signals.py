@@ -153,7 +153,9 @@ async def test_poll(
 
 
 POLLED: dict[str, tuple[Reply, str]] = {
-    **{name: row for name, row in STATUSES.items() if name not in {"400", "422"}},
+    **STATUSES,
+    # What a poll asks for is neither the user's nor our settings' fault.
+    **{name: (STATUSES[name][0], "PROVIDER_UNAVAILABLE") for name in ("301", "400", "422")},
     "Error": (status("Error"), "PROVIDER_UNAVAILABLE"),
     "Failed": (status("Failed"), "PROVIDER_UNAVAILABLE"),
     "Request Moderated": (status("Request Moderated"), "POLICY_INPUT"),

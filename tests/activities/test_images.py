@@ -60,9 +60,6 @@ def test_any_palette(mode: str) -> None:
         (PNG[:200] + bytes(64) + PNG[264:], "not a whole image"),
         (encoded("GIF"), "not a whole image"),
         (encoded("BMP"), "not a whole image"),
-        (encoded("JPEG"), "jpeg instead of png: name the format"),
-        (encoded("PNG", (96, 128)), "96x128 pixels instead of 128x96"),
-        (encoded("PNG", (64, 48)), "64x48 pixels instead of 128x96"),
         (broken_images.bomb(), "not a whole image"),
         (claiming(2**31 - 1, 2**31 - 1), "not a whole image"),
         (claiming(0, 0), "not a whole image"),
@@ -75,6 +72,42 @@ def test_no_image(data: bytes, says: str) -> None:
         check_image(data, "png", SIZE)
     assert caught.value.failure.code is ErrorCode.INVALID_OUTPUT
     assert says in caught.value.failure.detail
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (encoded("JPEG"), "jpeg instead of png: name the format"),
+        (encoded("PNG", (96, 128)), "96x128 pixels instead of 128x96"),
+        (encoded("PNG", (64, 48)), "64x48 pixels instead of 128x96"),
+    ],
+)
+def test_another_image(data: bytes, says: str) -> None:
+    """A whole image that nobody asked for: the next one would be the same, so settings must say."""
+    with pytest.raises(ProviderError) as caught:
+        check_image(data, "png", SIZE)
+    assert (caught.value.failure.code, caught.value.perhaps_paid) == (ErrorCode.MODEL_CONFIG, True)
+    assert says in caught.value.failure.detail
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "percent", "taken"),
+    [
+        ((192, 107), (192, 108), 1.0, True),  # huggingface/diffusers#9904, a tenth of it
+        ((192, 107), (192, 108), 0.5, False),
+        ((98, 31), (99, 32), 4.0, True),
+        ((98, 31), (99, 32), 0.0, False),
+    ],
+)
+def test_sizes_that_are_rounded(
+    found: tuple[int, int], asked: tuple[int, int], percent: float, taken: bool
+) -> None:
+    """A tolerance takes what a server rounds, and says which size it has."""
+    if taken:
+        assert check_image(encoded("PNG", found), "png", asked, percent) == found
+    else:
+        with pytest.raises(ProviderError, match="size_tolerance_percent"):
+            check_image(encoded("PNG", found), "png", asked, percent)
 
 
 def test_bomb_of_the_right_size() -> None:

@@ -159,6 +159,26 @@ async def test_job_to_store(
     assert kube.calls[1:] == [f"GET {jobs}", f"GET {pods}", f"GET {pods}", f"GET {jobs} watch"]
 
 
+async def test_a_container_of_the_clusters_keeps_the_pod_alive(
+    kube: Kube,
+    clients: Clients,
+    service: KubernetesJobs,
+    task: CollectTask,
+    picture: bytes,
+    bucket: Any,
+) -> None:
+    """Ours has ended well, a sidecar runs on: the image counts, and the Job is deleted."""
+    bucket.put(result_key(task.job.id, task.route), picture)
+    containers = [
+        {"name": "generate", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+        {"name": "istio-proxy", "state": {"running": {}}},
+    ]
+    await kube.step(task.job.id, phase="Running", containerStatuses=containers)
+    collected = await Attempt().run(collecting(clients, service).collect, task)
+    assert collected.image == await clients.store.find(task.request.request_id, "png")
+    assert kube.jobs == {}
+
+
 async def test_image_in_the_store(
     kube: Kube,
     clients: Clients,

@@ -48,6 +48,20 @@ REFUSED: dict[str, tuple[Reply, str]] = {
     "400": (says(400, "BadRequest"), "MODEL_CONFIG"),
     "401": (says(401, "Unauthorized"), "AUTH_CONFIG"),
     "403": (says(403, "Forbidden"), "AUTH_CONFIG"),
+    # joyrex2001/kubedock#87, tektoncd/pipeline#4092
+    "403 quota": (
+        answer(
+            403,
+            {
+                "kind": "Status",
+                "reason": "Forbidden",
+                "message": 'jobs.batch "x" is forbidden: exceeded quota: q, requested: '
+                "count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5",
+            },
+            {"retry-after": "3"},
+        ),
+        "RATE_LIMITED",
+    ),
     "404 namespace": (says(404, "NotFound"), "MODEL_CONFIG"),
     "404 page": (html(404), "MODEL_CONFIG"),
     "413": (says(413, "RequestEntityTooLarge"), "MODEL_CONFIG"),

@@ -1,11 +1,14 @@
 """Every signal of OpenAI Images, and of servers that speak it, over real HTTP into the taxonomy."""
 
+import base64
 from typing import Any
 
 import httpx
 import pytest
 
-from contracts.errors import ErrorCode
+from activities.providers.flux import FLUX
+from activities.providers.openai import OPENAI
+from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
 from contracts.events import GenerationRequested
 from tests.activities.http_peer import (
     Peer,
@@ -19,7 +22,7 @@ from tests.activities.http_peer import (
     refusing_url,
     reset,
 )
-from tests.activities.provider_calls import SHORT, at_once, openai, refusal, submission
+from tests.activities.provider_calls import KEY, SHORT, at_once, openai, refusal, submission
 
 
 def said(status: int, code: str | None, kind: str = "invalid_request_error", **more: Any) -> Reply:
@@ -84,6 +87,91 @@ REFUSALS: dict[str, tuple[Reply, str]] = {
     "invalid_value": (said(400, "invalid_value", param="size"), "INVALID_INPUT"),
     "invalid_image_file": (said(400, "invalid_image_file"), "INVALID_INPUT"),
     "400 alone": (answer(400), "INVALID_INPUT"),
+    # https://openrouter.ai/docs/errors
+    "flagged, under 403": (
+        answer(
+            403,
+            {
+                "error": {
+                    "code": 403,
+                    "message": "this model needs moderation, input flagged",
+                    "metadata": {"reasons": ["violence"], "flagged_input": "…"},
+                }
+            },
+        ),
+        "POLICY_INPUT",
+    ),
+    # pollinations/pollinations#12067: words alone blame nobody who pays, and not the key either
+    "content policy, under 403": (
+        answer(403, {"error": {"code": "Forbidden", "message": "blocked, content policy"}}),
+        "REFUSED",
+    ),
+    "content policy, under 400": (
+        answer(400, {"error": {"message": "violates our content policy"}}),
+        "REFUSED",
+    ),
+    # vercel/ai#6102
+    "a parameter of ours, unknown": (
+        said(400, "unknown_parameter", param="response_format"),
+        "MODEL_CONFIG",
+    ),
+    "a parameter of ours, wrong": (said(400, "invalid_value", param="quality"), "MODEL_CONFIG"),
+    # open-webui/open-webui#5469 (LiteLLM)
+    "budget, under 400": (
+        answer(
+            400,
+            {
+                "error": {
+                    "message": "Budget has been exceeded! Current cost: 3.0, Max budget: 2.0",
+                    "type": "budget_exceeded",
+                    "param": None,
+                    "code": "400",
+                }
+            },
+        ),
+        "QUOTA_EXHAUSTED",
+    ),
+    "budget, under 429": (
+        answer(429, {"error": {"message": "…", "type": "budget_exceeded", "code": "429"}}),
+        "QUOTA_EXHAUSTED",
+    ),
+    # BerriAI/litellm#3142
+    "no such model, under 400": (
+        answer(
+            400,
+            {
+                "error": {
+                    "message": "/images/generations: Invalid model name passed in model=x",
+                    "type": "None",
+                    "param": "None",
+                    "code": "400",
+                }
+            },
+        ),
+        "MODEL_CONFIG",
+    ),
+    "a model that does not exist": (
+        answer(400, {"message": "The model `x` does not exist.", "type": "NotFoundError"}),
+        "MODEL_CONFIG",
+    ),
+    # open-webui/open-webui#23611 (xAI)
+    "a field that is not supported": (
+        answer(400, {"code": "400", "error": "Argument not supported: size"}),
+        "MODEL_CONFIG",
+    ),
+    # ddcat-ai/open-ai-canvas#167
+    "a field too many, of FastAPI": (
+        answer(
+            422,
+            {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+        ),
+        "MODEL_CONFIG",
+    ),
+    # vercel/ai#19168 (xAI)
+    "kept back": (
+        answer(200, {"data": [{"b64_json": None, "url": "", "respect_moderation": False}]}),
+        "POLICY_OUTPUT",
+    ),
     "413": (answer(413), "INVALID_INPUT"),
     "401": (said(401, "invalid_api_key"), "AUTH_CONFIG"),
     "401 alone": (answer(401), "AUTH_CONFIG"),
@@ -124,7 +212,8 @@ REFUSALS: dict[str, tuple[Reply, str]] = {
     "nothing under 200": (answer(200), "INVALID_OUTPUT"),
     "no data": (answer(200, {"created": 1}), "INVALID_OUTPUT"),
     "empty data": (answer(200, {"data": []}), "INVALID_OUTPUT"),
-    "a link": (answer(200, {"data": [{"url": "http://example.com/a.png"}]}), "INVALID_OUTPUT"),
+    "a link": (answer(200, {"data": [{"url": "http://example.com/a.png"}]}), "MODEL_CONFIG"),
+    "an empty link": (answer(200, {"data": [{"url": "", "b64_json": None}]}), "INVALID_OUTPUT"),
     "not base64": (answer(200, {"data": [{"b64_json": "%%%"}]}), "INVALID_OUTPUT"),
     "a list": (answer(200, [1]), "INVALID_OUTPUT"),
     "deep": (answer(200, b"[" * 100_000), "INVALID_OUTPUT"),
@@ -145,10 +234,15 @@ PERHAPS_PAID = {
     "moderated, output",
     "moderated, output, outside",
     "unknown error under 200",
+    "kept back",
+    "a link",
     *(name for name, (_, code) in REFUSALS.items() if code == "INVALID_OUTPUT"),
 }
 """An image may have been made all the same: a proxy gave up waiting for the service or lost it, the
 image was looked at and kept back, or what came is no image."""
+
+FINAL = {"empty data", "an empty link"}
+"""Paid for, and a second call would bring the same."""
 
 LOST: dict[str, tuple[Reply, str]] = {
     "closed without an answer": (raw(), "OUTCOME_UNKNOWN"),
@@ -172,7 +266,7 @@ async def test_refusal(
     reply, code = REFUSALS[name]
     peer.says(reply)
     error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
-    assert (error.failure.code, error.final) == (code, False)
+    assert (error.failure.code, error.final) == (code, name in FINAL)
     assert bool(error.perhaps_paid) == (name in PERHAPS_PAID)
     assert len(peer.received) == 1
 
@@ -224,10 +318,12 @@ async def test_redirects_are_not_followed(
         (said(400, "invalid_value", param="size"), "Check: size."),
         (said(400, "invalid_value", param="data[0].size"), "Check: data[0].size."),
         (said(400, "invalid_value", param=None), None),
+        (said(400, "invalid_value", param="None"), None),
         (said(400, "invalid_value", param="<script>alert(1)</script>"), None),
         (said(400, "invalid_value", param="x" * 41), None),
         (said(400, "invalid_value", param=["size"]), None),
-        (answer(422, {"detail": [{"loc": ["body", "steps"], "msg": "x"}]}), "Check: steps."),
+        (answer(422, {"detail": [{"loc": ["body", "seed"], "msg": "x"}]}), "Check: seed."),
+        (answer(422, {"detail": [{"loc": ["body", "quality"], "msg": "x"}]}), None),
         (answer(422, {"detail": [{"loc": ["body", 3], "msg": "x"}]}), None),
         (answer(422, {"detail": []}), None),
         (said(500, "server_error", param="size"), None),
@@ -276,3 +372,98 @@ async def test_endless_message_is_cut(
     peer.says(said(400, "invalid_value", message="x" * 1_000_000))
     error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
     assert len(error.failure.detail) == 1_000
+
+
+async def test_a_parameter_that_the_route_sets(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """A field of the user's that our settings override is ours."""
+    peer.says(said(400, "invalid_value", param="size"))
+    task = submission(asked, size="9x9")
+    error = await refusal(openai(http, peer.url).submit(task, at_once))
+    assert (error.failure.code, error.failure.hint) == (ErrorCode.MODEL_CONFIG, None)
+
+
+async def test_a_link_of_its_own(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, picture: bytes
+) -> None:
+    """A server that answers with links is asked for the image: at its own host, without the key."""
+    link = {"data": [{"b64_json": None, "url": f"{peer.url}/files/a.png"}]}
+    peer.says(answer(200, link), answer(200, picture))
+    assert await openai(http, peer.url).submit(submission(asked), at_once) == picture
+    fetched = peer.received[1]
+    assert (fetched.method, fetched.path) == ("GET", "/files/a.png")
+    assert "authorization" not in fetched.headers
+
+
+async def test_a_link_that_fails(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """The image was made, and is paid for, whatever becomes of the link."""
+    peer.says(answer(200, {"data": [{"url": f"{peer.url}/files/a.png"}]}), answer(404))
+    error = await refusal(openai(http, peer.url).submit(submission(asked), at_once))
+    assert (error.failure.code, error.perhaps_paid) == (ErrorCode.RESULT_EXPIRED, True)
+
+
+async def test_the_first_image_counts(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, picture: bytes
+) -> None:
+    """What else is in the list does not spoil it (brainlid/langchain#368)."""
+    first = {"b64_json": base64.b64encode(picture).decode()}
+    peer.says(answer(200, {"data": [first, {"b64_json": None, "url": "http://x.example/b.png"}]}))
+    assert await openai(http, peer.url).submit(submission(asked), at_once) == picture
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [
+        ("", "/v1/images/generations"),
+        ("/", "/v1/images/generations"),
+        ("/v1", "/v1/images/generations"),
+        ("/v1/", "/v1/images/generations"),
+        ("/openai/v1", "/openai/v1/images/generations"),
+        (
+            "/openai/deployments/img?api-version=2024-02-01",
+            "/openai/deployments/img/images/generations?api-version=2024-02-01",
+        ),
+    ],
+)
+async def test_addresses(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, base: str, path: str
+) -> None:
+    """With or without /v1, and Azure's, whose version is in the query."""
+    peer.says(answer(503))
+    await refusal(openai(http, peer.url + base).submit(submission(asked), at_once))
+    assert [each.path for each in peer.received] == [path]
+
+
+async def test_the_key_as_azure_wants_it(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """`key_header = "api-key"` sends the key alone."""
+    peer.says(answer(503))
+    service = openai(http, peer.url, key_header="api-key")
+    await refusal(service.submit(submission(asked), at_once))
+    [received] = peer.received
+    assert received.headers["api-key"] == KEY
+    assert "authorization" not in received.headers
+
+
+async def test_fields_that_are_left_out(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """`omit` keeps a field out of the body; `output_format` then only declares the format."""
+    peer.says(answer(503))
+    task = submission(asked, output_format="jpeg")
+    route = task.route.model_copy(update={"omit": ("size", "output_format")})
+    await refusal(openai(http, peer.url).submit(task.model_copy(update={"route": route}), at_once))
+    assert set(peer.received[0].json) == {"prompt", "model", "n"}
+    assert route.image_format == "jpeg"
+
+
+def test_phrases_blame_nobody_who_pays() -> None:
+    """Words may move blame off the user, never onto them; each row says where it was seen."""
+    for dialect in (OPENAI, FLUX):
+        for row in dialect.phrases:
+            assert TAXONOMY[row.code].kind is not ErrorKind.USER
+            assert row.source

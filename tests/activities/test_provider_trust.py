@@ -67,7 +67,7 @@ async def test_poll_redirected_elsewhere(
     peer.says(answer(302, "", {"location": f"http://localhost:{foreign.port}/"}))
     foreign.says(READY)
     error = await refusal(flux(http, peer.url).poll(collection(asked, f"{peer.url}/poll")))
-    assert error.failure.code is ErrorCode.MODEL_CONFIG
+    assert error.failure.code is ErrorCode.PROVIDER_UNAVAILABLE
     assert foreign.received == []
 
 

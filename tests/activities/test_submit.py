@@ -200,15 +200,23 @@ async def test_settled_predecessors_lose_nothing(
 
 
 @pytest.mark.parametrize(
-    "kind", [Kind.HALF_IMAGE, Kind.BOMB, Kind.WRONG_SIZE, Kind.HTML_IMAGE, Kind.EMPTY_IMAGE]
+    ("kind", "code"),
+    [
+        (Kind.HALF_IMAGE, "INVALID_OUTPUT"),
+        (Kind.BOMB, "INVALID_OUTPUT"),
+        (Kind.HTML_IMAGE, "INVALID_OUTPUT"),
+        (Kind.EMPTY_IMAGE, "INVALID_OUTPUT"),
+        (Kind.WRONG_SIZE, "MODEL_CONFIG"),  # whole, and the next one would be the same
+    ],
 )
 async def test_no_image_in_the_reply(
-    house: House, clients: Clients, task: SubmitTask, kind: Kind
+    house: House, clients: Clients, task: SubmitTask, kind: Kind, code: str
 ) -> None:
-    """What should be an image and is none is INVALID_OUTPUT, tried again, and not stored."""
+    """What should be an image and is none is tried again; neither it nor another one is stored."""
     await house.breaks(kind)
     error = await Attempt().failure(house.openai().submit, task)
-    assert (error.type, error.non_retryable) == (ErrorCode.INVALID_OUTPUT, False)
+    assert (error.type, error.non_retryable) == (code, code == ErrorCode.MODEL_CONFIG)
+    assert error.details[0].perhaps_paid == 1
     assert await clients.store.find(task.request.request_id, "png") is None
 
 

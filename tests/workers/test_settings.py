@@ -319,3 +319,13 @@ async def test_an_unknown_queue_as_an_option_is_refused(stack: LocalStack) -> No
     ended = await run("-m", "workers", "--queue", "provider.nobody", env=environment(stack))
     assert ended.code == 2
     assert "generation, provider.openai, provider.flux" in ended.err
+
+
+@pytest.mark.parametrize("asked", ["jpg", "PNG", "gif", ""])
+def test_a_format_that_no_image_can_have_stops_at_the_start(write: Write, asked: str) -> None:
+    """Every image would be paid for and refused: said before the first one."""
+    route = 'routes = [{ provider = "openai", model = "m", parameters = { output_format = "%s" } }]'
+    head, _, rest = GOOD.partition("routes = [")
+    _, _, tail = rest.partition("]")
+    write(f"{head}{route % asked}{tail}")
+    assert f"output_format {asked!r} is not one of png, jpeg, webp" in _fault()

@@ -10,7 +10,7 @@ from kubernetes_asyncio.client import AuthorizationV1Api, BatchV1Api, CoreV1Api
 from pydantic import ValidationError
 
 from activities.errors import ProviderError
-from activities.providers.errors import Dialect, Refusal, refused, text_of, unreadable
+from activities.providers.errors import Dialect, Refusal, phrase, refused, text_of, unreadable
 from activities.providers.kubernetes.connection import NAME, Connection, answer_of, lines_of
 from activities.providers.kubernetes.objects import (
     AccessReview,
@@ -68,6 +68,10 @@ _ENTRY = Dialect(
     read=_read_status,
     # What the settings make of a Job is none, or the namespace is none.
     statuses=dict.fromkeys((400, 404, 413, 422), ErrorCode.MODEL_CONFIG),
+    phrases=(
+        # A ResourceQuota that is full: a Forbidden that passes, when a Job ends.
+        phrase("exceeded quota", ErrorCode.RATE_LIMITED, "joyrex2001/kubedock#87"),
+    ),
 )
 # A list has no 404: it comes from a proxy before the API, and the Job may well live.
 _LOOK_UP = _ENTRY._replace(statuses={**_ENTRY.statuses, 404: ErrorCode.PROVIDER_UNAVAILABLE})

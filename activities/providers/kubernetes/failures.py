@@ -49,6 +49,23 @@ EXITS: Mapping[int, _Exit] = {
 _OTHER = _Exit(ErrorCode.PROVIDER_UNAVAILABLE, "a code without a meaning of its own")
 
 
+def is_outlived(pods: Iterable[Pod]) -> bool:
+    """Whether our container has ended well, and one that the cluster added keeps its pod alive.
+
+    Then the Job never completes, and fails at its deadline (istio/istio#11045).
+    """
+    return any(_ended_well(pod) and _still_runs(pod) for pod in pods)
+
+
+def _ended_well(pod: Pod) -> bool:
+    ends = [c.state.terminated for c in pod.status.containers if c.name == CONTAINER]
+    return any(end is not None and end.exit_code == 0 for end in ends)
+
+
+def _still_runs(pod: Pod) -> bool:
+    return any(container.state.terminated is None for container in pod.status.containers)
+
+
 def never_starts(ref: JobRef, pods: Iterable[Pod]) -> ProviderError | None:
     """What keeps a pod from ever running; None when nothing does."""
     for pod in pods:

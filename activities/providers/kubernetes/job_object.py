@@ -64,6 +64,8 @@ class JobParameters(_Checked):
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
     service_account: Name | None = None
+    annotations: dict[str, str] = {}
+    """Of the pod, such as `sidecar.istio.io/inject = "false"`."""
     output_format: Literal["png", "jpeg", "webp"] = "png"
 
 
@@ -146,7 +148,7 @@ def job_object(task: SubmitTask, ref: JobRef, bucket: str, ttl_seconds: int) -> 
                 ]
             },
             "template": {
-                "metadata": {"labels": labels, "annotations": annotations},
+                "metadata": {"labels": labels, "annotations": given.annotations | annotations},
                 "spec": {
                     **_filled(pod),
                     # Whoever writes prompts should not come near the cluster's API through a model.

@@ -13,7 +13,7 @@ from activities.errors import ProviderError
 from activities.images import MAX_IMAGE_BYTES
 from activities.memory import Admit
 from activities.providers.kubernetes.api import Cluster, lost
-from activities.providers.kubernetes.failures import failure_of, never_starts
+from activities.providers.kubernetes.failures import failure_of, is_outlived, never_starts
 from activities.providers.kubernetes.job_object import (
     REQUEST_ID_LABEL,
     job_name,
@@ -53,6 +53,7 @@ class KubernetesJobs:
         self._ttl_seconds = ttl_seconds
         self.poll_seconds = poll_seconds
         self._watch_seconds = watch_seconds
+        self._outlived: set[str] = set()
 
     async def submit(self, task: SubmitTask, admit: Admit) -> Job:  # noqa: ARG002  # no image yet
         """Create the Job, or find it where a try before this one has created it."""
@@ -78,7 +79,11 @@ class KubernetesJobs:
         if job is None:
             raise lost(ref)
         if job.end is None:
-            hopeless = never_starts(ref, await self._cluster.pods(ref))
+            pods = await self._cluster.pods(ref)
+            if is_outlived(pods):
+                self._outlived.add(ref.name)
+                return JobProgress(result_url=result_key(ref.name, task.route))
+            hopeless = never_starts(ref, pods)
             if hopeless:
                 await self._remove(ref)
                 raise hopeless
@@ -99,8 +104,14 @@ class KubernetesJobs:
         return data
 
     async def tidy(self, task: CollectTask) -> None:
-        """Remove the container's copy of the image; a rule of the bucket removes what is left."""
+        """Remove the container's copy of the image; a rule of the bucket removes what is left.
+
+        A Job that another container keeps alive is deleted: its pod would hold the GPU.
+        """
         await self._store.remove(result_key(task.job.id, task.route))
+        if task.job.id in self._outlived:
+            self._outlived.discard(task.job.id)
+            await self._remove(JobRef.of(task.job.polling_url))
 
     async def stop(self, task: CollectTask) -> str:
         """Delete the Job and its pods. One that has ended is left to its time, with its log."""

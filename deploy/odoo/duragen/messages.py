@@ -20,6 +20,10 @@ def texts(_):
         "JOB_LOST": delayed,
         "RESULT_EXPIRED": delayed,
         "INVALID_OUTPUT": busy,
+        "REFUSED": _(
+            "The image service refused this request. Nothing was charged."
+            " Please change your prompt, or try again later."
+        ),
         "INVALID_INPUT": _("Invalid input detected. Please review your prompt and parameters."),
         "POLICY_INPUT": _(
             "Your prompt goes against the image service's content rules. Please rephrase it."
