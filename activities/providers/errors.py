@@ -1,8 +1,8 @@
 """The one translator from what happened on the wire to the taxonomy, used by every adapter.
 
-A vendor's way of wording its refusals is data (`Dialect`). Decided by the vendor's code first,
-then by its table of statuses, then by the common one. Where there is no code, a small table of the
-dialect's own phrases decides last: it may move blame off the user, never onto them.
+A vendor's way of wording its refusals is data (`Dialect`). The vendor's code decides first. Where
+there is none, a small table of the dialect's own phrases decides, which may move blame off the
+user, never onto them; then the dialect's table of statuses, then the common one.
 """
 
 import re

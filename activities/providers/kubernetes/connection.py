@@ -42,8 +42,8 @@ class _RedirectedError(Exception):
 class Connection:
     """One API server and one account on it. What can go wrong is a ProviderError.
 
-    Every call of ours can be made again, so that a reply that was lost is no open question:
-    `answered` is always true.
+    Every call of ours can be made again: a reply that was lost costs nothing, for the next try
+    finds what the one before has made.
     """
 
     def __init__(
