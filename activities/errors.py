@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from contracts.errors import TAXONOMY, DeliveryError, ErrorCode, ErrorKind
+from contracts.errors import DeliveryError, ErrorCode, ErrorKind
 from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
 from peers.redaction import redact
 
@@ -37,19 +37,27 @@ class ProviderError(Exception):
         hint: str | None = None,
         retry_after: float | None = None,
         perhaps_paid: bool | None = None,
+        worker_lost: bool = False,
         final: bool = False,
     ) -> None:
         super().__init__(detail)
-        self.failure = Failure(code=code, detail=detail[:MAX_DETAIL_CHARACTERS], hint=hint)
+        cut = detail[:MAX_DETAIL_CHARACTERS]
+        self.failure = Failure(code=code, detail=cut, hint=hint, worker_lost=worker_lost)
         self.retry_after = retry_after
         self.perhaps_paid = perhaps_paid
         self.final = final
         self.keep_asking = False
         """A job was asked after, which costs nothing: a refusal need not be the end."""
 
-    def settle(self, perhaps_paid: int, *, final: bool = False) -> None:
-        """Record how many submissions may have been paid for, and whether this ends the tries."""
-        self.failure = self.failure.model_copy(update={"perhaps_paid": perhaps_paid})
+    @property
+    def ends(self) -> bool:
+        """The activity is not tried again."""
+        return self.final or not (self.failure.rule.retry or self.keep_asking)
+
+    def settle(self, *, paid: bool, final: bool, repeatable: bool = False) -> None:
+        """Record what the failure may have cost, and whether it ends the tries."""
+        known = {"perhaps_paid": int(paid), "repeatable": repeatable}
+        self.failure = self.failure.model_copy(update=known)
         self.final = self.final or final
 
     def conceal(self, secret: str) -> None:
@@ -61,16 +69,15 @@ class ProviderError(Exception):
 
     def to_application_error(self) -> ApplicationError:
         """The same for Temporal; `final` forbids a retry that the taxonomy would allow."""
-        rule = TAXONOMY[self.failure.code]
         return ApplicationError(
             self.failure.detail,
             self.failure,
             type=self.failure.code,
-            non_retryable=self.final or not (rule.retry or self.keep_asking),
+            non_retryable=self.ends,
             next_retry_delay=_delay(self.retry_after),
             # A user's error is an expected answer: it must not stand in the worker's log as ours.
             category=ApplicationErrorCategory.BENIGN
-            if rule.kind is ErrorKind.USER
+            if self.failure.rule.kind is ErrorKind.USER
             else ApplicationErrorCategory.UNSPECIFIED,
         )
 

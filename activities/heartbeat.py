@@ -15,6 +15,11 @@ class Heart:
     def __init__(self, details: BaseModel | None) -> None:
         self._details = details
 
+    @property
+    def details(self) -> BaseModel | None:
+        """What it beats with now."""
+        return self._details
+
     def beat(self, details: BaseModel | None = None) -> None:
         """Beat now, with new details when they are given. The SDK may hold it back for a while."""
         self._details = details or self._details

@@ -23,7 +23,7 @@ class PlanActivities:
         deadline_seconds: float,
         board: CircuitBoard,
         *,
-        carries: Mapping[str, AbstractSet[RequestField]],
+        carries: Mapping[str, Mapping[RequestField, str]],
         notify: bool,
     ) -> None:
         self._routes = routes
@@ -70,6 +70,9 @@ class PlanActivities:
         self, routes: Iterable[Route], asks: Iterable[RequestField]
     ) -> Iterator[Route]:
         for route in routes:
-            carried = self._carries.get(route.provider, frozenset())
-            ignores = tuple(field for field in asks if field not in carried)
+            names = self._carries.get(route.provider, {})
+            set_by_route = {*route.omit, *route.parameters}
+            ignores = tuple(
+                field for field in asks if field not in names or names[field] in set_by_route
+            )
             yield route.model_copy(update={"ignores": ignores})

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from activities.errors import ProviderError
 from activities.images import CONTENT_TYPES, check_image
 from contracts.errors import ErrorCode
-from contracts.generation import StoredImage
+from contracts.generation import CollectTask, StoredImage, SubmitTask
 from contracts.names import CORRELATION_HEADER, image_key
 from otel import correlation
 
@@ -85,6 +85,17 @@ class ImageStore:
             lambda: _verified(request_id, data, image_format, size, tolerance_percent)
         )
         return await self._patiently(lambda: self._put(image, data))
+
+    async def keep_for(self, task: SubmitTask | CollectTask, data: bytes) -> StoredImage:
+        """The same for what the task's request and route ask for."""
+        request, route = task.request, task.route
+        return await self.keep(
+            request.request_id,
+            data,
+            route.image_format,
+            request.size,
+            route.size_tolerance_percent,
+        )
 
     async def read(self, key: str, max_bytes: int) -> bytes | None:
         """An object that somebody else put there, None when there is none.

@@ -12,7 +12,7 @@ ErrorKind
         CANCELED
 
 Source of the rows: the project's table of provider signals ("One taxonomy for all of them").
-QUEUE_TIMEOUT and NOT_SERVED are additions: the time of a route ended before a worker took the call;
+QUEUE_TIMEOUT and NOT_SERVED are additions: no worker took the call (or the job) in time;
 and REFUSED: the service will not, and its words alone hint at the prompt.
 
 A code says what happened, never what it cost: that is `Failure.perhaps_paid`.
@@ -36,9 +36,10 @@ class ErrorCode(StrEnum):
 
     RATE_LIMITED = "RATE_LIMITED"
     QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
-    """Our rate limit, or calls under way, left no room in time; the provider was not asked."""
+    """Our rate limit, or calls under way, left no room: no worker took the call, or the job that is
+    to be asked after, while there was time."""
     NOT_SERVED = "NOT_SERVED"
-    """No worker serves the provider's queue; the provider was not asked."""
+    """The same, and no worker serves that queue of the provider's."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
     PROVIDER_TIMEOUT = "PROVIDER_TIMEOUT"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"

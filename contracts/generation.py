@@ -106,12 +106,15 @@ class FlowRules(Model):
     "submit once more". `most_perhaps_paid` bounds them all."""
     new_job_pause_seconds: float = 5
     """Before a submission is made again so. spec: AI service, 2 retries, fixed, 5 s."""
-    lost_workers: int = 2
-    """How often a call is submitted again whose worker has died, or left before it was over, in the
-    last of the spec's tries: that says nothing about the provider."""
+    lost_calls: int = 2
+    """How often a call is made again whose reply or whose worker was lost; the spec's 2 retries.
+    `most_perhaps_paid` bounds this, too."""
     most_perhaps_paid: int = 2
     """Submissions of one generation that may have been paid for and brought no image: after the
     first, one more is made, on whatever route."""
+    least_part: float = 0.25
+    """A call begins only while so much of the share that its route has at first is left, or the
+    service's own time when that is less. A quarter: so the spec's retries have room before it."""
     long_history_events: int = 1_000
     """A parked generation continues as new when its history has grown so long. The server's limit
     is 51,200; a parked delivery adds some 17 events an hour, so this is two days and more."""
@@ -152,6 +155,8 @@ class Job(Model):
     polling_url: str
     stoppable: bool = False
     """Whether the provider can stop it: one that is no longer needed is then stopped."""
+    free: bool = False
+    """Nobody charges for it: it runs in our own cluster."""
 
 
 class Failure(Model):
@@ -164,6 +169,10 @@ class Failure(Model):
     """Submissions without an image to show for it that the provider may have charged for: their
     reply was lost, their job was accepted, or what they brought was no image. In an `Outcome`, of
     all routes together."""
+    repeatable: bool = False
+    """It may have been paid for, and another call may bring the image all the same."""
+    worker_lost: bool = False
+    """The worker died, or left, before the call was over; that says nothing about the provider."""
 
     @property
     def rule(self) -> ErrorRule:
@@ -240,28 +249,22 @@ class SubmitTask(Model):
     """The route's share of the time, from when the activity was scheduled; None is no limit."""
     least_seconds: float = 0
     """A call is not begun when less of that is left: it would be paid for and cut off."""
-    most_perhaps_paid: int = 2
-    """How many submissions that may be paid for without an image this activity may make."""
-    another_route: bool = False
-    """There is one after this. It gets what may be paid once more, not the route that failed."""
 
 
 class SubmitMark(Model):
-    """What an attempt of `submit` leaves in its heartbeat, for the next one and for the workflow.
+    """What an attempt of `submit` leaves in its heartbeat, for the workflow and for the next one.
 
     `settled` says that no submission is open: none was sent, or its answer is known. Who finds no
     settled mark of an attempt that has died knows that a submission may have been paid for.
     """
 
     settled: bool = False
-    perhaps_paid: int = 0
-    """Submissions of the attempts before that may have been paid for."""
     job: Job | None = None
 
     @property
-    def perhaps_paid_when_dead(self) -> int:
-        """The same, with the attempt that left this mark and died; without its job."""
-        return self.perhaps_paid + (not self.settled and self.job is None)
+    def open(self) -> bool:
+        """Whether whoever left this and died may have left a paid call without a reply."""
+        return not self.settled and self.job is None
 
 
 class Submitted(Model):
@@ -269,8 +272,8 @@ class Submitted(Model):
 
     image: StoredImage | None = None
     job: Job | None = None
-    perhaps_paid: int = 0
-    """Submissions before the one that brought it that may have been paid for."""
+    recovered: bool = False
+    """The job was accepted by an attempt that was counted as perhaps paid: it was no loss."""
 
 
 class CollectTask(Model):

@@ -97,6 +97,9 @@ class HealthRules(Model):
     long_history_events: int = 1_000
     """Then it continues as new; the server's limit is 51,200."""
     against: tuple[ErrorCode, ...] = tuple(sorted(AGAINST_PROVIDER))
+    enough: tuple[ErrorCode, ...] = (ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED)
+    """One of these is enough where nothing else is known: every further call would be refused as
+    well. Among many that succeed it is one worker's trouble: an alert, and no reason to open."""
     users: tuple[ErrorCode, ...] = tuple(
         code for code, rule in TAXONOMY.items() if rule.kind is ErrorKind.USER
     )

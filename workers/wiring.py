@@ -16,8 +16,8 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
+from activities.collect import CollectActivities
 from activities.cut_off import CutOffActivities
-from activities.generate import CollectActivities, SubmitActivities
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
 from activities.odoo.callback import CallbackDelivery
@@ -30,6 +30,7 @@ from activities.providers.probing import ProbeActivities
 from activities.providers.registry import kind_of, probes
 from activities.providers.service import JobService
 from activities.storage import ImageStore
+from activities.submit import SubmitActivities
 from contracts.names import (
     GENERATION_QUEUE,
     PROVIDER_QUEUE_PREFIX,

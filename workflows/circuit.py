@@ -20,10 +20,6 @@ from contracts.provider_health import (
 )
 from workflows.alert_texts import provider_down, provider_errors
 
-_ENOUGH = frozenset({ErrorCode.AUTH_CONFIG, ErrorCode.QUOTA_EXHAUSTED})
-"""One of these is enough where nothing else is known: every further call would be refused as well.
-Among many calls that succeed it is one worker's trouble: an alert, and no reason to open."""
-
 
 def with_report(
     state: ProviderHealthState, report: ProviderReport, now: float
@@ -140,8 +136,8 @@ def _reason_to_open(state: ProviderHealthState, report: ProviderReport) -> Error
         return worst
     successes, failures = _calls(state)
     calls = successes + failures.total()
-    refused = sum(failures[code] for code in _ENOUGH)
-    if worst in _ENOUGH and refused > calls * rules.refusals_to_open:
+    refused = sum(failures[code] for code in rules.enough)
+    if worst in rules.enough and refused > calls * rules.refusals_to_open:
         return worst
     against = sum(failures[code] for code in rules.against)
     if calls >= rules.fewest_calls_to_open and against > calls * rules.share_to_open:
@@ -152,7 +148,7 @@ def _reason_to_open(state: ProviderHealthState, report: ProviderReport) -> Error
 def _worst(state: ProviderHealthState, failures: Counter[ErrorCode]) -> ErrorCode | None:
     """The code to name: what needs a person first, then what came most often."""
     against = [code for code in failures if code in state.rules.against]
-    return max(against, key=lambda code: (code in _ENOUGH, failures[code]), default=None)
+    return max(against, key=lambda code: (code in state.rules.enough, failures[code]), default=None)
 
 
 def _turned(

@@ -9,12 +9,13 @@ from temporalio.exceptions import (
 )
 
 from contracts.errors import ErrorCode
-from contracts.generation import MAX_DETAIL_CHARACTERS, Failure, SubmitMark
+from contracts.generation import MAX_DETAIL_CHARACTERS, Failure, Job, SubmitMark
 
 _CUT_OFF = {
     TimeoutType.SCHEDULE_TO_START: (ErrorCode.QUEUE_TIMEOUT, "no worker took the call in time"),
     TimeoutType.HEARTBEAT: (ErrorCode.OUTCOME_UNKNOWN, "the worker died during the call"),
 }
+_MAY_BE_WAITING = {TimeoutType.SCHEDULE_TO_START, TimeoutType.SCHEDULE_TO_CLOSE}
 _TOO_LONG = (ErrorCode.PROVIDER_TIMEOUT, "the call was cut off when its time was over")
 
 
@@ -37,13 +38,33 @@ def failure_of(error: ActivityError) -> Failure:
     return Failure(code=ErrorCode.INTERNAL, detail=message_of(cause or error))
 
 
-def mark_left_by(error: ActivityError) -> SubmitMark:
-    """The last mark of a submission that failed without having recorded its failure itself.
+def lost_submission(error: ActivityError) -> Failure | Job:
+    """A submission whose end no worker has recorded: its failure, or the job that it left.
 
-    The server hands out the mark of the last attempt that sent one: each attempt after the first
-    records its own before it sends anything. Where there is none, the first attempt died before its
-    first heartbeat; unless no worker ever took it.
+    The last heartbeat's mark decides what it may have cost. The server hands out the mark of the
+    last attempt that sent one: each attempt after the first records its own before it sends
+    anything. Where there is none, the first attempt died before its first heartbeat; unless no
+    worker ever took it.
     """
+    mark, cause = _mark_left_by(error), error.cause
+    if mark.job:
+        return mark.job
+    failure = failure_of(error)
+    cut_off = cause.type if isinstance(cause, TimeoutError) else None
+    if cut_off in _MAY_BE_WAITING and not mark.open:
+        detail = f"its time was over while it waited for its turn: {failure.detail}"
+        known = {"code": ErrorCode.QUEUE_TIMEOUT, "detail": detail[:MAX_DETAIL_CHARACTERS]}
+        return failure.model_copy(update=known)
+    return failure.model_copy(
+        update={
+            "perhaps_paid": int(mark.open),
+            "repeatable": cut_off is TimeoutType.START_TO_CLOSE,
+            "worker_lost": cut_off in {None, TimeoutType.HEARTBEAT},
+        }
+    )
+
+
+def _mark_left_by(error: ActivityError) -> SubmitMark:
     cause = error.cause
     if isinstance(cause, TimeoutError):
         if cause.last_heartbeat_details:

@@ -7,8 +7,13 @@ from temporalio.common import RetryPolicy
 from contracts.errors import DeliveryError
 
 # spec: event-driven-architecture, Retry Policies: AI service, 2 retries, fixed, 5 s.
+# What the server cuts off may have been paid for: the workflow alone decides about another call.
+# The names are the server's own for its timeouts.
 PROVIDER_RETRY = RetryPolicy(
-    initial_interval=timedelta(seconds=5), backoff_coefficient=1, maximum_attempts=3
+    initial_interval=timedelta(seconds=5),
+    backoff_coefficient=1,
+    maximum_attempts=3,
+    non_retryable_error_types=["TemporalTimeout:Heartbeat", "TemporalTimeout:StartToClose"],
 )
 
 # Asking after a job costs nothing, and the job is paid for: until the deadline. Fixed 5 s as above.

@@ -104,19 +104,22 @@ async def translated(dialect: Dialect, secret: str) -> AsyncIterator[None]:
     """Turn what the transport raises into errors of the taxonomy; keep `secret` out of them."""
     try:
         yield
-    except ProviderError as error:
-        error.conceal(secret)
-        raise
     except Exception as error:
-        found = _transport_error(error, dialect.name)
-        if found is None:
+        found = error_of(error, dialect)
+        found.conceal(secret)
+        if found is error:
             raise
         raise found from error
 
 
-def _transport_error(error: Exception, name: str) -> ProviderError | None:
-    """What went wrong below HTTP, None when it is none of that."""
+def error_of(error: Exception, dialect: Dialect) -> ProviderError:
+    """What went wrong below HTTP, as an error of the taxonomy.
+
+    A ProviderError stays as it is; what is neither is raised again.
+    """
     match error:
+        case ProviderError():
+            return error
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
             code, what = ErrorCode.PROVIDER_UNAVAILABLE, f"cannot be reached: {_text(error)}"
         case TimeoutError() | httpx.TimeoutException():
@@ -133,10 +136,11 @@ def _transport_error(error: Exception, name: str) -> ProviderError | None:
         case httpx.TransportError() | httpx.DecodingError():
             code, what = ErrorCode.OUTCOME_UNKNOWN, f"lost the reply: {_text(error)}"
         case _:
-            return None
+            raise error
     # The request may have arrived, or the image was on its way: only the service knows.
     sent = {ErrorCode.PROVIDER_TIMEOUT, ErrorCode.OUTCOME_UNKNOWN, ErrorCode.INVALID_OUTPUT}
-    return ProviderError(code, f"{name} {what}", perhaps_paid=True if code in sent else None)
+    paid = True if code in sent else None
+    return ProviderError(code, f"{dialect.name} {what}", perhaps_paid=paid)
 
 
 def text_of(value: Any) -> str | None:
@@ -148,9 +152,10 @@ def read_detail(body: dict[str, Any]) -> Refusal:
     """`{"detail": "…"}` or `{"detail": [{"loc": […], "msg": "…"}]}`, as FastAPI servers answer."""
     detail = body.get("detail")
     if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        # ["body", "guidance_scale", "float"]: where it stands, the field, and what is beneath it.
         where = detail[0].get("loc")
-        field = where[-1] if isinstance(where, list) and where else None
-        return Refusal(None, text_of(detail[0].get("msg")), text_of(field))
+        path = [part for part in where if part != "body"] if isinstance(where, list) else []
+        return Refusal(None, text_of(detail[0].get("msg")), text_of(next(iter(path), None)))
     return Refusal(None, text_of(detail) or text_of(body.get("message")))
 
 

@@ -56,7 +56,8 @@ FLUX_POLL = FLUX._replace(
 FLUX_RESULT = Dialect(
     name="the image service's result",
     read=read_detail,
-    statuses=dict.fromkeys((403, 404, 410), ErrorCode.RESULT_EXPIRED),
+    # Whatever a store answers to a link that is over; nobody's request is at fault.
+    statuses=dict.fromkeys((400, 401, 403, 404, 410, 413, 422), ErrorCode.RESULT_EXPIRED),
 )
 
 _FINAL_STATUSES = {
@@ -206,7 +207,7 @@ def _build(settings: FluxSettings, parts: Parts) -> Flux:
 
 async def _probe(name: str, settings: FluxSettings, http: httpx.AsyncClient) -> Probed:
     key = {"x-key": settings.api_key.get_secret_value()}
-    look_up = LookUp("/v1/credits", key, _without_credits)
+    look_up = LookUp(f"{settings.base_url.rstrip('/')}/v1/credits", key, _without_credits)
     return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
 
 
@@ -224,7 +225,7 @@ FLUX_KIND = ProviderKind(
     build=_build,
     probe=_probe,
     has_jobs=True,
-    carries=lambda _: frozenset({RequestField.SEED}),
+    carries=lambda _: {RequestField.SEED: "seed"},
 )
 
 

@@ -3,7 +3,7 @@
 `activities/providers/registry.py` lists the kinds; docs/adding-a-provider.md leads to a new one.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated, Generic, NamedTuple, TypeVar
@@ -56,5 +56,6 @@ class ProviderKind(Generic[S]):
     """Asks, for free, whether the provider of that name would serve us. Raises nothing."""
     has_jobs: bool
     """Whether it answers with jobs, which are collected on a queue of their own."""
-    carries: Callable[[S], frozenset[RequestField]]
-    """The optional request fields that reach the service; it never sees the others."""
+    carries: Callable[[S], Mapping[RequestField, str]]
+    """The optional request fields that reach the service, and the names that they have there. It
+    never sees the others; nor those whose name a route's `omit` or `parameters` holds."""

@@ -6,7 +6,9 @@ asked for bytes: `response_format = "b64_json"` among the route's parameters. `b
 server's root, with or without `/v1`.
 """
 
+import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import httpx
@@ -18,6 +20,7 @@ from activities.memory import Admit
 from activities.providers.errors import (
     Dialect,
     Refusal,
+    error_of,
     phrase,
     read_detail,
     refused,
@@ -36,7 +39,18 @@ from peers.http import Answer, call, parsed
 MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536
 """The largest image in base64, and the JSON around it."""
 
+LEAST_LINK_SECONDS = 10.0
+"""For fetching the image behind a link, however long the server took to make it."""
+
 _QUOTA, _MODEL = ErrorCode.QUOTA_EXHAUSTED, ErrorCode.MODEL_CONFIG
+
+
+_DIFFUSION_FIELDS = {
+    RequestField.NEGATIVE_PROMPT: "negative_prompt",
+    RequestField.INFERENCE_STEPS: "num_inference_steps",
+    RequestField.CFG_SCALE: "guidance_scale",
+    RequestField.SEED: "seed",
+}
 
 
 def _read_error(body: dict[str, Any]) -> Refusal:
@@ -111,9 +125,7 @@ OPENAI = Dialect(
             "pollinations/pollinations#12067 (Azure, under 403)",
         ),
     ),
-    users_fields=frozenset(
-        {"prompt", "size", "negative_prompt", "num_inference_steps", "guidance_scale", "seed"}
-    ),
+    users_fields=frozenset({"prompt", "size", *_DIFFUSION_FIELDS.values()}),
 )
 
 
@@ -144,10 +156,10 @@ def below(base_url: str, what: str) -> str:
     `base_url` is the root, with or without `/v1`; or Azure's, a deployment with its `api-version`:
     `https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=…`.
     """
-    url = httpx.URL(base_url)
-    path = url.path.rstrip("/")
-    versioned = path.endswith("/v1") or "/deployments/" in path
-    return str(url.copy_with(path=f"{path}{'' if versioned else '/v1'}/{what}"))
+    root, mark, query = base_url.partition("?")
+    root = root.rstrip("/")
+    versioned = root.endswith("/v1") or "/deployments/" in root
+    return f"{root}{'' if versioned else '/v1'}/{what}{mark}{query}"
 
 
 def key_headers(name: KeyHeader, key: str) -> dict[str, str]:
@@ -198,6 +210,7 @@ class OpenAIImages:
     async def submit(self, task: SubmitTask, admit: Admit) -> bytes:
         """Generate, wait for the reply, and take the image out of it."""
         async with translated(OPENAI, self._key):
+            began = asyncio.get_running_loop().time()
             answer = await call(
                 self._client,
                 "POST",
@@ -212,9 +225,19 @@ class OpenAIImages:
                 before_body=admit,
             )
             image = _image_in(answer, task.route)
-            return image if isinstance(image, bytes) else await self._linked(image.url, task)
+            if isinstance(image, bytes):
+                return image
+            left = task.route.timeout_seconds - (asyncio.get_running_loop().time() - began)
+            try:
+                return await self._linked(image.url, max(left, LEAST_LINK_SECONDS))
+            except Exception as error:
+                found = error_of(error, OPENAI_LINK)
+                found.perhaps_paid = True  # it was made, whatever became of the link
+                if found is error:
+                    raise
+                raise found from error
 
-    async def _linked(self, url: str, task: SubmitTask) -> bytes:
+    async def _linked(self, url: str, seconds: float) -> bytes:
         """The image behind a link, which a server may answer with: from its own host alone."""
         if not _same_origin(url, self._url):
             raise ProviderError(
@@ -222,21 +245,12 @@ class OpenAIImages:
                 f"{OPENAI.name} answered with a link to another host than base_url's, where images"
                 ' are not fetched from: set response_format = "b64_json" among the route\'s'
                 " parameters",
-                perhaps_paid=True,
             )
-        try:
-            answer = await call(
-                self._client,
-                "GET",
-                url,
-                timeout_seconds=task.route.timeout_seconds,
-                max_bytes=MAX_IMAGE_BYTES,
-            )
-            if answer.status != 200:
-                raise refused(answer, OPENAI_LINK)
-        except ProviderError as error:
-            error.perhaps_paid = True  # it was made, whatever became of the link
-            raise
+        answer = await call(
+            self._client, "GET", url, timeout_seconds=seconds, max_bytes=MAX_IMAGE_BYTES
+        )
+        if answer.status != 200:
+            raise refused(answer, OPENAI_LINK)
         return answer.body
 
 
@@ -251,13 +265,13 @@ def _build(settings: OpenAISettings, parts: Parts) -> OpenAIImages:
 
 
 async def _probe(name: str, settings: OpenAISettings, http: httpx.AsyncClient) -> Probed:
-    bearer = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
-    look_up = LookUp("/v1/models", bearer)
+    headers = key_headers(settings.key_header, settings.api_key.get_secret_value())
+    look_up = LookUp(below(settings.base_url, "models"), headers)
     return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
 
 
-def _carries(settings: OpenAISettings) -> frozenset[RequestField]:
-    return frozenset(RequestField if settings.diffusion_fields else ())
+def _carries(settings: OpenAISettings) -> Mapping[RequestField, str]:
+    return _DIFFUSION_FIELDS if settings.diffusion_fields else {}
 
 
 OPENAI_KIND = ProviderKind(
@@ -279,12 +293,8 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
         "size": request.resolution,
     }
     if diffusion_fields:
-        fields |= {
-            "negative_prompt": request.negative_prompt,
-            "num_inference_steps": request.inference_steps,
-            "guidance_scale": request.cfg_scale,
-            "seed": request.seed,
-        }
+        asked = request.model_dump(by_alias=True)
+        fields |= {name: asked[field] for field, name in _DIFFUSION_FIELDS.items()}
     fields |= task.route.parameters
     kept = {k: v for k, v in fields.items() if v is not None and k not in task.route.omit}
     return json.dumps(kept).encode()

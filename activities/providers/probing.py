@@ -33,12 +33,12 @@ def _nothing(_: Answer) -> tuple[str, str] | None:
 
 
 class LookUp(NamedTuple):
-    """A free call that needs the key: `path` below `base_url`, and the headers with the key.
+    """A free call that needs the key: its address, and the headers with the key.
 
     `read` looks for trouble in a success: what is found, and what to do.
     """
 
-    path: str
+    url: str
     headers: Mapping[str, str]
     read: Callable[[Answer], tuple[str, str] | None] = _nothing
 
@@ -74,7 +74,7 @@ async def probe_by_look_up(
         answer = await call(
             http,
             "GET",
-            base_url.rstrip("/") + look_up.path,
+            look_up.url,
             timeout_seconds=timeout_seconds,
             max_bytes=MAX_ANSWER_BYTES,
             headers=look_up.headers,

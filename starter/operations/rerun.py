@@ -141,7 +141,8 @@ async def _rerun(
         # It was continued with a failure: to make the image, the run before must be reset.
         base, points = points.first_run, await _reset_points(client, workflow_id, points.first_run)
     failure = await failure_in(seen)
-    event_id, refusal = _point(points, seen, failure.perhaps_paid if failure else 0, wish)
+    paid = max(failure.perhaps_paid if failure else 0, points.perhaps_paid)
+    event_id, refusal = _point(points, seen, paid, wish)
     if not event_id:
         return Rerunning(workflow_id, Rerun.REFUSED, refusal)
     async with lease(client, workflow_id):

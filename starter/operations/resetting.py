@@ -15,9 +15,12 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, TimeoutError, TimeoutType  # noqa: A004
 from temporalio.service import RPCError
 
 from contracts import names
+from contracts.errors import ErrorCode
+from contracts.generation import Failure, SubmitMark
 
 LEASE_WORKFLOW = "RerunLease"
 LEASE_ID_PREFIX = "rerun-"
@@ -62,6 +65,9 @@ class ResetPoints(NamedTuple):
     unsettled: bool = False
     """It ended while a call or a job was under way, which may have been charged for."""
 
+    perhaps_paid: int = 0
+    """Calls that had ended by then without an image, and may have been charged for."""
+
 
 async def read(client: Client, history: AsyncIterable[HistoryEvent]) -> ResetPoints:
     """The points of an ended run."""
@@ -96,7 +102,7 @@ class _Reader:
         elif event.event_type == _COMPLETED:
             await self._completed(event)
         else:
-            self.under_way.discard(_ended_activity(event))
+            await self._ended(event)
 
     async def _started(self, event: HistoryEvent) -> None:
         started = event.workflow_execution_started_event_attributes
@@ -127,17 +133,34 @@ class _Reader:
         if self._image_made:
             self.under_way.clear()  # a job, and one handed back, stays under way
 
+    async def _ended(self, event: HistoryEvent) -> None:
+        """An activity that has no result: what it may have cost, by what it left."""
+        failed = event.activity_task_failed_event_attributes
+        timed_out = event.activity_task_timed_out_event_attributes
+        canceled = event.activity_task_canceled_event_attributes
+        ended = failed if failed.scheduled_event_id else timed_out
+        for scheduling in (ended.scheduled_event_id, canceled.scheduled_event_id):
+            self.under_way.discard(scheduling)
+        name = self._activities.get(ended.scheduled_event_id)
+        if name in _MAKING:
+            error = await self._client.data_converter.decode_failure(ended.failure)
+            paid = self.points.perhaps_paid + _perhaps_paid(error, name)
+            self.points = self.points._replace(perhaps_paid=paid)
 
-def _ended_activity(event: HistoryEvent) -> int:
-    """The scheduling of the activity that this event ended without a result; 0 for other events."""
-    for ended in (
-        event.activity_task_failed_event_attributes,
-        event.activity_task_timed_out_event_attributes,
-        event.activity_task_canceled_event_attributes,
-    ):
-        if ended.scheduled_event_id:
-            return ended.scheduled_event_id
-    return 0
+
+def _perhaps_paid(error: BaseException, activity: str) -> int:
+    """What a call may have cost: what it has recorded, else what its last heartbeat says."""
+    if isinstance(error, ApplicationError) and error.type in set(ErrorCode):
+        recorded = next(iter(error.details), None)
+        return Failure.model_validate(recorded).perhaps_paid if recorded else 0
+    if not isinstance(error, TimeoutError):
+        return 1
+    if activity == names.COLLECT_ACTIVITY:
+        return 1  # the job was accepted
+    if error.type is TimeoutType.SCHEDULE_TO_START:
+        return 0
+    left = next(iter(error.last_heartbeat_details), None)
+    return int(not SubmitMark.model_validate(left or {}).settled)
 
 
 async def reset(client: Client, workflow_id: str, run_id: str, event_id: int, reason: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 from pydantic import BaseModel
+from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import (
+    AsyncActivityCancelledError,
     Client,
     HeartbeatAsyncActivityInput,
     Interceptor,
@@ -15,6 +17,7 @@ from temporalio.client import (
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
 R = TypeVar("R")
@@ -23,30 +26,43 @@ R = TypeVar("R")
 class _Recorder(Interceptor):
     """The SDK's own seam: what `Heart.record` sends to the server stops here, written down."""
 
-    def __init__(self, recorded: list[Any]) -> None:
-        self.recorded = recorded
+    def __init__(self, attempt: "Attempt") -> None:
+        self._attempt = attempt
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002  # the base class's name
         """Wrap the client's calls."""
-        return _Outbound(next, self.recorded)
+        return _Outbound(next, self._attempt)
 
 
 class _Outbound(OutboundInterceptor):
-    def __init__(self, next_: OutboundInterceptor, recorded: list[Any]) -> None:
+    def __init__(self, next_: OutboundInterceptor, attempt: "Attempt") -> None:
         super().__init__(next_)
-        self._recorded = recorded
+        self._attempt = attempt
 
     async def heartbeat_async_activity(
         self,
         input: HeartbeatAsyncActivityInput,  # noqa: A002  # the base class's name
     ) -> None:
-        self._recorded.append(input.details[0])
+        if not self._attempt.reachable:
+            raise RPCError("nobody there", RPCStatusCode.UNAVAILABLE, b"")
+        self._attempt.recorded.append(input.details[0])
+        if self._attempt.answers_canceled and self._attempt.environment:
+            self._attempt.environment.cancel()
+            raise AsyncActivityCancelledError(ActivityCancellationDetails(cancel_requested=True))
 
 
 class Attempt:
-    """One attempt of an activity: what it recorded for the next one, and what it showed."""
+    """One attempt of an activity: what it recorded for the next one, and what it showed.
 
-    def __init__(self, number: int = 1, left_behind: Sequence[BaseModel] = ()) -> None:
+    A server that is not `reachable` takes no record; one that `answers_canceled` asks the attempt
+    to stop when it records something.
+    """
+
+    def __init__(
+        self, number: int = 1, left_behind: Sequence[BaseModel] = (), *, reachable: bool = True
+    ) -> None:
+        self.reachable = reachable
+        self.answers_canceled = False
         self.recorded: list[Any] = []
         self.shown: list[Any] = []
         self._number = number
@@ -60,7 +76,7 @@ class Attempt:
         client = await Client.connect(
             "127.0.0.1:1",
             lazy=True,
-            interceptors=[_Recorder(self.recorded)],
+            interceptors=[_Recorder(self)],
             data_converter=pydantic_data_converter,
         )
         environment = ActivityEnvironment(client)

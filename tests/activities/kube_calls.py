@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
-from activities.generate import CollectActivities
+from activities.collect import CollectActivities
 from activities.providers.kubernetes.api import WATCH_GRACE_SECONDS, Cluster
 from activities.providers.kubernetes.connection import CALL_SECONDS, Connection
 from activities.providers.kubernetes.jobs import KubernetesJobs

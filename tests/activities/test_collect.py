@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from activities.generate import CollectActivities, JobMark
+from activities.collect import CollectActivities, JobMark
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Collected
@@ -35,7 +35,7 @@ async def test_job_to_store(
     assert [received.path for received in peer.received] == ["/poll"] * 3 + ["/a.png"]
     assert len(collected.model_dump_json()) < 400
     # The heartbeats show the job and how far it is.
-    marks = [JobMark(job_id="j-1", percent=percent) for percent in (40, None, None)]
+    marks = [JobMark(job_id="j-1", percent=percent) for percent in (40, None)]
     assert attempt.shown == marks
 
 
@@ -162,3 +162,28 @@ async def test_a_job_that_is_never_ready(
     error = await Attempt().failure(collecting(clients, peer).collect, task)
     assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_TIMEOUT, True)
     assert error.details[0].perhaps_paid == 1
+
+
+async def test_refused_link_and_refused_poll(
+    clients: Clients, peer: Peer, asked: GenerationRequested, picture: bytes
+) -> None:
+    """The poll for a fresh link is refused: the job is asked after again, and brings its image."""
+    ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
+    peer.says(answer(200, ready), answer(403), answer(403))
+    activity, task = collecting(clients, peer), collection(asked, f"{peer.url}/poll")
+    error = await Attempt().failure(activity.collect, task)
+    assert not error.non_retryable
+    peer.says(answer(200, ready), answer(200, picture))
+    assert (await Attempt(2).run(activity.collect, task)).image
+
+
+@pytest.mark.parametrize("status", [400, 401, 413, 422])
+async def test_refused_link(
+    clients: Clients, peer: Peer, asked: GenerationRequested, status: int
+) -> None:
+    """Whatever the store of the results answers, neither the user nor a key is at fault."""
+    ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
+    peer.says(answer(200, ready), answer(status), answer(200, ready), answer(status))
+    task = collection(asked, f"{peer.url}/poll")
+    error = await Attempt().failure(collecting(clients, peer).collect, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.RESULT_EXPIRED, True)

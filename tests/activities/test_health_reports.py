@@ -12,9 +12,11 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
+from activities.collect import CollectActivities, JobMark
 from activities.provider_health import REPORT_SECONDS, ProviderReports
 from contracts.errors import ErrorCode
-from contracts.generation import Failure
+from contracts.events import GenerationRequested
+from contracts.generation import Failure, Route
 from contracts.names import (
     HEALTH_QUERY,
     provider_health_id,
@@ -23,8 +25,12 @@ from contracts.provider_health import (
     Circuit,
     ProviderHealthView,
 )
+from tests.activities.activity_runs import Attempt
+from tests.activities.http_peer import Peer, answer
+from tests.activities.provider_calls import collection, flux
 from tests.lab import Lab
 from tests.workflows.relay import Relay, Wire
+from workers.wiring import Clients
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -142,3 +148,31 @@ async def test_a_success_of_the_later_batch_ends_the_streak(
         async with reports.reporting(lab.client):
             pass
     assert (await _known(lab, provider)).streak == streak
+
+
+async def test_one_job_counts_once(
+    lab: Lab, provider: str, clients: Clients, peer: Peer, asked: GenerationRequested
+) -> None:
+    """Refused polls count from the third in a row on; the job may be paid for once."""
+    reports = ProviderReports()
+    service = flux(clients.http, peer.url, poll_seconds=0.01)
+    collect = CollectActivities(service, clients.store, clients.memory, reports).collect
+    task = collection(asked, f"{peer.url}/poll")
+    task = task.model_copy(update={"route": Route(provider=provider, model="m")})
+    marks: list[JobMark] = []
+    async with reports.reporting(lab.client):
+        peer.says(answer(503))
+        for number in range(1, 5):
+            attempt = Attempt(number, marks)
+            await attempt.failure(collect, task)
+            marks = attempt.recorded[-1:]
+            assert marks == [JobMark(job_id="j-1", refused=number)]
+        peer.says(answer(200, {"status": "Pending", "progress": 0.4}), answer(503))
+        attempt = Attempt(5, marks)
+        await attempt.failure(collect, task)
+        assert attempt.recorded[-1] == JobMark(job_id="j-1", percent=40, refused=1)
+        peer.says(answer(200, {"status": "Task not found"}))
+        await Attempt(6, attempt.recorded[-1:]).failure(collect, task)
+    view = await _known(lab, provider)
+    assert view.failures == {ErrorCode.PROVIDER_UNAVAILABLE: 2, ErrorCode.JOB_LOST: 1}
+    assert view.perhaps_paid == 1

@@ -16,7 +16,7 @@ from temporalio.client import (
 )
 from temporalio.testing import ActivityEnvironment
 
-from activities.generate import JobMark
+from activities.collect import JobMark
 from activities.heartbeat import beating
 from tests.activities.activity_runs import Attempt
 

@@ -9,9 +9,9 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
-from activities.generate import SubmitActivities
 from activities.providers.kubernetes.job_object import job_name, result_key
 from activities.providers.kubernetes.jobs import KubernetesJobs
+from activities.submit import SubmitActivities
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Collected, CollectTask, Job, SubmitMark
@@ -51,7 +51,9 @@ async def test_created_once(
     """Submitting again finds the Job of the first time."""
     first = await submitted(service, submission(asked))
     assert await submitted(service, submission(asked)) == first
-    assert first == Job(id=first.id, polling_url=f"{NAMESPACE}/{first.id}", stoppable=True)
+    assert first == Job(
+        id=first.id, polling_url=f"{NAMESPACE}/{first.id}", stoppable=True, free=True
+    )
     assert list(kube.jobs) == [first.id]
 
 
@@ -98,8 +100,8 @@ async def test_lost_reply(
         assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
         left = attempt.recorded[-1:]
         assert left == [SubmitMark(settled=True)]
-    for mark in (left[0], SubmitMark(perhaps_paid=2)):  # also after two workers that died meanwhile
-        found = await Attempt(3, [mark]).run(submit, submission(asked))
+    for marks in (left, []):  # also after a worker that died without a word
+        found = await Attempt(3, marks).run(submit, submission(asked))
         assert found.job is not None
         assert list(kube.jobs) == [found.job.id]
 
@@ -157,6 +159,26 @@ async def test_job_to_store(
         f"/api/v1/namespaces/{NAMESPACE}/pods",
     )
     assert kube.calls[1:] == [f"GET {jobs}", f"GET {pods}", f"GET {pods}", f"GET {jobs} watch"]
+
+
+async def test_a_container_of_the_clusters_fails_after_ours_has_ended_well(
+    kube: Kube,
+    clients: Clients,
+    service: KubernetesJobs,
+    task: CollectTask,
+    picture: bytes,
+    bucket: Any,
+) -> None:
+    """The Job has failed, and its image is there: the image counts."""
+    bucket.put(result_key(task.job.id, task.route), picture)
+    containers = [
+        {"name": "generate", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+        {"name": "istio-proxy", "state": {"terminated": {"exitCode": 77, "reason": "Error"}}},
+    ]
+    failed = ("Failed", "BackoffLimitExceeded")
+    await kube.step(task.job.id, failed, phase="Failed", containerStatuses=containers)
+    collected = await Attempt().run(collecting(clients, service).collect, task)
+    assert collected.image == await clients.store.find(task.request.request_id, "png")
 
 
 async def test_a_container_of_the_clusters_keeps_the_pod_alive(

@@ -275,6 +275,10 @@ PODS: dict[str, tuple[dict[str, Any], str]] = {
         {"containerStatuses": [ended(1, "Error", "a-proxy"), ended(77, "Error")]},
         "POLICY_INPUT",
     ),
+    "a sidecar's code is not the contract's": (
+        {"containerStatuses": [ended(77, "Error", "a-proxy")]},
+        "PROVIDER_UNAVAILABLE",
+    ),
     "an init container failed": (
         {"initContainerStatuses": [ended(1, "Error", "weights")]},
         "PROVIDER_UNAVAILABLE",

@@ -1,5 +1,6 @@
 """The plan: routes to the model, the Odoo that gets the outcome, or why there is none."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +16,10 @@ ODOO = "http://odoo.example.com"
 ROUTES = (Route(provider="flux", model="flux-2-pro"), Route(provider="openai", model="gpt"))
 
 
-CARRIES = {"flux": frozenset({RequestField.SEED}), "openai": frozenset(RequestField)}
+CARRIES = {
+    "flux": {RequestField.SEED: "seed"},
+    "openai": {field: f"x_{field}" for field in RequestField},
+}
 
 
 def planner(model_id: UUID, *, notify: bool = True) -> PlanActivities:
@@ -57,6 +61,18 @@ async def test_fields_that_a_route_cannot_carry(asked: GenerationRequested) -> N
     assert (first.provider, first.ignores) == ("openai", ())
     ignores = (RequestField.NEGATIVE_PROMPT, RequestField.CFG_SCALE)
     assert (second.provider, second.ignores) == ("flux", ignores)
+
+
+@pytest.mark.parametrize("route", [{"omit": ("seed",)}, {"parameters": {"seed": 1}}])
+async def test_a_field_that_the_route_itself_decides(
+    asked: GenerationRequested, route: dict[str, Any]
+) -> None:
+    """What is left out, or set by the settings, is not carried either."""
+    routes = (ROUTES[0].model_copy(update=route),)
+    board = CircuitBoard(())
+    plans = PlanActivities({asked.model_id: routes}, {ODOO}, 9, board, carries=CARRIES, notify=True)
+    plan = await Attempt().run(plans.plan, task(asked.model_copy(update={"seed": 7})))
+    assert [each.ignores for each in plan.routes] == [(RequestField.SEED,)]
 
 
 async def test_unknown_model(asked: GenerationRequested) -> None:

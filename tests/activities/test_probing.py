@@ -25,10 +25,13 @@ from workers.settings import Settings
 KEY = "sk-0123456789abcdef"
 
 
-async def probed(http: httpx.AsyncClient, url: str, kind: str = "openai", key: str = KEY) -> Probed:
+async def probed(
+    http: httpx.AsyncClient, url: str, kind: str = "openai", key: str = KEY, **more: object
+) -> Probed:
     """What is found at `url`, by the activity."""
     # Not validated: a probe must bear what a settings file would not let through.
-    spare = REGISTRY[kind].settings.model_construct(kind=kind, base_url=url, api_key=SecretStr(key))
+    known = {"kind": kind, "base_url": url, "api_key": SecretStr(key), **more}
+    spare = REGISTRY[kind].settings.model_construct(**known)
     asking = ProbeActivities(probes({"spare": spare}, http))
     found = await Attempt().run(asking.probe_provider, ProbeTask(provider="spare"))
     assert KEY not in found.model_dump_json()
@@ -65,6 +68,17 @@ async def test_wire(http: httpx.AsyncClient, peer: Peer, kind: str, path: str, h
     (received,) = peer.received
     assert (received.method, received.path) == ("GET", path)
     assert header in (received.headers.get("authorization"), received.headers.get("x-key"))
+
+
+async def test_wire_of_azure(http: httpx.AsyncClient, peer: Peer) -> None:
+    """The key alone, and the address with its version: as for the images."""
+    peer.says(answer(200, {}))
+    base_url = f"{peer.url}/openai/deployments/img?api-version=2024-02-01"
+    await probed(http, base_url, key_header="api-key")
+    (received,) = peer.received
+    assert received.path == "/openai/deployments/img/models?api-version=2024-02-01"
+    assert received.headers["api-key"] == KEY
+    assert "authorization" not in received.headers
 
 
 @pytest.mark.parametrize("credits_left", [0, -3.5])
@@ -125,7 +139,7 @@ async def test_cut_off(http: httpx.AsyncClient, peer: Peer, reply: Reply) -> Non
     """A service that hangs or drips is a finding too."""
     peer.says(reply)
     found = await probe_by_look_up(
-        http, "spare", peer.url, SecretStr(KEY), LookUp("/", {}), timeout_seconds=0.3
+        http, "spare", peer.url, SecretStr(KEY), LookUp(peer.url, {}), timeout_seconds=0.3
     )
     assert found.found == f"{peer.url} did not answer in time"
     assert found.fix

@@ -1,11 +1,13 @@
 """The paid call: made once, and after a lost reply once more at most."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
+from temporalio.activity import ActivityCancellationDetails
 
-from activities.generate import SubmitActivities
 from activities.providers.flux import Flux
+from activities.submit import SubmitActivities
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Job, Route, SubmitMark, SubmitTask, Submitted
@@ -90,13 +92,25 @@ async def test_job_is_recorded(house: House, task: SubmitTask) -> None:
 async def test_job_in_the_mark(house: House, peer: Peer, task: SubmitTask) -> None:
     """A predecessor that died after its job was accepted has left it: no second call is made."""
     peer.says(answer(500))
-    attempt = Attempt(2, [SubmitMark(perhaps_paid=1, job=JOB)])
-    found = Submitted(job=JOB, perhaps_paid=1)  # the reply before the job was lost
-    assert await attempt.run(house.openai(peer.url).submit, task) == found
+    attempt = Attempt(2, [SubmitMark(job=JOB)])
+    assert await attempt.run(house.openai(peer.url).submit, task) == Submitted(job=JOB)
     assert peer.received == []
 
 
-@pytest.mark.parametrize("left_behind", [[], [SubmitMark()], [SubmitMark(perhaps_paid=2)]])
+async def test_job_that_the_server_never_learned_of(house: House, task: SubmitTask) -> None:
+    """Temporal was away when it was accepted: the process remembers it, and it was no loss."""
+    flux = task.model_copy(update={"route": Route(provider="flux", model="flux-2-pro")})
+    activities = house.flux()
+    away = Attempt(reachable=False)
+    with bound(Correlation(task.request.correlation_id, task.request.request_id)):
+        made = await away.run(activities.submit, flux)
+        again = await Attempt().run(activities.submit, flux)
+        assert again == Submitted(job=made.job, recovered=True)
+        assert await house.paid(task) == 1
+        assert (await Attempt().run(activities.submit, flux)).job != made.job  # once
+
+
+@pytest.mark.parametrize("left_behind", [[], [SubmitMark()], [SubmitMark(settled=True)]])
 async def test_image_in_the_store(
     house: House,
     clients: Clients,
@@ -125,78 +139,61 @@ async def test_answered_refusal_settles(house: House, peer: Peer, task: SubmitTa
     assert again.recorded == [SubmitMark(), SubmitMark(settled=True)]
 
 
-async def test_lost_reply_is_counted(house: House, peer: Peer, task: SubmitTask) -> None:
-    """Lost once: one more submission. Lost twice: the end, without another call."""
+async def test_lost_reply_ends_the_activity(house: House, peer: Peer, task: SubmitTask) -> None:
+    """No attempt follows what may have been paid for: the workflow decides about another call."""
     peer.says(raw())
-    submit = house.openai(peer.url).submit
     first = Attempt()
-    error = await first.failure(submit, task)
-    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, False)
+    error = await first.failure(house.openai(peer.url).submit, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, True)
+    failure = error.details[0]
+    assert (failure.perhaps_paid, failure.repeatable, failure.worker_lost) == (1, True, False)
     assert first.recorded == []  # no settled mark: an open submission
-
-    second = Attempt(2, first.recorded)
-    error = await second.failure(submit, task)
-    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, True)
-    assert error.details[0].perhaps_paid == 2
-    assert second.recorded == [SubmitMark(perhaps_paid=1)]
-    assert len(peer.received) == 2
-
-    third = Attempt(3, second.recorded[-1:])
-    error = await third.failure(submit, task)
-    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, True)
-    assert "2 submissions were lost" in error.message
-    assert len(peer.received) == 2
-
-
-async def test_one_more_submission(house: House, task: SubmitTask) -> None:
-    """After one lost reply the second submission brings the image; two were paid for."""
-    await house.breaks(Kind.ACCEPT_THEN_RESET)
-    first = Attempt()
-    with bound(Correlation(task.request.correlation_id, task.request.request_id)):
-        error = await first.failure(house.openai().submit, task)
-        assert error.type == ErrorCode.OUTCOME_UNKNOWN
-        submitted = await Attempt(2, first.recorded).run(house.openai().submit, task)
-    assert submitted.image is not None
-    assert await house.paid(task) == 2
 
 
 async def test_hang_is_lost_as_well(house: House, peer: Peer, task: SubmitTask) -> None:
     """A call that timed out may have been paid for: it is counted like a lost reply."""
     peer.says(hang)
     hurried = submission(task.request, seconds=SHORT)
-    first = Attempt()
-    error = await first.failure(house.openai(peer.url).submit, hurried)
-    assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_TIMEOUT, False)
-    assert first.recorded == []
-    third = Attempt(3, [SubmitMark(perhaps_paid=1)])  # its worker died: that makes two
-    error = await third.failure(house.openai(peer.url).submit, hurried)
-    assert error.type == ErrorCode.OUTCOME_UNKNOWN
-    assert len(peer.received) == 1
+    error = await Attempt().failure(house.openai(peer.url).submit, hurried)
+    assert (error.type, error.non_retryable) == (ErrorCode.PROVIDER_TIMEOUT, True)
+    assert (error.details[0].perhaps_paid, error.details[0].repeatable) == (1, True)
 
 
-async def test_worker_died_without_a_word(house: House, peer: Peer, task: SubmitTask) -> None:
-    """A predecessor without any heartbeat may have died during the call: one is lost."""
-    peer.says(answer(503))
-    attempt = Attempt(2)
-    await attempt.failure(house.openai(peer.url).submit, task)
-    assert attempt.recorded == [
-        SubmitMark(perhaps_paid=1),
-        SubmitMark(settled=True, perhaps_paid=1),
-    ]
-
-
-async def test_settled_predecessors_lose_nothing(
-    house: House, peer: Peer, task: SubmitTask
+@pytest.mark.parametrize("left_behind", [[], [SubmitMark()]])
+async def test_after_a_death(
+    house: House, peer: Peer, task: SubmitTask, left_behind: list[SubmitMark]
 ) -> None:
-    """A settled mark keeps the count of earlier losses and adds none."""
+    """A predecessor that died in the call: this activity makes no other one."""
     peer.says(answer(503))
-    attempt = Attempt(3, [SubmitMark(settled=True, perhaps_paid=1)])
-    await attempt.failure(house.openai(peer.url).submit, task)
-    assert attempt.recorded == [
-        SubmitMark(perhaps_paid=1),
-        SubmitMark(settled=True, perhaps_paid=1),
-    ]
-    assert len(peer.received) == 1
+    attempt = Attempt(2, left_behind)
+    error = await attempt.failure(house.openai(peer.url).submit, task)
+    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, True)
+    failure = error.details[0]
+    assert (failure.perhaps_paid, failure.repeatable, failure.worker_lost) == (1, True, True)
+    assert peer.received == []
+
+
+async def test_cut_off_by_the_end_of_the_grace(house: House, peer: Peer, task: SubmitTask) -> None:
+    """A worker that must go says so itself: what was under way may have been paid for."""
+    peer.says(hang)
+    attempt = Attempt(3, [SubmitMark(settled=True)])
+    running = asyncio.create_task(attempt.failure(house.openai(peer.url).submit, task))
+    await peer.arrived.wait()
+    assert attempt.environment is not None
+    attempt.environment.cancel(ActivityCancellationDetails(worker_shutdown=True))
+    error = await running
+    assert (error.type, error.non_retryable) == (ErrorCode.OUTCOME_UNKNOWN, True)
+    assert (error.details[0].perhaps_paid, error.details[0].worker_lost) == (1, True)
+
+
+async def test_canceled_before_it_is_sent(house: House, peer: Peer, task: SubmitTask) -> None:
+    """Nothing was sent, and nothing says that something may have been paid for."""
+    peer.says(answer(500))
+    attempt = Attempt(2, [SubmitMark(settled=True)])
+    attempt.answers_canceled = True
+    with pytest.raises(asyncio.CancelledError):
+        await attempt.run(house.openai(peer.url).submit, task)
+    assert peer.received == []
 
 
 @pytest.mark.parametrize(
@@ -212,11 +209,12 @@ async def test_settled_predecessors_lose_nothing(
 async def test_no_image_in_the_reply(
     house: House, clients: Clients, task: SubmitTask, kind: Kind, code: str
 ) -> None:
-    """What should be an image and is none is tried again; neither it nor another one is stored."""
+    """What should be an image and is none is not stored; another call may bring one."""
     await house.breaks(kind)
     error = await Attempt().failure(house.openai().submit, task)
-    assert (error.type, error.non_retryable) == (code, code == ErrorCode.MODEL_CONFIG)
-    assert error.details[0].perhaps_paid == 1
+    assert (error.type, error.non_retryable) == (code, True)
+    failure = error.details[0]
+    assert (failure.perhaps_paid, failure.repeatable) == (1, code != ErrorCode.MODEL_CONFIG)
     assert await clients.store.find(task.request.request_id, "png") is None
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
 
 from contracts.errors import DeliveryError, ErrorCode
@@ -34,6 +35,7 @@ from tests.starter.operating import (
 
 pytestmark = pytest.mark.usefixtures("desk_worker")
 
+TIMER_STARTED = EventType.EVENT_TYPE_TIMER_STARTED
 NO_MODEL = "99999999-9999-4999-8999-999999999999"
 
 
@@ -230,6 +232,31 @@ async def test_one_ended_during_a_call_must_be_named(desk: Lab) -> None:
     result = await rerun_by_id(desk, request, pay_again=True)
     assert result.result is Rerun.STARTED_AGAIN
     await ends(desk, request, GenerationState.COMPLETED)
+
+
+async def test_one_ended_after_a_call_that_may_be_paid(desk: Lab) -> None:
+    """In the pause before the next one, and parked with its failure: both are known by history."""
+    lost = {"kind": "accept_then_reset"}
+    await desk.break_images(lost)
+    [pausing] = await begun(desk)
+    handle = desk.client.get_workflow_handle(id_of(pausing))
+
+    async def pauses() -> bool:
+        history = await handle.fetch_history()
+        return any(event.event_type == TIMER_STARTED for event in history.events)
+
+    await until(pauses, wanted=True)
+    await handle.terminate("a test")
+    await desk.break_images(lost, lost)
+    [parked] = await parked_with(desk)
+    await desk.client.get_workflow_handle(id_of(parked)).terminate("a test")
+    await desk.clear_faults()
+    assert "may have been charged for (1 call without" in await refused(desk, pausing)
+    assert "may have been charged for (2 calls without" in await refused(desk, parked)
+    for request in (pausing, parked):
+        again = await rerun_by_id(desk, request, pay_again=True)
+        assert again.result is Rerun.STARTED_AGAIN
+        await ends(desk, request, GenerationState.COMPLETED)
 
 
 async def test_what_ended_well_or_runs_is_refused(desk: Lab) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.activities.http_peer import Peer, Received, Reply, answer, listening
+from tests.activities.http_peer import Peer, Received, Reply, answer, listening, reset
 
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
 
@@ -40,6 +40,8 @@ class Row:
 
     place: Place
     at_try: int
+    first_lost: bool = False
+    """The first try is paid for, and its reply lost."""
     request_id: UUID | None = None
     tries: int = 0
     paid: int = 0
@@ -49,7 +51,7 @@ class Row:
     @property
     def prompt(self) -> str:
         """What the service knows it by."""
-        return f"row {self.place} {self.at_try}"
+        return f"row {self.place} {self.at_try}{' after a loss' if self.first_lost else ''}"
 
     async def hold(self, place: Place) -> None:
         """Stop here if this is the place, and the first time."""
@@ -102,6 +104,9 @@ class Scripted:
         if received.method != "POST":  # a probe of the provider's health
             return await answer(404)(received, reader, writer)
         [row] = [each for each in self.rows if each.prompt == received.json["prompt"]]
+        if row.first_lost and row.tries == 1:
+            row.paid += 1
+            return await reset(received, reader, writer)
         if row.tries < row.at_try:
             return await answer(503)(received, reader, writer)
         row.paid += 1

@@ -56,8 +56,7 @@ def _expected(counts: dict[Place, int]) -> dict[str, int]:
 @pytest.fixture
 async def scripted(lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Scripted]:
     """A row for each try of each place, or of those that a test names."""
-    places = getattr(request, "param", Place)
-    rows = [Row(place, at_try) for place in places for at_try in TRIES]
+    rows = getattr(request, "param", [Row(place, at_try) for place in Place for at_try in TRIES])
     picture = paint(Picture("A lighthouse", 7, 128, 96))
     async with Scripted.listening(rows, picture, lab.stack.s3_url) as peers:
         yield peers
@@ -153,13 +152,24 @@ async def test_leaving(lab: Lab, scripted: Scripted, workers: Workers) -> None:
     assert table.paid() == _expected(dict.fromkeys(Place, 1))
 
 
-@pytest.mark.parametrize("scripted", [(Place.SENT,)], indirect=True)
+NO_TIME = [
+    *(Row(Place.SENT, at_try) for at_try in TRIES),
+    *(Row(Place.SENT, at_try, first_lost=True) for at_try in (2, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("scripted", [NO_TIME], indirect=True)
 async def test_no_time_to_leave(lab: Lab, scripted: Scripted, workers: Workers) -> None:
-    """SIGTERM and a grace that is too short: as bad as a kill, and no worse."""
+    """SIGTERM and a grace that is too short: as bad as a kill, and no worse.
+
+    Where a reply was lost before, nothing more is paid for.
+    """
     await workers.begin(DURAGEN_WORKER__GRACEFUL_SECONDS="0")
     table = await _under_way(lab, scripted)
     assert await workers.end(signal.SIGTERM) == [0, 0]
     scripted.let_all_go()
     await workers.begin()
-    assert set((await table.ended()).values()) == {"completed"}
+    assert await table.ended() == {
+        row.prompt: "OUTCOME_UNKNOWN" if row.first_lost else "completed" for row in table.rows
+    }
     assert set(table.paid().values()) == {AS_BAD_AS_IT_GETS[Place.SENT]}

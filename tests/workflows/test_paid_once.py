@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 
 from activities.providers.openai import OpenAISettings
@@ -16,7 +17,7 @@ from contracts.generation import Outcome
 from deploy.local.sandbox.images.painter import Picture, paint
 from tests.activities.http_peer import Peer, Received, Reply, answer, html, listening, raw, reset
 from tests.lab import TWO_ROUTES_MODEL_ID, Lab, working
-from workers.settings import ModelSettings, RouteSettings, Settings
+from workers.settings import GenerationSettings, ModelSettings, RouteSettings, Settings
 
 MODEL_ID = uuid4()
 _PNG = paint(Picture("A lighthouse", 7, 128, 96))
@@ -27,6 +28,21 @@ BUSY = answer(503, {"error": {"message": "later", "code": "server_is_overloaded"
 PAGE = html(504)
 LOST = html(502)
 CUT = raw()
+
+
+async def LINK(  # noqa: N802  # an answer, like the others
+    received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """The image is made, and behind a link of the same host; what comes from there is cut off."""
+    if received.method == "POST":
+        url = f"http://{received.headers['host']}{LINK_PATH}"
+        return await answer(200, {"data": [{"url": url}]})(received, reader, writer)
+    return await raw(b"HTTP/1.1 200 OK\r\ncontent-length: 9000\r\n\r\n\x89PNG")(
+        received, reader, writer
+    )
+
+
+LINK_PATH = "/images/1.png"
 
 
 class Row(NamedTuple):
@@ -44,8 +60,12 @@ ROWS = {
     "reset, good": Row((reset, GOOD), paid=2),
     "503, page, good": Row((BUSY, PAGE, GOOD), paid=2),
     "503, reset, good": Row((BUSY, reset, GOOD), paid=2),
-    "503, 503, page": Row((BUSY, BUSY, PAGE, GOOD), ends="PROVIDER_TIMEOUT"),
-    "503, 503, reset": Row((BUSY, BUSY, reset, GOOD), ends="OUTCOME_UNKNOWN"),
+    "503, 503, page": Row((BUSY, BUSY, PAGE, GOOD), paid=2),
+    "503, 503, reset": Row((BUSY, BUSY, reset, GOOD), paid=2),
+    "page, 503, 503, reset": Row((PAGE, BUSY, BUSY, reset), paid=2, ends="OUTCOME_UNKNOWN"),
+    "page, 503 for good": Row((PAGE, BUSY), ends="PROVIDER_UNAVAILABLE"),
+    "lost behind a link, good": Row((LINK, GOOD), paid=2),
+    "lost behind a link, twice": Row((LINK, LINK, GOOD), paid=2, ends="OUTCOME_UNKNOWN"),
     "503, 503, good": Row((BUSY, BUSY, GOOD)),
     "page, page": Row((PAGE, PAGE, GOOD), paid=2, ends="PROVIDER_TIMEOUT"),
     "reset, 503, reset": Row((reset, BUSY, reset, GOOD), paid=2, ends="OUTCOME_UNKNOWN"),
@@ -76,6 +96,8 @@ class Service:
         self, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """One call. Only what says 503 is free."""
+        if received.path == LINK_PATH:
+            return await LINK(received, reader, writer)
         if received.method != "POST":  # a probe of the provider's health
             return await answer(404)(received, reader, writer)
         name = received.json["prompt"]
@@ -129,6 +151,50 @@ async def _ended(lab: Lab, name: str) -> tuple[str, int]:
         [delivery] = (await lab.ledgers(request)).deliveries
         assert delivery["event"]["mayHaveBeenPaid"] is (failure.perhaps_paid > 0)
         return failure.code, failure.perhaps_paid
+
+
+async def test_taken_back_between_two_calls(lab: Lab, services: tuple[Service, Service]) -> None:
+    """The first may have been paid for, and a second is never made: Odoo is told of the first."""
+    request = lab.request(
+        prompt="page, good", resolution="128x96", aspect_ratio="4:3", model_id=MODEL_ID
+    )
+    handle = await lab.start(request)
+    async with asyncio.timeout(100):
+        while not any(
+            event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+            for event in (await handle.fetch_history()).events
+        ):
+            await asyncio.sleep(0.05)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    [delivery] = (await lab.ledgers(request)).deliveries
+    event = delivery["event"]
+    assert (event["errorCode"], event["mayHaveBeenPaid"]) == ("CANCELED", True)
+    assert services[0].paid["page, good"] == 1
+
+
+async def test_no_call_is_begun_that_would_be_cut_off(lab: Lab, settings: Settings) -> None:
+    """After the pause too little of the time would be left: what may be paid once is not begun."""
+    short = GenerationSettings(deadline_seconds=6.4)  # a quarter of it, and the pause of 5 s
+    async with listening() as peer:
+        peer.says(PAGE)
+        key = SecretStr("sk-test-0123456789")
+        provider = OpenAISettings(kind="openai", base_url=peer.url, api_key=key)
+        model = ModelSettings(routes=(RouteSettings(provider="one", model="m"),))
+        changed = settings.model_copy(
+            update={
+                "providers": {"one": provider},
+                "models": {MODEL_ID: model},
+                "generation": short,
+            }
+        )
+        async with working(lab.client, changed):
+            request = lab.request(model_id=MODEL_ID)
+            with pytest.raises(WorkflowFailureError) as caught:
+                await lab.outcome(request)
+        assert getattr(caught.value.cause, "type", None) == ErrorCode.PROVIDER_TIMEOUT
+        assert [each.method for each in peer.received].count("POST") == 1
 
 
 async def test_every_answer(lab: Lab, services: tuple[Service, Service]) -> None:

@@ -56,7 +56,7 @@ def _build(settings: ToySettings, parts: Parts) -> Toy:
 
 
 async def _probe(name: str, settings: ToySettings, http: httpx.AsyncClient) -> Probed:
-    look_up = LookUp("/about", {"X-Key": settings.api_key.get_secret_value()})
+    look_up = LookUp(f"{settings.base_url}/about", {"X-Key": settings.api_key.get_secret_value()})
     return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
 
 
@@ -66,5 +66,5 @@ TOY_KIND = ProviderKind(
     build=_build,
     probe=_probe,
     has_jobs=False,
-    carries=lambda _: frozenset({RequestField.SEED}),
+    carries=lambda _: {RequestField.SEED: "seed"},
 )

@@ -54,10 +54,11 @@ def is_outlived(pods: Iterable[Pod]) -> bool:
 
     Then the Job never completes, and fails at its deadline (istio/istio#11045).
     """
-    return any(_ended_well(pod) and _still_runs(pod) for pod in pods)
+    return any(ended_well(pod) and _still_runs(pod) for pod in pods)
 
 
-def _ended_well(pod: Pod) -> bool:
+def ended_well(pod: Pod) -> bool:
+    """Whether our container has made its image, whatever the others of its pod did."""
     ends = [c.state.terminated for c in pod.status.containers if c.name == CONTAINER]
     return any(end is not None and end.exit_code == 0 for end in ends)
 
@@ -83,7 +84,7 @@ def failure_of(ref: JobRef, end: Condition, pods: Iterable[Pod]) -> ProviderErro
         return _failure(ErrorCode.PROVIDER_TIMEOUT, ref, "took longer than its route allows")
     pods = list(pods)
     ends = [each for pod in pods for each in _ends(pod)]
-    if any(each.reason == "OOMKilled" for each in ends):
+    if any(each.reason == "OOMKilled" for each, _ in ends):
         what = "was killed out of memory: raise resources.limits.memory among the parameters"
         return _failure(ErrorCode.MODEL_CONFIG, ref, what)
     for pod in pods:
@@ -91,11 +92,12 @@ def failure_of(ref: JobRef, end: Condition, pods: Iterable[Pod]) -> ProviderErro
         if reason:
             what = f"lost its pod: {reason}"
             return _failure(ErrorCode.PROVIDER_UNAVAILABLE, ref, what, pod.status.message)
-    for each in ends:
+    for each, is_ours in ends:
         if each.reason in _CANNOT_RUN:
             what = f"cannot run its command: {each.reason}"
             return _failure(ErrorCode.MODEL_CONFIG, ref, what, each.message)
-        code, meaning = EXITS.get(each.exit_code, _OTHER)
+        # Another container's codes are not the contract's.
+        code, meaning = EXITS.get(each.exit_code, _OTHER) if is_ours else _OTHER
         error = _failure(code, ref, f"exited with {each.exit_code}, {meaning}", each.message)
         if code is ErrorCode.INVALID_INPUT:
             hint = parameter_hint((each.message or "").strip())
@@ -105,14 +107,14 @@ def failure_of(ref: JobRef, end: Condition, pods: Iterable[Pod]) -> ProviderErro
     return _failure(ErrorCode.PROVIDER_UNAVAILABLE, ref, what, end.message)
 
 
-def _ends(pod: Pod) -> list[Terminated]:
-    """How its containers failed, ours before those that a cluster adds."""
+def _ends(pod: Pod) -> list[tuple[Terminated, bool]]:
+    """How its containers failed, and whether it is ours: it comes before those of the cluster."""
     failed = [
-        (container.name != CONTAINER, container.state.terminated)
+        (container.state.terminated, container.name == CONTAINER)
         for container in pod.status.containers
         if container.state.terminated and container.state.terminated.exit_code != 0
     ]
-    return [terminated for _, terminated in sorted(failed, key=lambda each: each[0])]
+    return sorted(failed, key=lambda each: not each[1])
 
 
 def _disruption(pod: Pod) -> str | None:

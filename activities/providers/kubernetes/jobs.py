@@ -13,7 +13,12 @@ from activities.errors import ProviderError
 from activities.images import MAX_IMAGE_BYTES
 from activities.memory import Admit
 from activities.providers.kubernetes.api import Cluster, lost
-from activities.providers.kubernetes.failures import failure_of, is_outlived, never_starts
+from activities.providers.kubernetes.failures import (
+    ended_well,
+    failure_of,
+    is_outlived,
+    never_starts,
+)
 from activities.providers.kubernetes.job_object import (
     REQUEST_ID_LABEL,
     job_name,
@@ -70,7 +75,7 @@ class KubernetesJobs:
             if details and details.cancel_requested:
                 await self._remove(ref)
             raise
-        return Job(id=ref.name, polling_url=str(ref), stoppable=True)
+        return Job(id=ref.name, polling_url=str(ref), stoppable=True, free=True)
 
     async def poll(self, task: CollectTask) -> JobProgress:
         """Look at the Job; while it runs, watch it for some seconds."""
@@ -91,7 +96,9 @@ class KubernetesJobs:
         if job is None or job.end is None:
             return JobProgress()
         if job.end.type == "Failed":
-            raise failure_of(ref, job.end, await self._cluster.pods(ref))
+            pods = await self._cluster.pods(ref)
+            if not any(map(ended_well, pods)):
+                raise failure_of(ref, job.end, pods)
         return JobProgress(result_url=result_key(ref.name, task.route))
 
     async def fetch(self, task: CollectTask, result_url: str, admit: Admit) -> bytes:

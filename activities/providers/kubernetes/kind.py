@@ -78,5 +78,6 @@ KUBERNETES_KIND = ProviderKind(
     build=_build,
     probe=_probe,
     has_jobs=True,
-    carries=lambda _: frozenset(RequestField),
+    # Parameters are the Job's, and cannot stand in for what is in the request.
+    carries=lambda _: {field: f"DURAGEN_REQUEST.{field}" for field in RequestField},
 )
