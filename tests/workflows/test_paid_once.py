@@ -154,7 +154,7 @@ async def _ended(lab: Lab, name: str) -> tuple[str, int]:
 
 
 async def test_taken_back_between_two_calls(lab: Lab, services: tuple[Service, Service]) -> None:
-    """The first may have been paid for, and a second is never made: Odoo is told of the first."""
+    """The first may have been paid for, a second is never made, and Odoo learns of the first."""
     request = lab.request(
         prompt="page, good", resolution="128x96", aspect_ratio="4:3", model_id=MODEL_ID
     )
