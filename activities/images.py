@@ -1,6 +1,7 @@
 """Bytes become an image only here: decoded, and of the format and size that were asked for."""
 
 from io import BytesIO
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -20,13 +21,46 @@ MAX_IMAGE_BYTES = 64 * 1024 * 1024
 Image.MAX_IMAGE_PIXELS = MAX_SIDE_PIXELS * MAX_SIDE_PIXELS
 
 
-def check_image(
-    data: bytes, image_format: str, size: tuple[int, int], tolerance_percent: float = 0
-) -> tuple[int, int]:
+RATIO_TOLERANCE_PERCENT = 3.0
+"""By how much a ratio may differ where a model chooses the pixels: it rounds them to multiples of
+16 or 32. FLUX 1.1 ultra makes 2752x1536 of 16:9, which is 0.8 % off; 32 pixels of a side of 1,024
+are 3 %."""
+
+
+class Wanted(NamedTuple):
+    """The image that was asked for: its format, and its (width, height) in pixels.
+
+    Each side may differ by `tolerance_percent`. With `ratio`, (across, down), the pixels are the
+    model's choice, and its shape alone counts.
+    """
+
+    image_format: str
+    size: tuple[int, int]
+    tolerance_percent: float = 0
+    ratio: tuple[int, int] | None = None
+
+    def fits(self, found: tuple[int, int]) -> bool:
+        """Whether an image of these pixels is one."""
+        if self.ratio:
+            (width, height), (across, down) = found, self.ratio
+            allowed = max(self.tolerance_percent, RATIO_TOLERANCE_PERCENT)
+            off = abs(width * down - height * across) * 100
+            return max(found) <= MAX_SIDE_PIXELS and off <= height * across * allowed
+        return all(
+            abs(is_ - wanted) * 100 <= wanted * self.tolerance_percent
+            for is_, wanted in zip(found, self.size, strict=True)
+        )
+
+    def __str__(self) -> str:
+        if self.ratio:
+            return f"a ratio of {self.ratio[0]}:{self.ratio[1]}"
+        return f"{self.size[0]}x{self.size[1]}"
+
+
+def check_image(data: bytes, wanted: Wanted) -> tuple[int, int]:
     """Decode `data` wholly and compare it with what was asked; the (width, height) that it has.
 
-    `size` is (width, height) in pixels, and each side may differ by `tolerance_percent`; it is
-    compared before a pixel is decoded, so that a decompression bomb costs nothing.
+    The size is compared before a pixel is decoded, so that a decompression bomb costs nothing.
 
     Raises ProviderError: INVALID_OUTPUT when it is no whole image; MODEL_CONFIG when it is one, and
     of another size or format: the same call would bring the same again, and our settings must say
@@ -35,7 +69,7 @@ def check_image(
     try:
         with Image.open(BytesIO(data), formats=tuple(FORMATS.values())) as image:
             found_format, found_size = (image.format or "").lower(), image.size
-            fits = _fits(found_size, size, tolerance_percent)
+            fits = wanted.fits(found_size)
             if fits:
                 image.load()
     except Exception as error:
@@ -45,22 +79,16 @@ def check_image(
         raise _invalid(f"not a whole image ({len(data)} bytes, {start!r}…): {reason}") from error
     if not fits:
         raise _unfit(
-            f"{found_size[0]}x{found_size[1]} pixels instead of {size[0]}x{size[1]}: if this model"
-            " rounds sizes, set size_tolerance_percent on its route; else offer sizes that it makes"
+            f"{found_size[0]}x{found_size[1]} pixels instead of {wanted}: if this model rounds"
+            " sizes, set size_tolerance_percent on its route; if it knows ratios alone, set"
+            ' size_by = "aspect_ratio"; else offer sizes that it makes'
         )
-    if found_format != image_format:
+    if found_format != wanted.image_format:
         raise _unfit(
-            f"{found_format} instead of {image_format}: name the format that this model makes"
-            " as output_format in the route's parameters"
+            f"{found_format} instead of {wanted.image_format}: name the format that this model"
+            " makes as output_format in the route's parameters"
         )
     return found_size
-
-
-def _fits(found: tuple[int, int], asked: tuple[int, int], tolerance_percent: float) -> bool:
-    return all(
-        abs(is_ - wanted) * 100 <= wanted * tolerance_percent
-        for is_, wanted in zip(found, asked, strict=True)
-    )
 
 
 def _unfit(detail: str) -> ProviderError:

@@ -15,7 +15,7 @@ from uuid import UUID
 from botocore.exceptions import BotoCoreError, ClientError
 
 from activities.errors import ProviderError
-from activities.images import CONTENT_TYPES, check_image
+from activities.images import CONTENT_TYPES, Wanted, check_image
 from contracts.errors import ErrorCode
 from contracts.generation import CollectTask, StoredImage, SubmitTask
 from contracts.names import CORRELATION_HEADER, image_key
@@ -67,35 +67,21 @@ class ImageStore:
         """The request's image if it is in the store already."""
         return await self._patiently(lambda: self._head(image_key(request_id, image_format)))
 
-    async def keep(
-        self,
-        request_id: UUID,
-        data: bytes,
-        image_format: str,
-        size: tuple[int, int],
-        tolerance_percent: float = 0,
-    ) -> StoredImage:
+    async def keep(self, request_id: UUID, data: bytes, wanted: Wanted) -> StoredImage:
         """Verify `data`, write it unless an image of this request is there, and refer to it.
 
-        `size` is the (width, height) in pixels that was asked for. The first image of a request
-        wins: a second writer gets a reference to the first one's. Raises ProviderError when
-        `data` is not the image that was asked for: see `check_image`.
+        The first image of a request wins: a second writer gets a reference to the first one's.
+        Raises ProviderError when `data` is not the image that was asked for: see `check_image`.
         """
-        image = await self._in_thread(
-            lambda: _verified(request_id, data, image_format, size, tolerance_percent)
-        )
+        image = await self._in_thread(lambda: _verified(request_id, data, wanted))
         return await self._patiently(lambda: self._put(image, data))
 
     async def keep_for(self, task: SubmitTask | CollectTask, data: bytes) -> StoredImage:
         """The same for what the task's request and route ask for."""
         request, route = task.request, task.route
-        return await self.keep(
-            request.request_id,
-            data,
-            route.image_format,
-            request.size,
-            route.size_tolerance_percent,
-        )
+        ratio = request.ratio if route.size_by == "aspect_ratio" else None
+        wanted = Wanted(route.image_format, request.size, route.size_tolerance_percent, ratio)
+        return await self.keep(request.request_id, data, wanted)
 
     async def read(self, key: str, max_bytes: int) -> bytes | None:
         """An object that somebody else put there, None when there is none.
@@ -207,17 +193,11 @@ class ImageStore:
         )
 
 
-def _verified(
-    request_id: UUID,
-    data: bytes,
-    image_format: str,
-    size: tuple[int, int],
-    tolerance_percent: float,
-) -> StoredImage:
-    width, height = check_image(data, image_format, size, tolerance_percent)
+def _verified(request_id: UUID, data: bytes, wanted: Wanted) -> StoredImage:
+    width, height = check_image(data, wanted)
     return StoredImage(
-        key=image_key(request_id, image_format),
-        format=image_format,
+        key=image_key(request_id, wanted.image_format),
+        format=wanted.image_format,
         size=len(data),
         width=width,
         height=height,

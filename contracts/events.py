@@ -211,6 +211,12 @@ class GenerationRequested(WireModel):
         return parse_resolution(self.resolution)
 
     @property
+    def ratio(self) -> tuple[int, int]:
+        """(across, down) of `aspectRatio`."""
+        across, down = map(int, self.aspect_ratio.split(":"))
+        return across, down
+
+    @property
     def shaping_fields(self) -> tuple[RequestField, ...]:
         """The optional fields that it has."""
         given = self.model_dump(by_alias=True, exclude_none=True)

@@ -6,7 +6,7 @@ never bytes. Fields may be added with a default, never renamed or removed.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
@@ -62,6 +62,8 @@ class Route(Model):
     `output_format`). `parameters.output_format` then only declares the format."""
     size_tolerance_percent: Annotated[float, Field(ge=0, le=50)] = 0
     """By how much each side may differ from what was asked for, for servers that round sizes."""
+    size_by: Literal["pixels", "aspect_ratio"] = "pixels"
+    """What the model takes: width and height, or a ratio, and then the pixels are its choice."""
     ignores: tuple[RequestField, ...] = ()
     """Fields of the request that this provider has no place for; found by the planner."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from activities.images import FORMATS
-from activities.providers.registry import Provider
+from activities.providers.registry import Provider, kind_of
 from contracts.events import HttpUrl
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
@@ -146,6 +146,10 @@ class Settings(FileSettings):
                         f"models.{model_id}: provider {route.provider!r} is not among [providers]:"
                         f" {', '.join(self.providers) or 'none'}"
                     )
+                try:
+                    kind_of(self.providers[route.provider]).check_route(route)
+                except ValueError as error:
+                    raise ValueError(f"models.{model_id}: {error}") from None
         for queue in self.worker.queues:
             if queue not in self._known_queues:
                 raise ValueError(_unknown_queue(queue, self._known_queues))
@@ -153,6 +157,15 @@ class Settings(FileSettings):
         if len(set(origins)) != len(origins):
             raise ValueError("odoo: two tables have the same origin")
         return self
+
+    @property
+    def models_by_provider(self) -> dict[str, set[str]]:
+        """What the routes call their models, by provider."""
+        named: dict[str, set[str]] = {}
+        for model in self.models.values():
+            for route in model.routes:
+                named.setdefault(route.provider, set()).add(route.model)
+        return named
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -178,6 +191,7 @@ class Settings(FileSettings):
             for model in self.models.values()
             for route in model.routes
             if provider_queue(route.provider) in self.queues
+            and not kind_of(self.providers[route.provider]).timeout_is_the_jobs
         ]
         return max(calls, default=0.0)
 

@@ -5,6 +5,8 @@ idempotency key, but a job has an id: it is polled, never submitted again.
 """
 
 import json
+import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import httpx
@@ -26,7 +28,7 @@ from activities.providers.probing import LookUp, probe_by_look_up
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
-from contracts.generation import CollectTask, Job, SubmitTask
+from contracts.generation import CollectTask, Job, Route, SubmitTask
 from contracts.provider_health import Probed
 from peers.http import Answer, call, parsed
 
@@ -71,6 +73,10 @@ _FINAL_STATUSES = {
 _MADE_FIRST = frozenset({ErrorCode.POLICY_OUTPUT, ErrorCode.JOB_LOST})
 """Ends of a job that may have been paid for; of the others the service says that it has made
 nothing."""
+
+
+_RATIO_MODELS = re.compile(r"flux-pro-1\.1-ultra|flux-kontext-\w+")
+"""Models that ignore width and height. comfyanonymous/ComfyUI, comfy_api_nodes/nodes_bfl.py"""
 
 
 class FluxSettings(ProviderSettings):
@@ -205,9 +211,17 @@ def _build(settings: FluxSettings, parts: Parts) -> Flux:
     )
 
 
-async def _probe(name: str, settings: FluxSettings, http: httpx.AsyncClient) -> Probed:
-    key = {"x-key": settings.api_key.get_secret_value()}
-    look_up = LookUp(f"{settings.base_url.rstrip('/')}/v1/credits", key, _without_credits)
+async def _probe(
+    name: str, settings: FluxSettings, http: httpx.AsyncClient, models: Collection[str]
+) -> Probed:
+    root = f"{settings.base_url.rstrip('/')}/v1"
+    fix = f"check providers.{name}.base_url, and the model of the routes to {name}"
+    look_up = LookUp(
+        f"{root}/credits",
+        {"x-key": settings.api_key.get_secret_value()},
+        _without_credits,
+        calls={f"{root}/{model}": fix for model in models},
+    )
     return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
 
 
@@ -219,6 +233,13 @@ def _without_credits(answer: Answer) -> tuple[str, str] | None:
     return None
 
 
+def _check_route(route: Route) -> None:
+    if route.size_by == "pixels" and _RATIO_MODELS.fullmatch(route.model):
+        raise ValueError(
+            f'{route.model} knows only an aspect ratio: set size_by = "aspect_ratio" on its route'
+        )
+
+
 FLUX_KIND = ProviderKind(
     name="flux",
     settings=FluxSettings,
@@ -226,6 +247,7 @@ FLUX_KIND = ProviderKind(
     probe=_probe,
     has_jobs=True,
     carries=lambda _: {RequestField.SEED: "seed"},
+    check_route=_check_route,
 )
 
 
@@ -244,10 +266,11 @@ def _siblings(host: str, ours: str) -> bool:
 
 def _body(task: SubmitTask) -> bytes:
     width, height = task.request.size
+    pixels = {"width": width, "height": height}
+    by_ratio = task.route.size_by == "aspect_ratio"
     fields: dict[str, Any] = {
         "prompt": task.request.prompt,
-        "width": width,
-        "height": height,
+        **({"aspect_ratio": task.request.aspect_ratio} if by_ratio else pixels),
         "seed": task.request.seed,
         "output_format": "png",
         **task.route.parameters,

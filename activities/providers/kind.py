@@ -3,17 +3,18 @@
 `activities/providers/registry.py` lists the kinds; docs/adding-a-provider.md leads to a new one.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Annotated, Generic, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, Generic, NamedTuple, TypeVar
 
 import httpx
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from activities.providers.service import ImageService
 from activities.storage import ImageStore
 from contracts.events import HttpUrl, RequestField
+from contracts.generation import Route
 from contracts.provider_health import Probed
 from peers.setting_types import ApiKey, Group
 
@@ -24,6 +25,9 @@ class ProviderSettings(Group):
     # A variable that holds digits arrives as a number where only the kind knows that it is a text.
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
+    takes_query: ClassVar[bool] = False
+    """Whether `base_url` may have a query, which is then kept in every address."""
+
     kind: str
     base_url: HttpUrl
     api_key: ApiKey
@@ -32,6 +36,14 @@ class ProviderSettings(Group):
     max_in_flight: Annotated[int, Field(ge=1)] = 200
     """Calls, and jobs, that one worker has open at a time."""
 
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_root(cls, base_url: str) -> str:
+        # What is appended to it would become part of the query, or be lost.
+        if "#" in base_url or ("?" in base_url and not cls.takes_query):
+            raise ValueError("must be the service's root: without a query (?) or a fragment (#)")
+        return base_url
+
 
 class Parts(NamedTuple):
     """What an adapter may be built from; `closing` closes what it opens for itself."""
@@ -39,6 +51,10 @@ class Parts(NamedTuple):
     http: httpx.AsyncClient
     store: ImageStore
     closing: AsyncExitStack
+
+
+def _any_route(_: Route) -> None:
+    """Stand-in for a kind that can say nothing beforehand."""
 
 
 S = TypeVar("S", bound=ProviderSettings)
@@ -52,10 +68,15 @@ class ProviderKind(Generic[S]):
     settings: type[S]
     build: Callable[[S, Parts], ImageService]
     """A JobService when `has_jobs`."""
-    probe: Callable[[str, S, httpx.AsyncClient], Awaitable[Probed]]
-    """Asks, for free, whether the provider of that name would serve us. Raises nothing."""
+    probe: Callable[[str, S, httpx.AsyncClient, Collection[str]], Awaitable[Probed]]
+    """Asks, for free, whether the provider of that name would serve us, and whether it has these
+    models; without models it is asked less. Raises nothing."""
     has_jobs: bool
     """Whether it answers with jobs, which are collected on a queue of their own."""
     carries: Callable[[S], Mapping[RequestField, str]]
     """The optional request fields that reach the service, and the names that they have there. It
     never sees the others; nor those whose name a route's `omit` or `parameters` holds."""
+    timeout_is_the_jobs: bool = False
+    """A route's `timeout_seconds` bounds the job; the calls are short."""
+    check_route: Callable[[Route], None] = _any_route
+    """Refuses a route that can make no image, before money is spent: raises ValueError."""

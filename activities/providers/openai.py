@@ -8,7 +8,7 @@ server's root, with or without `/v1`.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 import httpx
@@ -29,7 +29,7 @@ from activities.providers.errors import (
     unreadable,
 )
 from activities.providers.kind import Parts, ProviderKind, ProviderSettings
-from activities.providers.probing import LookUp, probe_by_look_up
+from activities.providers.probing import LookUp, models_listed, probe_by_look_up
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
 from contracts.generation import Route, SubmitTask
@@ -104,6 +104,7 @@ OPENAI = Dialect(
         "project_spend_limit_exceeded": _QUOTA,
         "organization_usage_limit_exceeded": _QUOTA,
         "billing_hard_limit_reached": _QUOTA,
+        "no_db_connection": ErrorCode.AUTH_CONFIG,  # LiteLLM without keys of its own: not this one
         "budget_exceeded": _QUOTA,  # open-webui/open-webui#5469 (LiteLLM, by its type)
     },
     phrases=(
@@ -120,12 +121,13 @@ OPENAI = Dialect(
         ),
         phrase(r"budget has been exceeded", _QUOTA, "open-webui/open-webui#5469"),
         phrase(
-            r"content (policy|filter)|needs moderation|flagged",
+            r"content (policy|filter)|safety system|needs moderation|flagged",
             ErrorCode.REFUSED,
-            "pollinations/pollinations#12067 (Azure, under 403)",
+            "pollinations/pollinations#12067 (Azure, under 403); LiteLLM 1.108.7 (OpenAI's words, and"
+            " its code is gone)",
         ),
     ),
-    users_fields=frozenset({"prompt", "size", *_DIFFUSION_FIELDS.values()}),
+    users_fields=frozenset({"prompt", "size", "aspect_ratio", *_DIFFUSION_FIELDS.values()}),
 )
 
 
@@ -141,6 +143,8 @@ KeyHeader = Literal["Authorization", "api-key"]
 
 class OpenAISettings(ProviderSettings):
     """One server that speaks OpenAI Images, and a key for it."""
+
+    takes_query = True  # Azure's api-version
 
     kind: Literal["openai"]
     key_header: KeyHeader = "Authorization"
@@ -264,9 +268,17 @@ def _build(settings: OpenAISettings, parts: Parts) -> OpenAIImages:
     )
 
 
-async def _probe(name: str, settings: OpenAISettings, http: httpx.AsyncClient) -> Probed:
-    headers = key_headers(settings.key_header, settings.api_key.get_secret_value())
-    look_up = LookUp(below(settings.base_url, "models"), headers)
+async def _probe(
+    name: str, settings: OpenAISettings, http: httpx.AsyncClient, models: Collection[str]
+) -> Probed:
+    images = below(settings.base_url, "images/generations")
+    look_up = LookUp(
+        below(settings.base_url, "models"),
+        key_headers(settings.key_header, settings.api_key.get_secret_value()),
+        models_listed(models, name),
+        may_be_public=True,
+        calls={images: f"check providers.{name}.base_url"} if models else {},
+    )
     return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
 
 
@@ -290,8 +302,11 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
         "prompt": request.prompt,
         "model": task.route.model,
         "n": 1,
-        "size": request.resolution,
     }
+    if task.route.size_by == "aspect_ratio":
+        fields["aspect_ratio"] = request.aspect_ratio
+    else:
+        fields["size"] = request.resolution
     if diffusion_fields:
         asked = request.model_dump(by_alias=True)
         fields |= {name: asked[field] for field, name in _DIFFUSION_FIELDS.items()}

@@ -3,8 +3,9 @@
 A new kind is a line of `REGISTRY`: docs/adding-a-provider.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import httpx
@@ -28,10 +29,14 @@ def kind_of(provider: ProviderSettings) -> ProviderKind[Any]:
     return REGISTRY[provider.kind]
 
 
-def probes(providers: Mapping[str, ProviderSettings], http: httpx.AsyncClient) -> dict[str, Probe]:
-    """How each provider is asked whether it would serve us, by its name."""
+def probes(
+    providers: Mapping[str, ProviderSettings],
+    http: httpx.AsyncClient,
+    models: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> dict[str, Probe]:
+    """How each provider is asked whether it would serve us, by its name; and about its `models`."""
     return {
-        name: partial(kind_of(provider).probe, name, provider, http)
+        name: partial(kind_of(provider).probe, name, provider, http, models.get(name, ()))
         for name, provider in providers.items()
     }
 

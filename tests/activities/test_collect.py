@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from activities.collect import CollectActivities, JobMark
+from activities.images import Wanted
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Collected
@@ -43,7 +44,7 @@ async def test_image_in_the_store(
     clients: Clients, peer: Peer, asked: GenerationRequested, picture: bytes
 ) -> None:
     """An image that a predecessor stored is the result; the job is not even polled."""
-    kept = await clients.store.keep(asked.request_id, picture, "png", (128, 96))
+    kept = await clients.store.keep(asked.request_id, picture, Wanted("png", (128, 96)))
     peer.says(answer(500))
     task = collection(asked, f"{peer.url}/poll")
     collected = await Attempt(2).run(collecting(clients, peer).collect, task)

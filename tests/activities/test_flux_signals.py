@@ -110,6 +110,19 @@ async def test_hint_for_the_user(
     assert error.failure.hint == "Check: width."
 
 
+async def test_a_model_that_knows_ratios_alone(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """`size_by = "aspect_ratio"`: the ratio in the place of width and height."""
+    peer.says(answer(503))
+    task = submission(asked)
+    route = task.route.model_copy(update={"size_by": "aspect_ratio"})
+    await refusal(flux(http, peer.url).submit(task.model_copy(update={"route": route}), at_once))
+    [received] = peer.received
+    assert received.json["aspect_ratio"] == asked.aspect_ratio
+    assert not {"width", "height"} & set(received.json)
+
+
 async def test_accepted(http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested) -> None:
     """An accepted submission is a job with the service's own polling_url."""
     url = f"{peer.url}/v1/get_result?id=j-1"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from activities.errors import ProviderError
-from activities.images import check_image
+from activities.images import Wanted, check_image
 from contracts.errors import ErrorCode
 from deploy.local.sandbox.images import broken_images
 
@@ -37,13 +37,13 @@ def claiming(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
 def test_whole_image(image_format: str) -> None:
     """A whole image of the right format and size is taken."""
-    check_image(encoded(image_format.upper()), image_format, SIZE)
+    check_image(encoded(image_format.upper()), Wanted(image_format, SIZE))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA"])
 def test_any_palette(mode: str) -> None:
     """Grey, palettes and transparency are images as well."""
-    check_image(encoded("PNG", mode=mode), "png", SIZE)
+    check_image(encoded("PNG", mode=mode), Wanted("png", SIZE))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_any_palette(mode: str) -> None:
 def test_no_image(data: bytes, says: str) -> None:
     """What is not the image that was asked for is INVALID_OUTPUT, and the operator learns why."""
     with pytest.raises(ProviderError) as caught:
-        check_image(data, "png", SIZE)
+        check_image(data, Wanted("png", SIZE))
     assert caught.value.failure.code is ErrorCode.INVALID_OUTPUT
     assert says in caught.value.failure.detail
 
@@ -85,7 +85,7 @@ def test_no_image(data: bytes, says: str) -> None:
 def test_another_image(data: bytes, says: str) -> None:
     """A whole image that nobody asked for: the next one would be the same, so settings must say."""
     with pytest.raises(ProviderError) as caught:
-        check_image(data, "png", SIZE)
+        check_image(data, Wanted("png", SIZE))
     assert (caught.value.failure.code, caught.value.perhaps_paid) == (ErrorCode.MODEL_CONFIG, True)
     assert says in caught.value.failure.detail
 
@@ -104,13 +104,35 @@ def test_sizes_that_are_rounded(
 ) -> None:
     """A tolerance takes what a server rounds, and says which size it has."""
     if taken:
-        assert check_image(encoded("PNG", found), "png", asked, percent) == found
+        assert check_image(encoded("PNG", found), Wanted("png", asked, percent)) == found
     else:
         with pytest.raises(ProviderError, match="size_tolerance_percent"):
-            check_image(encoded("PNG", found), "png", asked, percent)
+            check_image(encoded("PNG", found), Wanted("png", asked, percent))
+
+
+@pytest.mark.parametrize(
+    ("found", "ratio", "taken"),
+    [
+        ((172, 96), (16, 9), True),  # FLUX 1.1 ultra's 2752x1536, a sixteenth of it
+        ((96, 172), (16, 9), False),
+        ((128, 96), (16, 9), False),
+        ((96, 96), (1, 1), True),
+        ((96, 90), (1, 1), False),
+        ((4_112, 4_112), (1, 1), False),
+    ],
+)
+def test_a_ratio_alone(found: tuple[int, int], ratio: tuple[int, int], taken: bool) -> None:
+    """Where the model chooses the pixels, the shape counts, and that it is no bomb."""
+    wanted = Wanted("png", (128, 72), ratio=ratio)
+    data = encoded("PNG", found)
+    if taken:
+        assert check_image(data, wanted) == found
+    else:
+        with pytest.raises(ProviderError, match=f"instead of a ratio of {ratio[0]}:{ratio[1]}"):
+            check_image(data, wanted)
 
 
 def test_bomb_of_the_right_size() -> None:
     """A file that claims the size asked for is decoded, and no more pixels than that."""
     bomb = encoded("PNG", (4_096, 64))
-    check_image(bomb, "png", (4_096, 64))
+    check_image(bomb, Wanted("png", (4_096, 64)))

@@ -9,6 +9,7 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
+from activities.images import Wanted
 from activities.providers.kubernetes.job_object import job_name, result_key
 from activities.providers.kubernetes.jobs import KubernetesJobs
 from activities.submit import SubmitActivities
@@ -212,7 +213,7 @@ async def test_image_in_the_store(
     """A predecessor died after it kept the image: the container's copy is removed all the same."""
     key = result_key(task.job.id, task.route)
     bucket.put(key, picture)
-    kept = await clients.store.keep(task.request.request_id, picture, "png", (128, 96))
+    kept = await clients.store.keep(task.request.request_id, picture, Wanted("png", (128, 96)))
     collected = await Attempt(2).run(collecting(clients, service).collect, task)
     assert collected == Collected(image=kept)
     assert bucket.keys(key) == []

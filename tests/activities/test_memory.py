@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from activities.images import Wanted
 from activities.memory import ImageMemory
 from contracts.events import GenerationRequested
 from deploy.local.stack.layout import SandboxOptions
@@ -56,14 +57,16 @@ async def test_two_copies_at_most(
             return await service.submit(task, at_once)
 
         async def generate() -> None:
-            await clients.store.keep(uuid4(), await submit(), "png", (1_024, 1_024))
+            await clients.store.keep(uuid4(), await submit(), Wanted("png", (1_024, 1_024)))
 
         await generate()  # the first call also imports what is imported late
         peak = await peak_bytes(generate)
         data = await submit()
     assert IMAGE_BYTES < peak <= 2 * IMAGE_BYTES * 4 // 3 + SLACK_BYTES
     # Storing alone: the image is there already, the request that carries it is the second copy.
-    peak = await peak_bytes(lambda: clients.store.keep(uuid4(), data, "png", (1_024, 1_024)))
+    peak = await peak_bytes(
+        lambda: clients.store.keep(uuid4(), data, Wanted("png", (1_024, 1_024)))
+    )
     assert peak <= IMAGE_BYTES + SLACK_BYTES
 
 

@@ -110,6 +110,36 @@ REFUSALS: dict[str, tuple[Reply, str]] = {
         answer(400, {"error": {"message": "violates our content policy"}}),
         "REFUSED",
     ),
+    # LiteLLM 1.108.7 before OpenAI: the code is gone
+    "safety system, under 400": (
+        answer(
+            400,
+            {
+                "error": {
+                    "message": "litellm.BadRequestError: OpenAIException - Your request was"
+                    " rejected by the safety system.",
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": "400",
+                }
+            },
+        ),
+        "REFUSED",
+    ),
+    "a key that it does not know, under 400": (
+        answer(
+            400,
+            {
+                "error": {
+                    "message": "No connected db.",
+                    "type": "no_db_connection",
+                    "param": None,
+                    "code": "400",
+                }
+            },
+        ),
+        "AUTH_CONFIG",
+    ),
     # vercel/ai#6102
     "a parameter of ours, unknown": (
         said(400, "unknown_parameter", param="response_format"),
@@ -393,6 +423,19 @@ async def test_the_first_image_counts(
     first = {"b64_json": base64.b64encode(picture).decode()}
     peer.says(answer(200, {"data": [first, {"b64_json": None, "url": "http://x.example/b.png"}]}))
     assert await openai(http, peer.url).submit(submission(asked), at_once) == picture
+
+
+async def test_a_model_that_knows_ratios_alone(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """`size_by = "aspect_ratio"`: the ratio in the place of the size (xAI)."""
+    peer.says(answer(503))
+    task = submission(asked)
+    route = task.route.model_copy(update={"size_by": "aspect_ratio"})
+    await refusal(openai(http, peer.url).submit(task.model_copy(update={"route": route}), at_once))
+    [received] = peer.received
+    assert received.json["aspect_ratio"] == asked.aspect_ratio
+    assert "size" not in received.json
 
 
 async def test_fields_that_are_left_out(

@@ -4,7 +4,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from activities.providers.probing import MAX_ANSWER_BYTES, LookUp, ProbeActivities, probe_by_look_up
+from activities.providers.probing import (
+    MAX_ANSWER_BYTES,
+    NO_JSON,
+    LookUp,
+    ProbeActivities,
+    probe_by_look_up,
+)
 from activities.providers.registry import REGISTRY, probes
 from contracts.provider_health import Probed, ProbeTask
 from deploy.local.stack.local_stack import LocalStack
@@ -26,13 +32,18 @@ KEY = "sk-0123456789abcdef"
 
 
 async def probed(
-    http: httpx.AsyncClient, url: str, kind: str = "openai", key: str = KEY, **more: object
+    http: httpx.AsyncClient,
+    url: str,
+    kind: str = "openai",
+    key: str = KEY,
+    models: tuple[str, ...] = (),
+    **more: object,
 ) -> Probed:
     """What is found at `url`, by the activity."""
     # Not validated: a probe must bear what a settings file would not let through.
     known = {"kind": kind, "base_url": url, "api_key": SecretStr(key), **more}
     spare = REGISTRY[kind].settings.model_construct(**known)
-    asking = ProbeActivities(probes({"spare": spare}, http))
+    asking = ProbeActivities(probes({"spare": spare}, http, {"spare": models}))
     found = await Attempt().run(asking.probe_provider, ProbeTask(provider="spare"))
     assert KEY not in found.model_dump_json()
     return found
@@ -63,22 +74,78 @@ async def test_key_refused(http: httpx.AsyncClient, parts: LocalStack, kind: str
 )
 async def test_wire(http: httpx.AsyncClient, peer: Peer, kind: str, path: str, header: str) -> None:
     """One GET of what costs nothing, with the key where the service expects it."""
-    peer.says(answer(200, {}))
+    peer.says(answer(200, {}), answer(401))
     await probed(http, f"{peer.url}/", kind)
-    (received,) = peer.received
+    received = peer.received[0]
     assert (received.method, received.path) == ("GET", path)
     assert header in (received.headers.get("authorization"), received.headers.get("x-key"))
 
 
 async def test_wire_of_azure(http: httpx.AsyncClient, peer: Peer) -> None:
     """The key alone, and the address with its version: as for the images."""
-    peer.says(answer(200, {}))
+    peer.says(answer(200, {}), answer(401))
     base_url = f"{peer.url}/openai/deployments/img?api-version=2024-02-01"
     await probed(http, base_url, key_header="api-key")
-    (received,) = peer.received
+    received = peer.received[0]
     assert received.path == "/openai/deployments/img/models?api-version=2024-02-01"
     assert received.headers["api-key"] == KEY
     assert "authorization" not in received.headers
+
+
+async def test_a_list_for_everybody(http: httpx.AsyncClient, peer: Peer) -> None:
+    """A look-up that answers without the key, too, is no check of it (OpenRouter's)."""
+    peer.says(answer(200, {"data": [{"id": "m"}]}))
+    found = await probed(http, peer.url)
+    assert "no check" in found.found
+    assert (found.fix, found.key_taken) == ("", False)
+    assert "authorization" not in peer.received[1].headers
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_that_may_not_look(http: httpx.AsyncClient, peer: Peer, status: int) -> None:
+    """A restricted key that may not list the models may make images all the same."""
+    message = "You have insufficient permissions. Missing scopes: api.model.read."
+    peer.says(answer(status, {"error": {"message": message}}))
+    found = await probed(http, peer.url)
+    assert "may make images all the same" in found.found
+    assert (found.fix, found.key_taken) == ("", False)
+
+
+async def test_models_of_the_routes(
+    http: httpx.AsyncClient, parts: LocalStack, worker_settings: Settings
+) -> None:
+    """The sandboxes have those of the settings; and nothing is paid by asking."""
+    providers = worker_settings.providers
+    named = worker_settings.models_by_provider
+    for name, ask in probes(providers, http, named).items():
+        if name in named:
+            assert (await ask()).fix == ""
+    misspelled = {"openai": ("gpt-imge-2",), "flux": ("fluks-2",)}
+    found = {name: await ask() for name, ask in probes(providers, http, misspelled).items()}
+    assert "does not list the model gpt-imge-2" in found["openai"].found
+    assert "/v1/fluks-2 answered 404" in found["flux"].found
+    assert "the model of the routes to" in found["openai"].fix
+    assert "the model of the routes to" in found["flux"].fix
+
+
+@pytest.mark.parametrize(
+    "look_ups", [[answer(404)], [answer(200, {"data": [{"id": "m"}]}), answer(401)]]
+)
+async def test_no_images_there(http: httpx.AsyncClient, peer: Peer, look_ups: list[Reply]) -> None:
+    """A base_url below which nothing makes images, whatever the look-up says."""
+    peer.says(*look_ups, answer(404))
+    found = await probed(http, peer.url, models=("m",))
+    assert found.found == f"{peer.url}/v1/images/generations answered 404 to a call"
+    assert found.fix == "check providers.spare.base_url"
+    asked = peer.received[-1]
+    assert (asked.method, asked.body) == ("POST", NO_JSON)
+
+
+@pytest.mark.parametrize("body", [{}, [], {"data": []}, {"data": [3]}, "page", {"models": ["x"]}])
+async def test_lists_that_say_nothing(http: httpx.AsyncClient, peer: Peer, body: object) -> None:
+    """No list, or an empty one, accuses no model."""
+    peer.says(answer(200, body), answer(401), answer(400))  # type: ignore[arg-type]  # each is one
+    assert (await probed(http, peer.url, models=("m",))).fix == ""
 
 
 @pytest.mark.parametrize("credits_left", [0, -3.5])

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from activities.errors import ProviderError
+from activities.images import Wanted
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
@@ -50,7 +51,7 @@ async def test_keep_and_find(clients: Clients, picture: bytes) -> None:
     """What is kept is found again: key, format, size, width, height, checksum."""
     request_id = uuid4()
     assert await clients.store.find(request_id, "png") is None
-    kept = await clients.store.keep(request_id, picture, "png", SIZE)
+    kept = await clients.store.keep(request_id, picture, Wanted("png", SIZE))
     assert kept.key == f"generations/{request_id}.png"
     assert (kept.format, kept.size, kept.width, kept.height) == ("png", len(picture), *SIZE)
     assert kept.sha256 == hashlib.sha256(picture).hexdigest()
@@ -60,7 +61,7 @@ async def test_keep_and_find(clients: Clients, picture: bytes) -> None:
 
 async def test_object_as_others_see_it(clients: Clients, s3: "S3Client", picture: bytes) -> None:
     """The object says of itself what it is, for whoever else reads the bucket."""
-    kept = await clients.store.keep(uuid4(), picture, "png", SIZE)
+    kept = await clients.store.keep(uuid4(), picture, Wanted("png", SIZE))
     stored = s3.get_object(Bucket=BUCKET, Key=kept.key)
     assert stored["Body"].read() == picture
     assert stored["ContentType"] == "image/png"
@@ -70,7 +71,7 @@ async def test_object_as_others_see_it(clients: Clients, s3: "S3Client", picture
 
 async def test_link(clients: Clients, http: httpx.AsyncClient, picture: bytes) -> None:
     """A link opens without any key, lives as long as the settings say, and only reads."""
-    kept = await clients.store.keep(uuid4(), picture, "png", SIZE)
+    kept = await clients.store.keep(uuid4(), picture, Wanted("png", SIZE))
     link = await clients.store.link(kept)
     got = await http.get(link)
     assert (got.status_code, got.content) == (200, picture)
@@ -81,9 +82,9 @@ async def test_link(clients: Clients, http: httpx.AsyncClient, picture: bytes) -
 async def test_second_writer(clients: Clients, s3: "S3Client", picture: bytes) -> None:
     """The first image of a request stays; a second writer is given the first one's reference."""
     request_id = uuid4()
-    first = await clients.store.keep(request_id, picture, "png", SIZE)
+    first = await clients.store.keep(request_id, picture, Wanted("png", SIZE))
     other = paint(Picture("another picture", 8, *SIZE))
-    assert await clients.store.keep(request_id, other, "png", SIZE) == first
+    assert await clients.store.keep(request_id, other, Wanted("png", SIZE)) == first
     assert s3.get_object(Bucket=BUCKET, Key=first.key)["Body"].read() == picture
     assert objects_of(s3, request_id) == [first.key]
 
@@ -93,7 +94,7 @@ async def test_writers_at_once(clients: Clients, s3: "S3Client") -> None:
     request_id = uuid4()
     pictures = [paint(Picture("a race", seed, *SIZE)) for seed in range(8)]
     kept = await asyncio.gather(
-        *(clients.store.keep(request_id, data, "png", SIZE) for data in pictures)
+        *(clients.store.keep(request_id, data, Wanted("png", SIZE)) for data in pictures)
     )
     stored = s3.get_object(Bucket=BUCKET, Key=kept[0].key)["Body"].read()
     assert {image.sha256 for image in kept} == {hashlib.sha256(stored).hexdigest()}
@@ -104,7 +105,7 @@ async def test_no_image_is_not_kept(clients: Clients, s3: "S3Client", picture: b
     """What is no image never reaches the store."""
     request_id = uuid4()
     with pytest.raises(ProviderError) as caught:
-        await clients.store.keep(request_id, picture[: len(picture) // 2], "png", SIZE)
+        await clients.store.keep(request_id, picture[: len(picture) // 2], Wanted("png", SIZE))
     assert caught.value.failure.code is ErrorCode.INVALID_OUTPUT
     assert objects_of(s3, request_id) == []
 
@@ -116,7 +117,7 @@ async def test_foreign_object(clients: Clients, s3: "S3Client", picture: bytes) 
     s3.put_object(Bucket=BUCKET, Key=key, Body=b"somebody else's")
     for call in (
         clients.store.find(request_id, "png"),
-        clients.store.keep(request_id, picture, "png", SIZE),
+        clients.store.keep(request_id, picture, Wanted("png", SIZE)),
     ):
         with pytest.raises(ProviderError, match="was not written by Duragen") as caught:
             await call
@@ -162,7 +163,7 @@ async def test_byte_that_changes_on_the_way(
         there = worker_settings.storage.model_copy(update={"endpoint_url": url})
         store = ImageStore(s3_client(there), BUCKET, 600, clients.threads)
         with pytest.raises(ProviderError) as caught:
-            await store.keep(request_id, picture, "png", SIZE)
+            await store.keep(request_id, picture, Wanted("png", SIZE))
     assert caught.value.failure.code is ErrorCode.INTERNAL
     assert objects_of(s3, request_id) == []
 
@@ -173,7 +174,7 @@ async def test_race_that_left_nothing(
 ) -> None:
     """A lost race after which no image stands there is run again: the image was paid for."""
     peer.says(answer(status), answer(404), answer(200))
-    kept = await store_at(peer.url, clients).keep(uuid4(), picture, "png", SIZE)
+    kept = await store_at(peer.url, clients).keep(uuid4(), picture, Wanted("png", SIZE))
     assert [received.method for received in peer.received] == ["PUT", "HEAD", "PUT"]
     assert peer.received[2].body == picture
     assert kept.size == len(picture)
@@ -182,7 +183,7 @@ async def test_race_that_left_nothing(
 async def test_conditions_of_a_put(clients: Clients, peer: Peer, picture: bytes) -> None:
     """Each put carries the checksum and the condition that nothing stands there yet."""
     peer.says(answer(200))
-    await store_at(peer.url, clients).keep(uuid4(), picture, "png", SIZE)
+    await store_at(peer.url, clients).keep(uuid4(), picture, Wanted("png", SIZE))
     headers = peer.received[0].headers
     assert headers["if-none-match"] == "*"
     assert headers["x-amz-checksum-sha256"]
@@ -197,7 +198,7 @@ async def test_refusal_of_the_store(
     peer.says(answer(status))
     for call in (
         store_at(peer.url, clients).find(uuid4(), "png"),
-        store_at(peer.url, clients).keep(uuid4(), picture, "png", SIZE),
+        store_at(peer.url, clients).keep(uuid4(), picture, Wanted("png", SIZE)),
     ):
         with pytest.raises(ProviderError, match=f"bucket {BUCKET}") as caught:
             await call
@@ -217,7 +218,7 @@ async def test_store_away_for_good(clients: Clients, picture: bytes) -> None:
     """A store that stays away is given up, with a reason that names the bucket."""
     store = store_at(refusing_url(), clients, patience_seconds=0.1)
     with pytest.raises(ProviderError, match=f"bucket {BUCKET}") as caught:
-        await store.keep(uuid4(), picture, "png", SIZE)
+        await store.keep(uuid4(), picture, Wanted("png", SIZE))
     assert caught.value.failure.code is ErrorCode.INTERNAL
 
 

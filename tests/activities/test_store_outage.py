@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from activities.images import Wanted
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.supervisor import Supervisor
 from workers.wiring import Clients
@@ -53,7 +54,7 @@ async def test_image_waits_for_the_store(
 ) -> None:
     """An image that was paid for waits in memory until the store is back, and is kept then."""
     request_id = uuid4()
-    keeping = asyncio.create_task(clients.store.keep(request_id, picture, "png", SIZE))
+    keeping = asyncio.create_task(clients.store.keep(request_id, picture, Wanted("png", SIZE)))
     await noticed.event.wait()
     assert not keeping.done()
     await asyncio.to_thread(stopped.start)

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 
+from activities.images import Wanted
 from activities.providers.flux import Flux
 from activities.submit import SubmitActivities
 from contracts.errors import ErrorCode
@@ -120,7 +121,7 @@ async def test_image_in_the_store(
     left_behind: list[SubmitMark],
 ) -> None:
     """A crash after the upload costs nothing: the image that stands there is the result."""
-    kept = await clients.store.keep(task.request.request_id, picture, "png", (128, 96))
+    kept = await clients.store.keep(task.request.request_id, picture, Wanted("png", (128, 96)))
     peer.says(answer(500))
     for attempt in (Attempt(), Attempt(3, left_behind)):
         assert await attempt.run(house.openai(peer.url).submit, task) == Submitted(image=kept)

@@ -13,6 +13,7 @@ from deploy.local.stack.local_stack import LocalStack
 from peers.settings import SettingsError
 from tests.workers.worker_process import environment, run
 from workers.settings import Settings
+from workflows.options import STORE_ALLOWANCE
 
 MODEL = "11111111-1111-4111-8111-111111111111"
 SECRETS = ("sk-very-secret", "s3-very-secret", "token-very-secret", "odoo-very-secret")
@@ -319,6 +320,52 @@ async def test_an_unknown_queue_as_an_option_is_refused(stack: LocalStack) -> No
     ended = await run("-m", "workers", "--queue", "provider.nobody", env=environment(stack))
     assert ended.code == 2
     assert "generation, provider.openai, provider.flux" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("route", "says"),
+    [
+        ('provider = "flux", model = "flux-kontext-pro"', "knows only an aspect ratio"),
+        ('provider = "flux", model = "flux-pro-1.1-ultra"', 'set size_by = "aspect_ratio"'),
+        ('provider = "flux", model = "flux-2-pro", size_by = "ratio"', "size_by"),
+        ('provider = "k", model = "img:1", parameters = { gpu = 1 }', "make no Job: gpu"),
+        (
+            'provider = "k", model = "img:1", parameters = { env = { DURAGEN_X = "1" } }',
+            "DURAGEN_X",
+        ),
+    ],
+)
+def test_a_route_that_can_make_no_image_stops_at_the_start(
+    write: Write, route: str, says: str
+) -> None:
+    """What is known beforehand is said before money is spent."""
+    head, _, rest = GOOD.partition("routes = [")
+    _, _, tail = rest.partition("]")
+    cluster = '[providers.k]\nkind = "kubernetes"\nbase_url = "https://k"\napi_key = "t"\n'
+    flux = '[providers.flux]\nkind = "flux"\nbase_url = "https://f"\napi_key = "t"\n'
+    flux = "" if "[providers.flux]" in GOOD else flux
+    write(f"{head}routes = [{{ {route} }}]{tail}\n{cluster}{flux}")
+    assert says in _fault()
+
+
+def test_a_jobs_timeout_is_no_calls(write: Write) -> None:
+    """What a worker needs to leave: the longest call, and not a Kubernetes Job's time."""
+    head, _, rest = GOOD.partition("routes = [")
+    _, _, tail = rest.partition("]")
+    route = '{ provider = "k", model = "img:1", timeout_seconds = 3600 }'
+    openai = '{ provider = "openai", model = "m", timeout_seconds = 60 }'
+    cluster = '[providers.k]\nkind = "kubernetes"\nbase_url = "https://k"\napi_key = "t"\n'
+    write(f"{head}routes = [{route}, {openai}]{tail}\n{cluster}")
+    assert Settings.read().longest_call_seconds == 60 + STORE_ALLOWANCE.total_seconds()
+
+
+@pytest.mark.parametrize("kind", ["flux", "kubernetes"])
+@pytest.mark.parametrize("end", ["?a=b", "#there"])
+def test_a_base_url_with_a_query_stops_at_the_start(write: Write, kind: str, end: str) -> None:
+    """What is appended to it would be lost in the query."""
+    table = f'[providers.k]\nkind = "{kind}"\nbase_url = "https://k/{end}"\napi_key = "t"\n'
+    write(f"{GOOD}\n{table}")
+    assert "without a query" in _fault()
 
 
 @pytest.mark.parametrize("asked", ["jpg", "PNG", "gif", ""])

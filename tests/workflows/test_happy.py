@@ -2,6 +2,7 @@
 
 import hashlib
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from contracts.generation import GenerationState
 from contracts.names import image_key
 from deploy.local.stack.config import BUCKET
 from tests.lab import CountingProxy, Lab, billable, working
-from workers.settings import Settings
+from workers.settings import ModelSettings, RouteSettings, Settings
 
 EVENTS, ACTIONS, MAX_HISTORY_BYTES = 20, 6, 12 * 1024
 # DESIGN, "Budget": whatever the image's size.
@@ -55,6 +56,22 @@ async def test_a_job_costs_one_activity_more(lab: Lab, worker: None) -> None:
     ledgers = await lab.ledgers(request)
     assert ledgers.paid == 1
     assert len(ledgers.deliveries) == 1
+
+
+async def test_a_model_that_chooses_the_pixels(lab: Lab, settings: Settings) -> None:
+    """One that knows only ratios: the image has its own size, which Odoo learns; paid once."""
+    model_id = uuid4()
+    route = RouteSettings(provider="flux", model="flux-kontext-pro", size_by="aspect_ratio")
+    models = {model_id: ModelSettings(routes=(route,))}
+    async with working(lab.client, settings.model_copy(update={"models": models})):
+        request = lab.request(model_id=model_id, resolution="1792x1024", aspect_ratio="16:9")
+        outcome = await lab.outcome(request)
+    assert outcome.image
+    assert (outcome.image.width, outcome.image.height) == (592, 336)
+    ledgers = await lab.ledgers(request)
+    assert ledgers.paid == 1
+    [delivery] = ledgers.deliveries
+    assert delivery["event"]["imageMetadata"]["width"] == 592
 
 
 @pytest.mark.parametrize("flux", [False, True])

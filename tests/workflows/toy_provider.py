@@ -1,5 +1,6 @@
 """A whole provider in 40 lines: what docs/adding-a-provider.md walks through."""
 
+from collections.abc import Collection
 from typing import Literal
 
 import httpx
@@ -55,7 +56,9 @@ def _build(settings: ToySettings, parts: Parts) -> Toy:
     return Toy(parts.http, settings)
 
 
-async def _probe(name: str, settings: ToySettings, http: httpx.AsyncClient) -> Probed:
+async def _probe(
+    name: str, settings: ToySettings, http: httpx.AsyncClient, _models: Collection[str]
+) -> Probed:
     look_up = LookUp(f"{settings.base_url}/about", {"X-Key": settings.api_key.get_secret_value()})
     return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)
 

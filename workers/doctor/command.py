@@ -69,7 +69,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     yield await _bounded("store", asyncio.to_thread(services.store, settings))
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
-        for name, probe in probes(settings.providers, http).items():
+        for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
         for odoo in settings.odoo:

@@ -93,7 +93,10 @@ def job_object(task: SubmitTask, ref: JobRef, bucket: str, ttl_seconds: int) -> 
     Raises ProviderError: MODEL_CONFIG for parameters that cannot be used, INVALID_INPUT for a
     prompt that fits in no variable.
     """
-    given = _parameters(task.route)
+    try:
+        given = parameters_of(task.route)
+    except ValueError as error:
+        raise ProviderError(ErrorCode.MODEL_CONFIG, str(error)) from None
     labels = {
         "app.kubernetes.io/name": "duragen",
         REQUEST_ID_LABEL: str(task.request.request_id),
@@ -168,7 +171,8 @@ def _filled(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parameters(route: Route) -> JobParameters:
+def parameters_of(route: Route) -> JobParameters:
+    """The route's parameters, checked. Raises ValueError without their values, in one text."""
     try:
         given = JobParameters.model_validate(route.parameters)
     except ValidationError as error:
@@ -176,18 +180,16 @@ def _parameters(route: Route) -> JobParameters:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5]
         )
-        raise _unusable(route, faults) from None
+        raise ValueError(_unusable(route, faults)) from None
     taken = [name for name in given.env if name.startswith(_OURS)]
     if taken:
-        raise _unusable(route, f"env.{taken[0]}: names that begin with {_OURS} are Duragen's own")
+        why = f"env.{taken[0]}: names that begin with {_OURS} are Duragen's own"
+        raise ValueError(_unusable(route, why))
     return given
 
 
-def _unusable(route: Route, faults: str) -> ProviderError:
-    return ProviderError(
-        ErrorCode.MODEL_CONFIG,
-        f"the parameters of the route {route.provider}, {route.model} make no Job: {faults}",
-    )
+def _unusable(route: Route, faults: str) -> str:
+    return f"the parameters of the route {route.provider}, {route.model} make no Job: {faults}"
 
 
 def _request(task: SubmitTask, image_format: str, traceparent: str | None) -> str:

@@ -3,6 +3,7 @@
 The client library costs 0.3 s and 43 MB, which only its users should pay: it is imported inside.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import httpx
@@ -11,6 +12,7 @@ from pydantic import Field, FilePath, SecretStr, model_validator
 from activities.providers.kind import Parts, ProviderKind, ProviderSettings
 from activities.providers.service import JobService
 from contracts.events import RequestField
+from contracts.generation import Route
 from contracts.provider_health import Probed
 from peers.setting_types import ApiKey, CaFile
 
@@ -61,7 +63,9 @@ def _build(settings: KubernetesSettings, parts: Parts) -> JobService:
     )
 
 
-async def _probe(name: str, settings: KubernetesSettings, _http: httpx.AsyncClient) -> Probed:
+async def _probe(
+    name: str, settings: KubernetesSettings, _http: httpx.AsyncClient, _models: Collection[str]
+) -> Probed:
     from activities.providers.kubernetes.api import Cluster  # noqa: PLC0415
     from activities.providers.kubernetes.probe import probe_cluster  # noqa: PLC0415
 
@@ -72,6 +76,12 @@ async def _probe(name: str, settings: KubernetesSettings, _http: httpx.AsyncClie
         await connection.close()
 
 
+def _check_route(route: Route) -> None:
+    from activities.providers.kubernetes.job_object import parameters_of  # noqa: PLC0415
+
+    parameters_of(route)
+
+
 KUBERNETES_KIND = ProviderKind(
     name="kubernetes",
     settings=KubernetesSettings,
@@ -79,5 +89,7 @@ KUBERNETES_KIND = ProviderKind(
     probe=_probe,
     has_jobs=True,
     # Parameters are the Job's, and cannot stand in for what is in the request.
+    timeout_is_the_jobs=True,
+    check_route=_check_route,
     carries=lambda _: {field: f"DURAGEN_REQUEST.{field}" for field in RequestField},
 )
