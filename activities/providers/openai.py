@@ -17,18 +17,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from activities.errors import ProviderError
 from activities.images import MAX_IMAGE_BYTES
 from activities.memory import Admit
-from activities.providers.errors import (
-    Dialect,
-    Refusal,
-    error_of,
-    phrase,
-    read_detail,
-    refused,
-    text_of,
-    translated,
-    unreadable,
-)
+from activities.providers.errors import error_of, refused, translated, unreadable
 from activities.providers.kind import Parts, ProviderKind, ProviderSettings
+from activities.providers.openai_dialect import DIFFUSION_FIELDS, OPENAI, OPENAI_LINK
 from activities.providers.probing import LookUp, models_listed, probe_by_look_up
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
@@ -41,102 +32,6 @@ MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536
 
 LEAST_LINK_SECONDS = 10.0
 """For fetching the image behind a link, however long the server took to make it."""
-
-_QUOTA, _MODEL = ErrorCode.QUOTA_EXHAUSTED, ErrorCode.MODEL_CONFIG
-
-
-_DIFFUSION_FIELDS = {
-    RequestField.NEGATIVE_PROMPT: "negative_prompt",
-    RequestField.INFERENCE_STEPS: "num_inference_steps",
-    RequestField.CFG_SCALE: "guidance_scale",
-    RequestField.SEED: "seed",
-}
-
-
-def _read_error(body: dict[str, Any]) -> Refusal:
-    error = body.get("error")
-    if isinstance(error, str):
-        return Refusal(text_of(body.get("code")), error)  # xAI
-    if not isinstance(error, dict):
-        return read_detail(body)  # a compatible server
-    code = text_of(error.get("code"))
-    metadata = error.get("metadata")
-    if isinstance(metadata, dict) and "flagged_input" in metadata:
-        code = "flagged_input"  # OpenRouter, under 403
-    details = error.get("moderation_details") or body.get("moderation_details")
-    stage = details.get("moderation_stage") if isinstance(details, dict) else None
-    if code == "moderation_blocked" and stage == "output":
-        code = "moderation_blocked:output"
-    # A quota error hides in a 429 by its type; some servers leave the code empty then.
-    if code not in OPENAI.codes and text_of(error.get("type")) in OPENAI.codes:
-        code = text_of(error.get("type"))
-    param = text_of(error.get("param"))
-    param = None if param in {"None", "null", ""} else param  # LiteLLM writes it so
-    return Refusal(code, text_of(error.get("message")), param)
-
-
-OPENAI = Dialect(
-    name="the image service",
-    read=_read_error,
-    codes={
-        "rate_limit_exceeded": ErrorCode.RATE_LIMITED,
-        "slow_down": ErrorCode.RATE_LIMITED,
-        "server_error": ErrorCode.PROVIDER_UNAVAILABLE,
-        "server_is_overloaded": ErrorCode.PROVIDER_UNAVAILABLE,
-        "moderation_blocked": ErrorCode.POLICY_INPUT,
-        "moderation_blocked:output": ErrorCode.POLICY_OUTPUT,
-        "content_policy_violation": ErrorCode.POLICY_INPUT,
-        # https://openrouter.ai/docs/errors; Azure OpenAI's content filter
-        "flagged_input": ErrorCode.POLICY_INPUT,
-        "content_filter": ErrorCode.POLICY_INPUT,
-        "contentFilter": ErrorCode.POLICY_INPUT,
-        "ResponsibleAIPolicyViolation": ErrorCode.POLICY_INPUT,
-        "invalid_value": ErrorCode.INVALID_INPUT,
-        # vercel/ai#6102: a field of the body that the service does not know (any more)
-        "unknown_parameter": ErrorCode.MODEL_CONFIG,
-        "unsupported_parameter": ErrorCode.MODEL_CONFIG,
-        "invalid_image_file": ErrorCode.INVALID_INPUT,
-        "model_not_found": ErrorCode.MODEL_CONFIG,
-        "invalid_api_key": ErrorCode.AUTH_CONFIG,
-        "insufficient_quota": _QUOTA,
-        "credit_balance_exhausted": _QUOTA,
-        "organization_spend_limit_exceeded": _QUOTA,
-        "project_spend_limit_exceeded": _QUOTA,
-        "organization_usage_limit_exceeded": _QUOTA,
-        "billing_hard_limit_reached": _QUOTA,
-        "no_db_connection": ErrorCode.AUTH_CONFIG,  # LiteLLM without keys of its own: not this one
-        "budget_exceeded": _QUOTA,  # open-webui/open-webui#5469 (LiteLLM, by its type)
-    },
-    phrases=(
-        phrase(
-            r"invalid model name|model\b.*\b(not found|does not exist)",
-            _MODEL,
-            "BerriAI/litellm#3142",
-        ),
-        phrase(
-            r"(argument|parameter) not supported|unrecognized request argument|unknown parameter"
-            r"|unsupported parameter|extra inputs are not permitted",
-            _MODEL,
-            "open-webui/open-webui#23611 (xAI), ddcat-ai/open-ai-canvas#167 (FastAPI)",
-        ),
-        phrase(r"budget has been exceeded", _QUOTA, "open-webui/open-webui#5469"),
-        phrase(
-            r"content (policy|filter)|safety system|needs moderation|flagged",
-            ErrorCode.REFUSED,
-            "pollinations/pollinations#12067 (Azure, under 403); LiteLLM 1.108.7 (OpenAI's words, and"
-            " its code is gone)",
-        ),
-    ),
-    users_fields=frozenset({"prompt", "size", "aspect_ratio", *_DIFFUSION_FIELDS.values()}),
-)
-
-
-OPENAI_LINK = Dialect(
-    name="the image service's link",
-    read=_read_error,
-    statuses=dict.fromkeys((400, 401, 403, 404, 410), ErrorCode.RESULT_EXPIRED),
-)
-
 
 KeyHeader = Literal["Authorization", "api-key"]
 
@@ -283,7 +178,7 @@ async def _probe(
 
 
 def _carries(settings: OpenAISettings) -> Mapping[RequestField, str]:
-    return _DIFFUSION_FIELDS if settings.diffusion_fields else {}
+    return DIFFUSION_FIELDS if settings.diffusion_fields else {}
 
 
 OPENAI_KIND = ProviderKind(
@@ -309,7 +204,7 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
         fields["size"] = request.resolution
     if diffusion_fields:
         asked = request.model_dump(by_alias=True)
-        fields |= {name: asked[field] for field, name in _DIFFUSION_FIELDS.items()}
+        fields |= {name: asked[field] for field, name in DIFFUSION_FIELDS.items()}
     fields |= task.route.parameters
     kept = {k: v for k, v in fields.items() if v is not None and k not in task.route.omit}
     return json.dumps(kept).encode()

@@ -8,7 +8,7 @@ import pytest
 
 from activities.errors import OdooError, ProviderError
 from activities.providers.errors import translated
-from activities.providers.openai import OPENAI
+from activities.providers.openai_dialect import OPENAI
 from contracts.errors import TAXONOMY, DeliveryError, ErrorCode
 from contracts.generation import Failure
 from peers.http import TooLargeError

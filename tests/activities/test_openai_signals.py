@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from activities.providers.flux import FLUX
-from activities.providers.openai import OPENAI
+from activities.providers.openai_dialect import OPENAI
 from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
 from contracts.events import GenerationRequested
 from tests.activities.http_peer import (
@@ -125,6 +125,42 @@ REFUSALS: dict[str, tuple[Reply, str]] = {
             },
         ),
         "REFUSED",
+    ),
+    "content management policy": (
+        answer(400, {"error": {"message": "triggering Azure OpenAI's content management policy"}}),
+        "REFUSED",
+    ),
+    "a filter's code, one level deeper": (
+        answer(
+            400,
+            {
+                "error": {
+                    "message": "filtered",
+                    "code": "400",
+                    "innererror": {"code": "ResponsibleAIPolicyViolation"},
+                }
+            },
+        ),
+        "POLICY_INPUT",
+    ),
+    "a filter's code, two levels deeper": (
+        answer(
+            400,
+            {
+                "error": {
+                    "message": "filtered",
+                    "code": "400",
+                    "provider_specific_fields": {
+                        "inner_error": {"code": "ResponsibleAIPolicyViolation"}
+                    },
+                }
+            },
+        ),
+        "POLICY_INPUT",
+    ),
+    "odd inner errors": (
+        answer(400, {"error": {"innererror": ["?"], "provider_specific_fields": "?"}}),
+        "INVALID_INPUT",
     ),
     "a key that it does not know, under 400": (
         answer(
