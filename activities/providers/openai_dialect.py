@@ -96,7 +96,7 @@ OPENAI = Dialect(
             r"content (management )?polic|content (filter|moderation)|safety system"
             r"|needs moderation|flagged|violates? our polic",
             ErrorCode.REFUSED,
-            "pollinations/pollinations#12067 and NVIDIA-NeMo/Guardrails#986 (Azure), LiteLLM 1.108.7"
+            "pollinations/pollinations#12067, NVIDIA-NeMo/Guardrails#986 (Azure), LiteLLM 1.108.7"
             " (drops OpenAI's code), epam/ai-dial-adapter-vertexai#48 (Imagen)",
         ),
     ),
