@@ -84,7 +84,7 @@ class _Making:
         for number, route in enumerate(self._plan.routes):
             limits = self._limits(route, len(self._plan.routes) - number)
             if tried and limits.seconds < limits.least_seconds:
-                break
+                continue
             entered(route)
             made = await self._on_route(route, limits)
             if isinstance(made, StoredImage):
@@ -122,7 +122,7 @@ class _Making:
             if isinstance(made, StoredImage):
                 return made
             self._perhaps_paid += made.failure.perhaps_paid
-            known = {"perhaps_paid": self._perhaps_paid - before}
+            known = {"perhaps_paid": max(self._perhaps_paid - before, 0)}
             failure = made.failure.model_copy(update=known)
             pause = self._rules.new_job_pause_seconds
             no_time = limits.seconds - pause < limits.least_seconds

@@ -172,6 +172,7 @@ async def _probe(
         key_headers(settings.key_header, settings.api_key.get_secret_value()),
         models_listed(models, name),
         may_be_public=True,
+        dialect=OPENAI,
         calls={images: f"check providers.{name}.base_url"} if models else {},
     )
     return await probe_by_look_up(http, name, settings.base_url, settings.api_key, look_up)

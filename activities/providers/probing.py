@@ -12,6 +12,8 @@ import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 from temporalio import activity
 
+from activities.providers.errors import Dialect, read_detail, refused
+from contracts.errors import ErrorCode
 from contracts.generation import MAX_DETAIL_CHARACTERS
 from contracts.names import PROBE_ACTIVITY
 from contracts.provider_health import Probed, ProbeTask
@@ -40,6 +42,9 @@ def _nothing(_: Answer) -> tuple[str, str] | None:
     return None
 
 
+_PLAIN = Dialect(name="the service", read=read_detail)
+
+
 class LookUp(NamedTuple):
     """A free call that needs the key: its address, and the headers with the key.
 
@@ -51,6 +56,8 @@ class LookUp(NamedTuple):
     read: Callable[[Answer], tuple[str, str] | None] = _nothing
     may_be_public: bool = False
     """Some services answer it to everybody: it is then asked without the key, too."""
+    dialect: Dialect = _PLAIN
+    """How the service words a refusal."""
     calls: Mapping[str, str] = {}
     """Addresses of paid calls, which must be there, and what to do when one is not."""
 
@@ -151,12 +158,9 @@ class _Asking(NamedTuple):
     def read(self, answer: Answer, look_up: LookUp) -> Probed:
         """What the answer to the look-up says."""
         status, table, base_url = answer.status, f"providers.{self.name}", self.base_url
-        if status in {401, 403}:
-            if _OF_THE_LOOK_UP_ALONE.search(answer.body):
-                found = f"{base_url} does not let this key look; it may make images all the same"
-                return Probed(found=found)
-            fix = f"set a valid key: {table}.api_key"
-            return Probed(found=f"{base_url} refuses the key", fix=fix)
+        if status in {401, 403} and _OF_THE_LOOK_UP_ALONE.search(answer.body):
+            found = f"{base_url} does not let this key look; it may make images all the same"
+            return Probed(found=found)
         if status in {404, 405}:  # a compatible server may lack the look-up
             return Probed(found=f"{base_url} answers; it has no way to check the key")
         if status == 200 and answer.content_type == "text/html":
@@ -165,14 +169,17 @@ class _Asking(NamedTuple):
         if status == 200:
             found, fix = look_up.read(answer) or ("", "")
             return Probed(found=f"{base_url} takes the key{found}", fix=fix, key_taken=True)
-        if 300 <= status < 400:
-            fix = f"check {table}.base_url: the service is elsewhere"
-        elif status == 402:
-            fix = "pay the account's bill, or top it up"
-        elif status == 429:
-            fix = f"look at the account's limits; {table}.submissions_per_second keeps within them"
-        else:
-            fix = "look at the service's status page"
+        code = refused(answer, look_up.dialect).failure.code
+        if code is ErrorCode.AUTH_CONFIG:
+            fix = f"set a valid key: {table}.api_key"
+            return Probed(found=f"{base_url} refuses the key", fix=fix)
+        fixes = {
+            ErrorCode.QUOTA_EXHAUSTED: "pay the account's bill, or top it up",
+            ErrorCode.RATE_LIMITED: f"look at the account's limits; {table}.submissions_per_second"
+            " keeps within them",
+            ErrorCode.MODEL_CONFIG: f"check {table}.base_url: the service is elsewhere",
+        }
+        fix = fixes.get(code, "look at the service's status page")
         return Probed(found=f"{base_url} answered {status}", fix=fix)
 
 

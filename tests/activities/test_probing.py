@@ -175,6 +175,16 @@ ANSWERS = {
     "is elsewhere": (answer(301), "answered 301", "providers.spare.base_url"),
     "is a web page": (html(), "answers with a web page", "providers.spare.base_url"),
     "wants money": (answer(402), "answered 402", "top it up"),
+    "does not know the key (LiteLLM)": (
+        answer(400, {"error": {"message": "No connected db.", "type": "no_db_connection"}}),
+        "refuses the key",
+        "providers.spare.api_key",
+    ),
+    "has spent its budget (LiteLLM)": (
+        answer(400, {"error": {"message": "Budget has been exceeded!", "type": "budget_exceeded"}}),
+        "answered 400",
+        "top it up",
+    ),
     "has enough of us": (answer(429), "answered 429", "providers.spare.submissions_per_second"),
     "is down": (html(503), "answered 503", "status page"),
     "says nothing": (raw(), "cannot be reached (", "providers.spare.base_url"),

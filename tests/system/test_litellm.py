@@ -55,6 +55,7 @@ async def test_behind_litellm(tmp_path: Path, http: httpx.AsyncClient) -> None:
         await asyncio.to_thread(stack.stop)
     assert calls["paid"] == 1
     assert "does not list the model gpt-imge-2" in said
+    assert "set a valid key: providers.spare.api_key" in said
 
 
 def _settings(gateway: str) -> dict[str, Any]:
