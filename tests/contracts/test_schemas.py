@@ -144,4 +144,5 @@ def test_what_a_schema_cannot_say(name: str, event: dict[str, Any]) -> None:
 def test_what_the_model_alone_takes(field: str) -> None:
     """An empty text is no value of these fields: the model takes it as absent, schemas refuse."""
     event = REQUESTED | {field: ""}
-    assert (model_takes(REQUESTED_NAME, event), schema_takes(REQUESTED_NAME, event)) == (True, False)
+    assert model_takes(REQUESTED_NAME, event)
+    assert not schema_takes(REQUESTED_NAME, event)

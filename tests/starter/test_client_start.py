@@ -205,7 +205,11 @@ def test_repeated_names_agree_with_the_contracts() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"cfgScale": 7, "seed": 0, "unknown": 1}, dict.fromkeys(OPTIONAL, ""), dict.fromkeys(OPTIONAL)],
+    [
+        {"cfgScale": 7, "seed": 0, "unknown": 1},
+        dict.fromkeys(OPTIONAL, ""),
+        dict.fromkeys(OPTIONAL),
+    ],
     ids=["values", "empty texts", "nulls"],
 )
 def test_both_entry_points_digest_alike(changes: dict[str, object]) -> None:
