@@ -25,7 +25,7 @@ _FIELDS = frozenset(field.alias for field in GenerationRequested.model_fields.va
 async def read_event(request: Request, max_bytes: int) -> GenerationRequested:
     """The event of the request's body. Raises ProblemError 400, 408, 413, 415 or 422."""
     _check_content_type(request)
-    # RFC 8259, 8.1: a byte order mark may be ignored. N8N, PowerShell and others send one.
+    # RFC 8259, 8.1: a byte order mark may be ignored, and some senders begin with one.
     raw = (await _read(request, max_bytes)).removeprefix(BOM_UTF8)
     sent = _object_of(raw)
     try:
