@@ -4,6 +4,8 @@
 
 What a schema cannot say, the models refuse all the same: that `aspectRatio` agrees with
 `resolution`, the range of each side, schemes and user names of URLs, base64 that cannot be decoded.
+What a schema does not say, for nobody should send it: the models take "" for an optional field of a
+request as absent.
 """
 
 import json

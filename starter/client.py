@@ -172,7 +172,9 @@ class Started(NamedTuple):
 
 
 def normalized(event: Event) -> dict[str, Any]:
-    """The event as all entry points send it: known fields, no None, UUIDs in their usual spelling.
+    """The event as all entry points send it: known fields that hold something, UUIDs in lower case.
+
+    An optional field that is None or "" is left out, as the models of `contracts/events.py` do.
 
     Checks presence and types alone; the complete check belongs to the gateway and the workflow.
     Raises ValidationError, naming every bad field at once.
@@ -181,7 +183,7 @@ def normalized(event: Event) -> dict[str, Any]:
     clean: dict[str, Any] = {}
     for field in FIELDS:
         value = event.get(field)
-        if value is None:
+        if value is None or (value == "" and field not in REQUIRED_FIELDS):
             if field in REQUIRED_FIELDS:
                 errors.append({"field": field, "rule": "missing", "message": "is required"})
             continue
@@ -215,6 +217,8 @@ def _checked(field: str, value: object) -> object:
 
 
 def _checked_number(value: object, *, whole: bool) -> float:
+    if isinstance(value, str):
+        raise TypeError("must be a number without quotes")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError("must be a number")
     # 7 and 7.0 are one payload, so each field has one spelling.

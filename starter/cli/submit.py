@@ -91,7 +91,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-        event = json.loads(text)
+        event = json.loads(text.removeprefix("\ufeff"))  # Windows' editors begin with the mark
     except (OSError, ValueError, RecursionError) as error:
         exits.complain(f"cannot read an event from {file}: {error}")
         raise typer.Exit(exits.USAGE) from None

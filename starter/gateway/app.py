@@ -22,6 +22,7 @@ from starter.gateway.models import (
     Health,
     RedeliverAnswer,
 )
+from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
 from starter.gateway.settings import GatewaySettings
 from starter.start import EntryPoint, OriginNotAllowedError
@@ -40,6 +41,13 @@ _EVENT_BODY = {
             }
         },
     }
+}
+_WEBHOOK_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "Any; it may have several parts, such as `odoo/generate-image`.",
+    "schema": {"type": "string", "minLength": 1},
 }
 
 
@@ -102,11 +110,11 @@ health = APIRouter(tags=["health"])
     summary="Start a generation (EVT-AIG-001)",
 )
 @generations.post(
-    "/webhook/{name}",
+    "/webhook/{name:path}",
     status_code=202,
     response_model=Accepted,
-    responses=_documented(400, 401, 408, 409, 413, 415, 422, 503),
-    openapi_extra=_EVENT_BODY,
+    responses=_documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
+    openapi_extra={**_EVENT_BODY, "parameters": [_WEBHOOK_NAME]},
     summary="The same, under the path of an existing webhook trigger",
 )
 async def start(request: Request) -> JSONResponse:
@@ -121,7 +129,7 @@ async def start(request: Request) -> JSONResponse:
         started = await state.entry_point.start(
             event,
             caller=request.state.caller,
-            span=f"{request.method} {request.scope['route'].path}",
+            span=f"{request.method} {request.scope['route'].path_format}",
             headers=request.headers,
         )
     except OriginNotAllowedError:
@@ -217,7 +225,9 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
         " Errors are RFC 9457 problem documents.",
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
     )
+    app.add_middleware(OneSpelling)
     app.state.gateway = GatewayState(settings, client or impatient_client())
     problems.install(app)
     app.include_router(generations)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from email.message import Message
 from typing import Any
 
@@ -15,19 +16,25 @@ from starter.gateway.problems import FieldError, ProblemError, field_errors, inv
 BODY_SECONDS = 10.0
 """How long a caller may take to send its body; a slower one would only hold a connection."""
 
+WRAPPERS = ("body", "json", "data", "payload", "event")
+"""Where other programs carry an event: N8N's webhook node and items, CloudEvents, and habit."""
+
+_FIELDS = frozenset(field.alias for field in GenerationRequested.model_fields.values())
+
 
 async def read_event(request: Request, max_bytes: int) -> GenerationRequested:
     """The event of the request's body. Raises ProblemError 400, 408, 413, 415 or 422."""
     _check_content_type(request)
-    raw = await _read(request, max_bytes)
-    _check_json(raw)
+    # RFC 8259, 8.1: a byte order mark may be ignored, and some senders begin with one.
+    raw = (await _read(request, max_bytes)).removeprefix(BOM_UTF8)
+    sent = _object_of(raw)
     try:
         return GenerationRequested.model_validate_json(raw)
     except ValidationError as error:
         faults = field_errors(error)
     if any(fault.rule == "json_invalid" for fault in faults):
         raise ProblemError(400, "the body is not valid JSON")
-    raise invalid(faults)
+    raise invalid([*_wrapped(sent), *faults])
 
 
 def _check_content_type(request: Request) -> None:
@@ -61,7 +68,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _check_json(raw: bytes) -> None:
+def _object_of(raw: bytes) -> dict[str, Any]:
     try:
         found = json.loads(
             raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
@@ -73,8 +80,25 @@ def _check_json(raw: bytes) -> None:
         if isinstance(error, json.JSONDecodeError):
             place = f" (line {error.lineno}, column {error.colno})"
         raise ProblemError(400, f"the body is not valid JSON{place}") from None
-    if not isinstance(found, dict):
-        raise invalid([FieldError(field="event", rule="type", message="must be a JSON object")])
+    if isinstance(found, dict):
+        return found
+    message = "must be a JSON object"
+    if isinstance(found, list | str):
+        message += f": send the event itself, not a {'list' if isinstance(found, list) else 'text'}"
+    raise invalid([FieldError(field="event", rule="type", message=message)])
+
+
+def _wrapped(sent: dict[str, Any]) -> list[FieldError]:
+    """The field that the event seems to be in, when nothing of it is outside."""
+    if _FIELDS & sent.keys():
+        return []
+    for name in WRAPPERS:
+        inside = sent.get(name)
+        is_text = isinstance(inside, str) and '"requestId"' in inside
+        if is_text or (isinstance(inside, dict) and _FIELDS & inside.keys()):
+            message = f"is the event inside `{name}`? Send the event alone"
+            return [FieldError(field="event", rule="wrapped", message=message)]
+    return []
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -90,8 +90,8 @@ def test_every_field_is_in_the_specification() -> None:
         {"resolution": "64x64", "aspectRatio": "1:1"},
         {"resolution": "4096x4096", "aspectRatio": "1:1"},
         {"resolution": "4096x64", "aspectRatio": "64:1"},
-        {"resolution": "102x100", "aspectRatio": "1:1"},  # 2 % above, to the point
-        {"resolution": "98x100", "aspectRatio": "1:1"},  # 2 % below, to the point
+        {"resolution": "1039x1000", "aspectRatio": "1:1"},  # 3.9 % above
+        {"resolution": "961x1000", "aspectRatio": "1:1"},  # 3.9 % below
         {"resolution": "1344x768", "aspectRatio": "7:4"},
         {"seed": 0},
         {"seed": 2**63 - 1},
@@ -163,7 +163,7 @@ def test_inside_the_bounds(changes: dict[str, Any]) -> None:
         ("correlationId", "urn:uuid:4bf92f35-77b3-4da6-a3ce-929d0e0e4736"),
         ("userId", "{7a0f4a0e-52cf-4e0c-8a35-6f2d6dc1a002}"),
         ("modelId", 7),
-        ("campaignId", ""),
+        ("campaignId", " "),
         ("callbackUrl", "/callback"),
         ("callbackUrl", "ftp://odoo.example.com/"),
         ("callbackUrl", "javascript:alert(1)"),
@@ -206,14 +206,88 @@ def test_unsupported_version_is_explained() -> None:
         read(payloadVersion="2.0")
 
 
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_empty_text_is_absent(name: str) -> None:
+    """Forms and N8N send a blank optional field as "": that is no value, of any type."""
+    assert read(**{name: ""}) == read(**{name: None})
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_an_empty_text_is_no_required_field(name: str) -> None:
+    """A required field that is empty is refused by its name."""
+    assert faulty_fields(**{name: ""}) == {name}
+
+
+@pytest.mark.parametrize(("name", "text"), [("seed", "42"), ("cfgScale", "7.5")])
+def test_a_number_as_text_is_explained(name: str, text: str) -> None:
+    """A number in quotes is refused with what to send instead, without what was sent."""
+    with pytest.raises(ValidationError, match="must be a number without quotes") as refusal:
+        read(**{name: text})
+    assert text not in refusal.value.errors()[0]["msg"]
+
+
 @pytest.mark.parametrize(
     ("resolution", "ratio"),
-    [("103x100", "1:1"), ("97x100", "1:1"), ("1024x768", "3:4"), ("4096x4096", "99999:1")],
+    [
+        ("1024x1024", "1:1"),
+        ("1152x896", "4:3"),
+        ("896x1152", "3:4"),
+        ("1216x832", "3:2"),
+        ("832x1216", "2:3"),
+        ("1344x768", "16:9"),
+        ("768x1344", "9:16"),
+        ("1536x640", "21:9"),
+        ("640x1536", "9:21"),
+    ],
 )
-def test_ratio_that_disagrees(resolution: str, ratio: str) -> None:
-    """More than 2 % between resolution and aspectRatio is refused, and both are named."""
-    with pytest.raises(ValidationError, match=f"aspectRatio {ratio} .* {resolution} within 2 %"):
+def test_sizes_that_sdxl_was_trained_on(resolution: str, ratio: str) -> None:
+    """They pass under their usual names, although none but the square is exact."""
+    assert read(resolution=resolution, aspectRatio=ratio).aspect_ratio == ratio
+
+
+COMMON = {
+    "1:1": "1024x1024",
+    "6:5": "1200x1000",
+    "5:4": "1280x1024",
+    "4:3": "1024x768",
+    "7:5": "1400x1000",
+    "3:2": "1536x1024",
+    "16:10": "1600x1000",
+    "5:3": "1280x768",
+    "16:9": "1920x1080",
+    "2:1": "2048x1024",
+    "21:9": "2100x900",
+}
+"""Ratios in common use, from square to wide, each with a resolution that is exact."""
+
+
+@pytest.mark.parametrize(
+    ("ratio", "other"), [(a, b) for a in COMMON for b in COMMON if a != b], ids=str
+)
+def test_common_ratios_are_kept_apart(ratio: str, other: str) -> None:
+    """The exact size of one is no size of another."""
+    assert faulty_fields(resolution=COMMON[ratio], aspectRatio=other) == {""}
+    across, down = COMMON[ratio].split("x")
+    upright = ":".join(reversed(other.split(":")))
+    assert faulty_fields(resolution=f"{down}x{across}", aspectRatio=upright) == {""}
+
+
+@pytest.mark.parametrize(
+    ("resolution", "ratio", "exact"),
+    [
+        ("104x100", "1:1", "26:25"),  # 4 % above, to the point
+        ("96x100", "1:1", "24:25"),  # 4 % below, to the point
+        ("1024x768", "3:4", "4:3"),
+        ("4096x4096", "99999:1", "1:1"),
+        ("1168x800", "4:3", "73:50"),
+    ],
+)
+def test_ratio_that_disagrees(resolution: str, ratio: str, exact: str) -> None:
+    """Of 4 % on, resolution and aspectRatio disagree; the refusal names the ratio that fits."""
+    wanted = f"aspectRatio {ratio} does not agree with resolution {resolution}, which is {exact}"
+    with pytest.raises(ValidationError, match=wanted):
         read(resolution=resolution, aspectRatio=ratio)
+    read(resolution=resolution, aspectRatio=exact)
 
 
 def test_several_faults_are_all_named() -> None:

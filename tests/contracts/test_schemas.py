@@ -136,3 +136,13 @@ def test_schema_and_model_agree(name: str, event: dict[str, Any], *, good: bool)
 def test_what_a_schema_cannot_say(name: str, event: dict[str, Any]) -> None:
     """A schema cannot say some rules, so the model alone has them: these, and no others known."""
     assert (model_takes(name, event), schema_takes(name, event)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "field", ["seed", "inferenceSteps", "cfgScale", "campaignId", "payloadVersion"]
+)
+def test_what_the_model_alone_takes(field: str) -> None:
+    """An empty text is no value of these fields: the model takes it as absent, schemas refuse."""
+    event = REQUESTED | {field: ""}
+    assert model_takes(REQUESTED_NAME, event)
+    assert not schema_takes(REQUESTED_NAME, event)

@@ -20,6 +20,8 @@ from starter.client import (
 )
 from tests.starter.entry_points import free_port, make_event
 
+OPTIONAL = [name for name in module.FIELDS if name not in module.REQUIRED_FIELDS]
+
 
 async def test_start_names_the_workflow_after_the_request(client: AsyncDuragenClient) -> None:
     """A started generation's workflow id is made of the request id, and it is new."""
@@ -123,6 +125,7 @@ async def test_the_worker_reads_the_argument(client: AsyncDuragenClient, tempora
         ({"modelId": "{0b6f4b1e-8f4d-4c7e-9b39-6c8a2f1d7e05}"}, ["modelId"]),
         ({"cfgScale": float("nan")}, ["cfgScale"]),
         ({"campaignId": "none"}, ["campaignId"]),
+        ({"requestId": "", "resolution": ""}, ["requestId", "resolution"]),
     ],
 )
 async def test_every_bad_field_is_named(
@@ -132,6 +135,13 @@ async def test_every_bad_field_is_named(
     with pytest.raises(ValidationError) as caught:
         await client.start(make_event(**change))
     assert [fault["field"] for fault in caught.value.errors] == fields
+
+
+async def test_an_empty_text_is_an_absent_field(client: AsyncDuragenClient) -> None:
+    """An optional field that is "" changes nothing: it is the same request as without it."""
+    event = make_event()
+    first = await client.start({**event, **dict.fromkeys(OPTIONAL, "")})
+    assert await client.start(event) == first._replace(created=False)
 
 
 async def test_an_event_over_256_kb_is_too_large(client: AsyncDuragenClient) -> None:
@@ -193,9 +203,18 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert list(module.EVENT_ATTRIBUTES.values()) == own
 
 
-def test_both_entry_points_digest_alike() -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cfgScale": 7, "seed": 0, "unknown": 1},
+        dict.fromkeys(OPTIONAL, ""),
+        dict.fromkeys(OPTIONAL),
+    ],
+    ids=["values", "empty texts", "nulls"],
+)
+def test_both_entry_points_digest_alike(changes: dict[str, object]) -> None:
     """The gateway's validated event and Odoo's own have the same digest."""
-    event = make_event(cfgScale=7, seed=0, unknown=1)
+    event = make_event(**changes)
     parsed = events.GenerationRequested.model_validate(event)
     through_gateway = parsed.model_dump(mode="json", exclude_none=True)
     assert module.digest(module.normalized(event)) == module.digest(

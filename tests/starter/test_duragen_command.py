@@ -50,14 +50,18 @@ async def test_submit_prints_the_ids(address: str, client: AsyncDuragenClient) -
     assert (await client.status(ids["requestId"]))["workflowId"] == ids["workflowId"]
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
 @pytest.mark.parametrize("stdin", [True, False])
-async def test_submit_reads_an_event(address: str, tmp_path: Path, *, stdin: bool) -> None:
-    """A file or stdin gives the event; the request id of the event is kept."""
+async def test_submit_reads_an_event(
+    address: str, tmp_path: Path, mark: str, *, stdin: bool
+) -> None:
+    """A file or stdin gives the event, as any editor saves it; its request id is kept."""
     event = make_event()
+    text = mark + json.dumps(event)
     file = tmp_path / "event.json"
-    file.write_text(json.dumps(event))
+    file.write_text(text, "utf-8")
     source = "-" if stdin else str(file)
-    done = await duragen("submit", source, stdin=json.dumps(event), TEMPORAL_ADDRESS=address)
+    done = await duragen("submit", source, stdin=text, TEMPORAL_ADDRESS=address)
     assert (done.code, event["requestId"] in done.out) == (0, True)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 
 import httpx
 import pytest
@@ -40,7 +41,9 @@ MALFORMED = {
     "empty": b"",
     "half": b'{"requestId": ',
     "text": b"prompt=x",
-    "byte order mark": b"\xef\xbb\xbf{}",
+    "byte order mark alone": BOM_UTF8,
+    "two byte order marks": BOM_UTF8 * 2 + json.dumps(make_event()).encode(),
+    "byte order mark inside": b"{" + BOM_UTF8 + b"}",
     "utf-16": json.dumps(make_event()).encode("utf-16"),
     "invalid utf-8": with_raw("prompt", '"x"')[:-3] + b'\xff"}',
     "nan": with_raw("cfgScale", "NaN"),
