@@ -1,6 +1,7 @@
 """HTTP to others: one bounded call, and what its headers say about trying again."""
 
 import asyncio
+import codecs
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +28,11 @@ class Answer(NamedTuple):
     def content_type(self) -> str:
         """The media type without parameters, lower case."""
         return str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+    @property
+    def json_text(self) -> bytes:
+        """The body without the byte order mark that some put before JSON (RFC 8259, 8.1)."""
+        return self.body.removeprefix(codecs.BOM_UTF8)
 
 
 class TooLargeError(Exception):
@@ -91,7 +97,7 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes:
 def parsed(answer: Answer) -> Any:
     """The body as JSON, None when it is none."""
     try:
-        return json.loads(answer.body)
+        return json.loads(answer.json_text)
     except (ValueError, RecursionError):
         return None
 

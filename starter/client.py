@@ -50,6 +50,7 @@ try:
         Client,
         Interceptor,
         OutboundInterceptor,
+        RPCTimeoutOrCancelledError,
         StartWorkflowInput,
         WorkflowExecutionDescription,
         WorkflowExecutionStatus,
@@ -465,6 +466,8 @@ class AsyncDuragenClient:
             return await work(client)
         except RPCError as error:
             raise error_of(error) from error
+        except RPCTimeoutOrCancelledError as error:  # an update that no worker takes
+            raise UnavailableError("no worker answers: start one, or try again") from error
 
     async def _connect(self) -> Client:
         if Client is None:

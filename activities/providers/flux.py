@@ -142,7 +142,7 @@ class Flux:
             if answer.status != 200:
                 raise refused(answer, FLUX, task.route)
             try:
-                accepted = _Accepted.model_validate_json(answer.body)
+                accepted = _Accepted.model_validate_json(answer.json_text)
             except ValidationError:
                 raise unreadable(answer, FLUX, "neither id nor polling_url") from None
             self._check_host(accepted.polling_url)
@@ -293,7 +293,7 @@ def _progress(answer: Answer) -> JobProgress:
     if answer.status != 200:
         raise refused(answer, FLUX_POLL)
     try:
-        status = _Status.model_validate_json(answer.body)
+        status = _Status.model_validate_json(answer.json_text)
     except ValidationError:
         raise unreadable(answer, FLUX_POLL, "no status") from None
     if status.status == "Ready":

@@ -215,7 +215,7 @@ def _image_in(answer: Answer, route: Route) -> bytes | _Link:
     if answer.status != 200:
         raise refused(answer, OPENAI, route)
     try:
-        reply = _Reply.model_validate_json(answer.body)
+        reply = _Reply.model_validate_json(answer.json_text)
     except ValidationError as error:
         body = parsed(answer)
         if isinstance(body, dict) and "error" in body:  # an error under status 200

@@ -191,7 +191,7 @@ def models_listed(models: Collection[str], name: str) -> Callable[[Answer], tupl
 
     def read(answer: Answer) -> tuple[str, str] | None:
         try:
-            listed = {each.id for each in _Models.model_validate_json(answer.body).data}
+            listed = {each.id for each in _Models.model_validate_json(answer.json_text).data}
         except ValidationError:
             return None
         lacking = sorted(set(models) - listed) if listed else []

@@ -1,5 +1,6 @@
 """Every signal of FLUX over real HTTP: submit, poll, fetch."""
 
+import codecs
 import json
 from typing import Any
 
@@ -129,6 +130,20 @@ async def test_accepted(http: httpx.AsyncClient, peer: Peer, asked: GenerationRe
     peer.says(answer(200, {"id": "j-1", "polling_url": url, "cost": 4}))
     job = await flux(http, peer.url).submit(submission(asked), at_once)
     assert job == Job(id="j-1", polling_url=url)
+
+
+async def test_a_byte_order_mark(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """One before an answer costs no job: neither when it is accepted nor when it is ready."""
+    url = f"{peer.url}/v1/get_result?id=j-1"
+    accepted = {"id": "j-1", "polling_url": url}
+    peer.says(answer(200, codecs.BOM_UTF8 + json.dumps(accepted).encode()))
+    assert (await flux(http, peer.url).submit(submission(asked), at_once)).id == "j-1"
+    ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
+    peer.says(answer(200, codecs.BOM_UTF8 + json.dumps(ready).encode()))
+    progress = await flux(http, peer.url).poll(collection(asked, url))
+    assert progress.result_url == f"{peer.url}/a.png"
 
 
 def status(word: str, **more: Any) -> Reply:

@@ -1,6 +1,8 @@
 """Every signal of OpenAI Images, and of servers that speak it, over real HTTP into the taxonomy."""
 
 import base64
+import codecs
+import json
 from typing import Any
 
 import httpx
@@ -450,6 +452,15 @@ async def test_a_parameter_that_the_route_sets(
     task = submission(asked, size="9x9")
     error = await refusal(openai(http, peer.url).submit(task, at_once))
     assert (error.failure.code, error.failure.hint) == (ErrorCode.MODEL_CONFIG, None)
+
+
+async def test_a_byte_order_mark(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested, picture: bytes
+) -> None:
+    """One before the answer costs no image."""
+    body = json.dumps({"data": [{"b64_json": base64.b64encode(picture).decode()}]})
+    peer.says(answer(200, codecs.BOM_UTF8 + body.encode()))
+    assert await openai(http, peer.url).submit(submission(asked), at_once) == picture
 
 
 async def test_the_first_image_counts(
