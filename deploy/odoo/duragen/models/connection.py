@@ -9,8 +9,9 @@ from ..s3 import S3Error, Store
 
 _logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 3.0
-"""For one call to Duragen: a user waits for it. A call that fails is tried again later."""
+PATIENCE_SECONDS = 5.0
+"""For one call to Duragen that a person waits for, or that is one of many: it is not repeated here.
+The hook after the commit makes one; what that does not start is left to the outbox."""
 
 DEFAULTS = {
     "start_path": "temporal",
@@ -78,10 +79,11 @@ class Connection(models.AbstractModel):
         return f"{base}/namespaces/{namespace}/workflows/{workflow_id}" if base else ""
 
     @api.model
-    def _client(self):
+    def _client(self, seconds=PATIENCE_SECONDS):
         """Duragen's client, by the start path that is set. Raises a DuragenError of starter.client.
 
-        Made at the first use and never at import: a Temporal client from before a fork fails.
+        Each of its calls waits up to `seconds`; there is one client for each such figure. Made at
+        the first use and never at import: a Temporal client from before a fork fails.
         """
         # Not at the top: Odoo imports every addon's modules in its parent process.
         from ..starter.client import DuragenClient, SetupError, ValidationError
@@ -96,9 +98,11 @@ class Connection(models.AbstractModel):
                 " the system parameter duragen.database_uuid"
             )
         if self._setting("start_path") == "gateway":
-            key = ("gateway", self._setting("gateway_url"), self._setting("gateway_key"))
+            given = (self._setting("gateway_url"), self._setting("gateway_key"))
             try:
-                return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
+                return _kept(
+                    ("gateway", seconds, *given), lambda: GatewayClient(*given, **_once(seconds))
+                )
             except ValidationError as error:
                 # The settings are wrong, not the request: it waits until they are fixed.
                 raise SetupError(f"the gateway's address in the settings: {error}") from None
@@ -106,7 +110,8 @@ class Connection(models.AbstractModel):
         address, namespace, api_key, tls = given = [self._setting(name) for name in names]
         more = {"api_key": api_key or None, "tls": tls == "True" or None}
         return _kept(
-            ("temporal", *given), lambda: DuragenClient(address, namespace, **more, **_once())
+            ("temporal", seconds, *given),
+            lambda: DuragenClient(address, namespace, **more, **_once(seconds)),
         )
 
     @api.model
@@ -180,9 +185,9 @@ class Connection(models.AbstractModel):
         return True, _("The bucket %s can be read.", self._setting("s3_bucket"))
 
 
-def _once():
+def _once(seconds):
     # The outbox retries: it knows how long that may take.
-    return {"timeout": PATIENCE_SECONDS, "retry_seconds": ()}
+    return {"timeout": seconds, "retry_seconds": ()}
 
 
 def _kept(key, make):
