@@ -53,7 +53,11 @@ class ResConfigSettings(models.TransientModel):
     )
 
     duragen_user_errors = fields.Selection(
-        [("release", "Give the credits back"), ("capture", "Keep the credits")],
+        [
+            ("release", "Give the credits back"),
+            ("after_warning", "First warn and give them back, then keep them"),
+            ("capture", "Keep the credits"),
+        ],
         "Refused prompts",
         **_parameter("user_errors"),
     )

@@ -11,6 +11,7 @@ from . import (
     test_signatures,
     test_submission,
     test_translation,
+    test_user_errors,
     test_views,
     test_wire,
 )
