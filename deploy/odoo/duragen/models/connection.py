@@ -4,7 +4,7 @@ import logging
 
 from odoo import _, api, models
 
-from .. import signatures
+from .. import alerting, signatures
 from ..s3 import S3Error, Store
 
 _logger = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ DEFAULTS = {
     "initial_credits": "10",
     "api_rate_per_minute": "60",
     "reconcile_minutes": "15",
+    "alertmanager_url": "",
+    "alertmanager_token": "",
 }
 
 CALLBACK_PATH = "/duragen/v1/callback"
@@ -89,9 +91,7 @@ class Connection(models.AbstractModel):
         from ..starter.client import DuragenClient, SetupError, ValidationError
         from ..starter.gateway_client import GatewayClient
 
-        parameters = self.env["ir.config_parameter"].sudo()
-        made_for = parameters.get_param("duragen.database_uuid")
-        if made_for and made_for != parameters.get_param("database.uuid"):
+        if self._is_copy():
             # The copy would start, cancel and ask about the original's generations.
             raise SetupError(
                 "this database is a copy of another one; give it settings of its own, then delete"
@@ -122,6 +122,13 @@ class Connection(models.AbstractModel):
             parameters.set_param("duragen.database_uuid", parameters.get_param("database.uuid"))
 
     @api.model
+    def _is_copy(self):
+        """Whether this database is a copy of the one that generations were started from."""
+        parameters = self.env["ir.config_parameter"].sudo()
+        made_for = parameters.get_param("duragen.database_uuid")
+        return bool(made_for) and made_for != parameters.get_param("database.uuid")
+
+    @api.model
     def _target(self):
         """Where generations are started now; another Duragen does not know them."""
         if self._setting("start_path") == "gateway":
@@ -145,6 +152,8 @@ class Connection(models.AbstractModel):
         checks = [(_("Start"), self._test_start), (_("Outcome"), self._test_outcome)]
         if self._setting("image_storage") == "s3" or self._setting("s3_bucket"):
             checks.append((_("Images"), self._test_store))
+        if self._setting("alertmanager_url"):
+            checks.append((_("Alerts"), self._test_alerts))
         found = []
         for name, check in checks:
             ok, text = check()
@@ -176,6 +185,14 @@ class Connection(models.AbstractModel):
         except signatures.UnauthorizedError as error:
             return False, str(error)
         return True, _("Duragen delivers outcomes to %s.", url)
+
+    def _test_alerts(self):
+        address = self._setting("alertmanager_url")
+        try:
+            alerting.check(address, self._setting("alertmanager_token"))
+        except alerting.AlertingError as error:
+            return False, _("Alertmanager: %s.", error)
+        return True, _("Alertmanager answers.")
 
     def _test_store(self):
         try:

@@ -64,10 +64,18 @@ class GenerationStart(models.Model):
 
     _inherit = "duragen.generation.request"
 
+    failing_since = fields.Datetime(
+        readonly=True, copy=False, help="The first of the starts that failed since it waits."
+    )
+
     @api.model
     def _cron_start(self):
-        """The outbox: start what a crash or an outage left behind, pass on cancellations."""
+        """The outbox: start what a crash or an outage left behind, pass on cancellations.
+
+        Then managers and Alertmanager are informed, when starts have failed for long.
+        """
         self._run_outbox()
+        self.env["duragen.start.trouble"]._watch()
 
     def _run_outbox(self, seconds=RUN_SECONDS):
         """One run, which ends early when Duragen cannot be reached; no call after `seconds`."""
@@ -86,12 +94,27 @@ class GenerationStart(models.Model):
                     reached = in_own_transaction(self.env.registry, request_id, method, *arguments)
                 except psycopg2.OperationalError:
                     continue  # another transaction has it right now; the next run looks again
-                except Exception:
+                except Exception as error:
                     # One request that fails must not hold up all the others.
                     _logger.exception("request %s: %s failed", request_id, method)
+                    if method == "_start":
+                        self._note_broken(request_id, error)
                     continue
                 if not reached:
                     return
+
+    def _note_broken(self, request_id, error):
+        """Have managers see a start that broke off: its own transaction wrote nothing."""
+        why = f"{type(error).__name__}: Odoo's log says more"
+        try:
+            in_own_transaction(self.env.registry, request_id, "_broke_off", why)
+        except psycopg2.Error:
+            _logger.exception("request %s cannot be postponed", request_id)
+
+    def _broke_off(self, why):
+        self._lock()
+        if self.state == "requested":
+            self._postpone(why)
 
     def _start(self, seconds=PATIENCE_SECONDS):
         """Start this request if it still waits; False when Duragen could not be reached.
@@ -147,6 +170,7 @@ class GenerationStart(models.Model):
                 "started_at": now,
                 "next_start_at": False,
                 "start_error": False,
+                "failing_since": False,
                 "started_where": self.env["duragen.connection"]._target(),
                 "check_attempts": 0,
                 "next_check_at": now + self._patience(),
@@ -155,10 +179,12 @@ class GenerationStart(models.Model):
         self._notify_pages()
 
     def _postpone(self, why):
+        now = fields.Datetime.now()
         self.write(
             {
                 "start_attempts": self.start_attempts + 1,
-                "next_start_at": fields.Datetime.now() + PAUSE,
+                "next_start_at": now + PAUSE,
+                "failing_since": self.failing_since or now,
                 "start_error": why[:500],
             }
         )

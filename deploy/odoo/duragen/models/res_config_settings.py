@@ -61,6 +61,10 @@ class ResConfigSettings(models.TransientModel):
         "Refused prompts",
         **_parameter("user_errors"),
     )
+    duragen_alertmanager_url = fields.Char("Alertmanager", **_parameter("alertmanager_url"))
+    duragen_alertmanager_token = fields.Char(
+        "Alertmanager token", **_parameter("alertmanager_token")
+    )
     duragen_initial_credits = fields.Integer(
         "Credits to begin with", **_parameter("initial_credits")
     )
