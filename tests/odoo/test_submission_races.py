@@ -1,5 +1,6 @@
 """Many submissions at once, over real HTTP: what one user has is spent once."""
 
+import uuid
 from typing import Any
 
 from tests.odoo.lone import REQUEST, Lone, Rpc, RpcError, at_once, completed, failed
@@ -113,3 +114,24 @@ def test_outcomes_and_submissions_at_once_keep_the_ledger(lone: Lone) -> None:
         REQUEST, "search_count", [("user_id", "=", user.uid), ("charged", "=", True)]
     )
     assert lone.balance(user) == 20 - charged
+
+
+def test_only_one_of_two_errors_at_once_is_the_free_one(lone: Lone) -> None:
+    """Where the first error of a day is free, also when no balance moves that both would write."""
+    user = lone.someone(10)
+    free_of_charge = {"name": "Gift", "model_uuid": str(uuid.uuid4()), "price": 0}
+    model = lone.admin("duragen.ai.model", "create", free_of_charge | {"resolutions": "256x256"})
+    key = "duragen.user_errors"
+    lone.admin("ir.config_parameter", "set_param", key, "after_warning")
+    try:
+        records = [lone.asks(user, model_id=model) for _ in range(4)]
+        refused = {"errorCode": "POLICY_INPUT", "errorType": "user"}
+        events = [failed(record) | refused for record in records]
+        answers = at_once(4, lambda position: lone.delivers(events[position]).status_code)
+        # One that lost five times is delivered again.
+        again = [lone.delivers(e) for e, said in zip(events, answers, strict=True) if said != 200]
+        assert {each.status_code for each in again} <= {200}
+    finally:
+        lone.admin("ir.config_parameter", "set_param", key, "release")
+    rows = lone.sql(f"SELECT user_error FROM duragen_generation_request WHERE user_id = {user.uid}")
+    assert sorted(rows) == [["charged"]] * 3 + [["warned"]]

@@ -6,7 +6,7 @@
     "category": "Productivity",
     "license": "Other OSI approved licence",
     "application": True,
-    "depends": ["web", "bus", "portal"],
+    "depends": ["web", "bus", "mail", "portal"],
     "data": [
         "security/groups.xml",
         "security/ir.model.access.csv",
@@ -19,6 +19,7 @@
         "wizard/grant_credits_views.xml",
         "views/account_views.xml",
         "views/quota_views.xml",
+        "views/start_trouble_views.xml",
         "views/res_config_settings_views.xml",
         "views/menus.xml",
         "views/portal_templates.xml",

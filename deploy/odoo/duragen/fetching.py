@@ -20,9 +20,12 @@ class MismatchError(Exception):
     """The bytes are not the image of the event."""
 
 
-def _opener():
-    # Built by hand: the usual opener follows redirects and knows ftp:, file: and data:.
-    opener = urllib.request.OpenerDirector()
+def opener():
+    """Opens http and https alone, and follows no redirect.
+
+    Built by hand: the usual opener follows redirects and knows ftp:, file: and data:.
+    """
+    made = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
         urllib.request.HTTPHandler,
@@ -31,8 +34,8 @@ def _opener():
         urllib.request.HTTPDefaultErrorHandler,
         urllib.request.UnknownHandler,
     ):
-        opener.add_handler(handler())
-    return opener
+        made.add_handler(handler())
+    return made
 
 
 def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
@@ -44,7 +47,7 @@ def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
     errors of the library below it through.
     """
     try:
-        with _opener().open(image.url, timeout=read_seconds) as answer:
+        with opener().open(image.url, timeout=read_seconds) as answer:
             if answer.status != 200:
                 raise FetchError(f"the image's link answered {answer.status}")
             data = _read(answer, image.size, total_seconds)

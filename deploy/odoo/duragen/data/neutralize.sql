@@ -1,9 +1,10 @@
 -- A copy of a production database must not start, cancel or ask about production's generations, and
--- Duragen may not deliver outcomes to it. Odoo itself switches the crons of a neutralized database off.
+-- Duragen may not deliver outcomes to it; nor may it raise or end production's alerts. Odoo itself switches the crons of a neutralized database off.
 DELETE FROM ir_config_parameter
  WHERE key IN ('duragen.callback_token', 'duragen.signing_secret', 'duragen.gateway_key',
                'duragen.temporal_api_key', 'duragen.s3_access_key_id',
-               'duragen.s3_secret_access_key');
+               'duragen.s3_secret_access_key', 'duragen.alertmanager_url',
+               'duragen.alertmanager_token');
 UPDATE ir_config_parameter SET value = 'http://neutralized.invalid' WHERE key = 'duragen.gateway_url';
 INSERT INTO ir_config_parameter (key, value)
 VALUES ('duragen.temporal_address', 'neutralized.invalid:7233')

@@ -4,13 +4,14 @@ import logging
 
 from odoo import _, api, models
 
-from .. import signatures
+from .. import alerting, signatures
 from ..s3 import S3Error, Store
 
 _logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 3.0
-"""For one call to Duragen: a user waits for it. A call that fails is tried again later."""
+PATIENCE_SECONDS = 5.0
+"""For one call to Duragen that a person waits for, or that is one of many: it is not repeated here.
+The hook after the commit makes one; what that does not start is left to the outbox."""
 
 DEFAULTS = {
     "start_path": "temporal",
@@ -34,6 +35,8 @@ DEFAULTS = {
     "initial_credits": "10",
     "api_rate_per_minute": "60",
     "reconcile_minutes": "15",
+    "alertmanager_url": "",
+    "alertmanager_token": "",
 }
 
 CALLBACK_PATH = "/duragen/v1/callback"
@@ -78,27 +81,28 @@ class Connection(models.AbstractModel):
         return f"{base}/namespaces/{namespace}/workflows/{workflow_id}" if base else ""
 
     @api.model
-    def _client(self):
+    def _client(self, seconds=PATIENCE_SECONDS):
         """Duragen's client, by the start path that is set. Raises a DuragenError of starter.client.
 
-        Made at the first use and never at import: a Temporal client from before a fork fails.
+        Each of its calls waits up to `seconds`; there is one client for each such figure. Made at
+        the first use and never at import: a Temporal client from before a fork fails.
         """
         # Not at the top: Odoo imports every addon's modules in its parent process.
         from ..starter.client import DuragenClient, SetupError, ValidationError
         from ..starter.gateway_client import GatewayClient
 
-        parameters = self.env["ir.config_parameter"].sudo()
-        made_for = parameters.get_param("duragen.database_uuid")
-        if made_for and made_for != parameters.get_param("database.uuid"):
+        if self._is_copy():
             # The copy would start, cancel and ask about the original's generations.
             raise SetupError(
                 "this database is a copy of another one; give it settings of its own, then delete"
                 " the system parameter duragen.database_uuid"
             )
         if self._setting("start_path") == "gateway":
-            key = ("gateway", self._setting("gateway_url"), self._setting("gateway_key"))
+            given = (self._setting("gateway_url"), self._setting("gateway_key"))
             try:
-                return _kept(key, lambda: GatewayClient(*key[1:], **_once()))
+                return _kept(
+                    ("gateway", seconds, *given), lambda: GatewayClient(*given, **_once(seconds))
+                )
             except ValidationError as error:
                 # The settings are wrong, not the request: it waits until they are fixed.
                 raise SetupError(f"the gateway's address in the settings: {error}") from None
@@ -106,7 +110,8 @@ class Connection(models.AbstractModel):
         address, namespace, api_key, tls = given = [self._setting(name) for name in names]
         more = {"api_key": api_key or None, "tls": tls == "True" or None}
         return _kept(
-            ("temporal", *given), lambda: DuragenClient(address, namespace, **more, **_once())
+            ("temporal", seconds, *given),
+            lambda: DuragenClient(address, namespace, **more, **_once(seconds)),
         )
 
     @api.model
@@ -115,6 +120,13 @@ class Connection(models.AbstractModel):
         parameters = self.env["ir.config_parameter"].sudo()
         if not parameters.get_param("duragen.database_uuid"):
             parameters.set_param("duragen.database_uuid", parameters.get_param("database.uuid"))
+
+    @api.model
+    def _is_copy(self):
+        """Whether this database is a copy of the one that generations were started from."""
+        parameters = self.env["ir.config_parameter"].sudo()
+        made_for = parameters.get_param("duragen.database_uuid")
+        return bool(made_for) and made_for != parameters.get_param("database.uuid")
 
     @api.model
     def _target(self):
@@ -140,6 +152,8 @@ class Connection(models.AbstractModel):
         checks = [(_("Start"), self._test_start), (_("Outcome"), self._test_outcome)]
         if self._setting("image_storage") == "s3" or self._setting("s3_bucket"):
             checks.append((_("Images"), self._test_store))
+        if self._setting("alertmanager_url"):
+            checks.append((_("Alerts"), self._test_alerts))
         found = []
         for name, check in checks:
             ok, text = check()
@@ -172,6 +186,14 @@ class Connection(models.AbstractModel):
             return False, str(error)
         return True, _("Duragen delivers outcomes to %s.", url)
 
+    def _test_alerts(self):
+        address = self._setting("alertmanager_url")
+        try:
+            alerting.check(address, self._setting("alertmanager_token"))
+        except alerting.AlertingError as error:
+            return False, _("Alertmanager: %s.", error)
+        return True, _("Alertmanager answers.")
+
     def _test_store(self):
         try:
             self._store().check()
@@ -180,9 +202,9 @@ class Connection(models.AbstractModel):
         return True, _("The bucket %s can be read.", self._setting("s3_bucket"))
 
 
-def _once():
+def _once(seconds):
     # The outbox retries: it knows how long that may take.
-    return {"timeout": PATIENCE_SECONDS, "retry_seconds": ()}
+    return {"timeout": seconds, "retry_seconds": ()}
 
 
 def _kept(key, make):

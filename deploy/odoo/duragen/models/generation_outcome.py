@@ -74,16 +74,10 @@ class GenerationOutcome(models.Model):
             self.write({**values, **_no_failure(), "ignored_fields": ignored or False})
         else:
             failure = outcome.failure
-            # A cancellation by an operator is not an error of the user.
-            by_user = failure.code != "CANCELED" or self.cancel_requested
-            capture = failure.by_policy and by_user and self._user_errors_are_captured()
-            self._capture() if capture else self._release()
+            self._capture() if self._is_paid_by_user(failure) else self._release()
             self.write({**values, **_failure(failure)})
         self._notify_pages()
         return "applied"
-
-    def _user_errors_are_captured(self):
-        return self.env["duragen.connection"]._setting("user_errors") == "capture"
 
     def _image_values(self, image):
         values = {name: getattr(image, name) for name in ("format", "size", "width", "height")}
@@ -154,12 +148,14 @@ class GenerationOutcome(models.Model):
 def _failure(failure):
     code = failure.code or "INTERNAL"
     kind, again = rule(code)
+    # An unknown code has the text of our own faults, which says that nothing was charged.
+    theirs = failure.by_policy and kind == "system"
     suggested = failure.retry_suggestion
     return {
         "error_code": code[:100],
         "error_type": (failure.type or kind)[:100],
         "error_message": failure.message,
-        "user_message": failure.user_message or english(code),
+        "user_message": failure.user_message or english("INVALID_INPUT" if theirs else code),
         "retry_suggestion": again if suggested is None else suggested,
         "may_have_been_paid": failure.may_have_been_paid,
     }
@@ -167,6 +163,7 @@ def _failure(failure):
 
 def _no_failure():
     names = ("error_code", "error_type", "error_message", "user_message", "start_error")
+    names += ("user_error",)
     return {
         **dict.fromkeys(names, False),
         "retry_suggestion": False,

@@ -10,6 +10,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import AccessError
 
 from ..wire import Failure, Outcome
+from .connection import PATIENCE_SECONDS
 from .generation_request import OPEN_STATES
 
 _logger = logging.getLogger(__name__)
@@ -20,6 +21,13 @@ BATCH = 200
 PAUSE = timedelta(minutes=1)
 """Between two tries of one request. It does not grow: a run of the outbox ends at the first call
 that does not reach Duragen, so an outage costs one call a minute. After it, all start at once."""
+
+OUTBOX_START_SECONDS = 30.0
+"""For one start by the outbox. spec: Odoo's outbox waits up to 30 s for a start
+(event-driven-architecture, EVT-AIG-001, Timeout Ms)."""
+
+RUN_SECONDS = 60.0
+"""A run of the outbox begins no call after it: Odoo ends a cron that takes two minutes."""
 
 QUIET_SECONDS = 10.0
 """So long after a call that did not reach Duragen, submissions make none: the outbox does."""
@@ -56,32 +64,64 @@ class GenerationStart(models.Model):
 
     _inherit = "duragen.generation.request"
 
+    failing_since = fields.Datetime(
+        readonly=True, copy=False, help="The first of the starts that failed since it waits."
+    )
+
     @api.model
     def _cron_start(self):
-        """The outbox: start what a crash or an outage left behind, pass on cancellations."""
+        """The outbox: start what a crash or an outage left behind, pass on cancellations.
+
+        Then managers and Alertmanager are informed, when starts have failed for long.
+        """
+        self._run_outbox()
+        self.env["duragen.start.trouble"]._watch()
+
+    def _run_outbox(self, seconds=RUN_SECONDS):
+        """One run, which ends early when Duragen cannot be reached; no call after `seconds`."""
+        until = time.monotonic() + seconds
         now = [("next_start_at", "<=", fields.Datetime.now())]
         first = {"order": "next_start_at", "limit": BATCH}
         waiting = self.search([("state", "=", "requested"), *now], **first)
         asked = [("state", "=", "started"), ("cancel_requested", "=", True)]
         taken_back = self.search([*asked, *now], **first)
-        for requests, method in ((waiting, "_start"), (taken_back, "_pass_cancel")):
+        todo = [(waiting, "_start", OUTBOX_START_SECONDS), (taken_back, "_pass_cancel")]
+        for requests, method, *arguments in todo:
             for request_id in requests.ids:
+                if time.monotonic() > until:
+                    return
                 try:
-                    reached = in_own_transaction(self.env.registry, request_id, method)
+                    reached = in_own_transaction(self.env.registry, request_id, method, *arguments)
                 except psycopg2.OperationalError:
                     continue  # another transaction has it right now; the next run looks again
-                except Exception:
+                except Exception as error:
                     # One request that fails must not hold up all the others.
                     _logger.exception("request %s: %s failed", request_id, method)
+                    if method == "_start":
+                        self._note_broken(request_id, error)
                     continue
                 if not reached:
                     return
 
-    def _start(self):
+    def _note_broken(self, request_id, error):
+        """Have managers see a start that broke off: its own transaction wrote nothing."""
+        why = f"{type(error).__name__}: Odoo's log says more"
+        try:
+            in_own_transaction(self.env.registry, request_id, "_broke_off", why)
+        except psycopg2.Error:
+            _logger.exception("request %s cannot be postponed", request_id)
+
+    def _broke_off(self, why):
+        self._lock()
+        if self.state == "requested":
+            self._postpone(why)
+
+    def _start(self, seconds=PATIENCE_SECONDS):
         """Start this request if it still waits; False when Duragen could not be reached.
 
-        Safe to repeat at any time: the request id is the workflow's id. The row stays locked
-        during the call, so that a cancellation finds it either waiting or started.
+        The start has `seconds` for its answer. Safe to repeat at any time: the request id is the
+        workflow's id. The row stays locked during the call, so that a cancellation finds it either
+        waiting or started.
         """
         from ..starter.client import (
             ConflictError,
@@ -102,7 +142,7 @@ class GenerationStart(models.Model):
         if self.cancel_requested:
             return self._take_back()
         try:
-            self.env["duragen.connection"]._client().start(self.event)
+            self.env["duragen.connection"]._client(seconds).start(self.event)
         except ValidationError as error:
             if any(fault.get("field") == "callbackUrl" for fault in error.errors):
                 # Duragen's settings lack this Odoo, or ours have a wrong address: the request waits
@@ -130,6 +170,7 @@ class GenerationStart(models.Model):
                 "started_at": now,
                 "next_start_at": False,
                 "start_error": False,
+                "failing_since": False,
                 "started_where": self.env["duragen.connection"]._target(),
                 "check_attempts": 0,
                 "next_check_at": now + self._patience(),
@@ -138,10 +179,12 @@ class GenerationStart(models.Model):
         self._notify_pages()
 
     def _postpone(self, why):
+        now = fields.Datetime.now()
         self.write(
             {
                 "start_attempts": self.start_attempts + 1,
-                "next_start_at": fields.Datetime.now() + PAUSE,
+                "next_start_at": now + PAUSE,
+                "failing_since": self.failing_since or now,
                 "start_error": why[:500],
             }
         )

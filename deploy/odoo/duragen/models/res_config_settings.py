@@ -53,9 +53,17 @@ class ResConfigSettings(models.TransientModel):
     )
 
     duragen_user_errors = fields.Selection(
-        [("release", "Give the credits back"), ("capture", "Keep the credits")],
+        [
+            ("release", "Give the credits back"),
+            ("after_warning", "First warn and give them back, then keep them"),
+            ("capture", "Keep the credits"),
+        ],
         "Refused prompts",
         **_parameter("user_errors"),
+    )
+    duragen_alertmanager_url = fields.Char("Alertmanager", **_parameter("alertmanager_url"))
+    duragen_alertmanager_token = fields.Char(
+        "Alertmanager token", **_parameter("alertmanager_token")
     )
     duragen_initial_credits = fields.Integer(
         "Credits to begin with", **_parameter("initial_credits")

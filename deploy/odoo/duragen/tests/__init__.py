@@ -9,8 +9,10 @@ from . import (
     test_security,
     test_settings,
     test_signatures,
+    test_start_trouble,
     test_submission,
     test_translation,
+    test_user_errors,
     test_views,
     test_wire,
 )

@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from odoo.tests import TransactionCase, new_test_user
@@ -160,9 +161,9 @@ class DuragenCase(TransactionCase):
         self.assertEqual(made.state, "canceled")
 
     @contextmanager
-    def gateway(self, *answers):
+    def gateway(self, *answers, after_seconds=0):
         """A gateway that gives these answers, (status, body); the last one again and again."""
-        server = Gateway(answers or [(202, None)])
+        server = Gateway(answers or [(202, None)], after_seconds)
         generation_start._quiet_until.clear()
         with server, server.serving():
             self.set_up(gateway_url=server.url)
@@ -184,9 +185,10 @@ class Gateway(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, answers):
+    def __init__(self, answers, after_seconds=0):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = list(answers)
+        self.after_seconds = after_seconds
         self.calls = []
         self.lock = threading.Lock()
 
@@ -215,6 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.calls.append((self.command, self.path, body))
             status, answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+        time.sleep(server.after_seconds)
         request_id = (body or {}).get("requestId") or self.path.split("/")[3]
         known = {
             "requestId": request_id,
@@ -224,10 +227,11 @@ class _Handler(BaseHTTPRequestHandler):
             "cancelRequested": True,
         }
         raw = json.dumps({**known, **(answer or {})} if status < 300 else (answer or {})).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
+        with suppress(ConnectionError):  # the caller has left
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
 
     do_GET = do_POST = do_DELETE = _any  # noqa: N815  # the base class's names
 

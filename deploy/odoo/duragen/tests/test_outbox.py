@@ -4,7 +4,8 @@ from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from ..models.generation_start import PAUSE
+from ..models.connection import PATIENCE_SECONDS
+from ..models.generation_start import OUTBOX_START_SECONDS, PAUSE
 from .common import CREDITS, UNKNOWN, DuragenCase, problem
 
 LOGGER = "odoo.addons.duragen.models.generation_start"
@@ -72,6 +73,31 @@ class TestStart(DuragenCase):
                 self.assertIn("127.0.0.1:1", made.start_error)
                 self.assertGreater(made.next_start_at, made.requested_at + PAUSE / 2)
                 self.assertEqual(self.booked(made), [("reserve", -2)])
+
+    @mute_logger(LOGGER)
+    def test_the_outbox_waits_longer_than_the_hook(self):
+        """Six seconds: nobody waits for the page so long, and the outbox has the time."""
+        made = self.asks()
+        with self.gateway(after_seconds=6) as gateway, self.own_cursors_are_ours():
+            *_, hook = self.env.cr.postcommit._funcs
+            hook()
+            self.env.invalidate_all()
+            self.assertEqual((made.state, made.start_attempts), ("requested", 1))
+            made.next_start_at = made.requested_at  # its minute has passed
+            self.env.flush_all()
+            self.requests._cron_start()
+        self.assertEqual(made.state, "started")
+        self.assertEqual(len(gateway.calls), 2)
+        self.assertEqual((PATIENCE_SECONDS, OUTBOX_START_SECONDS), (5, 30))
+
+    @mute_logger(LOGGER)
+    def test_a_slow_duragen_does_not_keep_a_run_for_ever(self):
+        """What a run has no time for waits for the next one: Odoo ends a cron that takes long."""
+        waiting = [self.asks() for _ in range(3)]
+        with self.gateway(after_seconds=0.3) as gateway, self.own_cursors_are_ours():
+            self.requests._run_outbox(seconds=0.4)
+        self.assertEqual(len(gateway.calls), 2)
+        self.assertEqual([each.state for each in waiting], ["started", "started", "requested"])
 
     @mute_logger(LOGGER)
     def test_a_run_ends_at_the_first_that_does_not_reach_duragen(self):

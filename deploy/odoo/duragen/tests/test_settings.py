@@ -36,7 +36,7 @@ class TestSettings(TransactionCase):
         view = self.env.ref("duragen.res_config_settings_view_form")
         for name in (
             *("temporal_api_key", "gateway_key", "callback_token"),
-            *("signing_secret", "s3_secret_access_key"),
+            *("signing_secret", "s3_secret_access_key", "alertmanager_token"),
         ):
             with self.subTest(setting=name):
                 self.assertIn(f'name="duragen_{name}" password="True"', view.arch_db)

@@ -93,3 +93,15 @@ class TestTranslation(TransactionCase):
             }
         )
         self.assertIn("ausgelastet", made.portal_values()["userMessage"])
+
+    def test_an_activity_is_in_the_language_of_its_manager(self):
+        """A cron makes it, which has no language of its own."""
+        groups = "duragen.group_manager"
+        manager = new_test_user(self.env, "duragen_german_manager", groups, lang=LANGUAGE)
+        since = {"began_at": "2026-01-01 00:00:00", "waiting": 3, "last_error": "x"}
+        trouble = self.env["duragen.start.trouble"].create(since)
+        trouble._ask_manager()
+        activity = trouble.activity_ids
+        self.assertEqual(activity.user_id, manager)
+        self.assertEqual(activity.summary, "Generierungen werden nicht gestartet")
+        self.assertIn("es warten 3", activity.note)
