@@ -9,6 +9,7 @@ from starter.client import (
     AsyncDuragenClient,
     NotFinishedError,
     NotFoundError,
+    UnavailableError,
     ValidationError,
 )
 from tests.starter.entry_points import make_event
@@ -20,6 +21,15 @@ async def test_status_answers_without_a_worker(client: AsyncDuragenClient) -> No
     await client.start(event)
     found = await client.status(event["requestId"])
     assert (found["state"], found["live"], found["image"]) == ("accepted", False, None)
+
+
+async def test_redeliver_needs_a_worker(client: AsyncDuragenClient, address: str) -> None:
+    """Without one it is UnavailableError, which the gateway answers with 503."""
+    event = make_event()
+    await client.start(event)
+    hurried = AsyncDuragenClient(address, timeout=0.5, retry_seconds=())
+    with pytest.raises(UnavailableError):
+        await hurried.redeliver(event["requestId"])
 
 
 async def test_an_unknown_request_is_not_found(client: AsyncDuragenClient) -> None:
