@@ -26,6 +26,9 @@ REFUSED_POLLS = 3
 """So many in a row count against the provider: an edge or a firewall may refuse one alone, with
 credits already taken. Comfy-Org/ComfyUI#11759"""
 
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between two polls, whatever `Retry-After` says: the job is paid for, and time runs."""
+
 _JOB_IS_OVER = frozenset(
     {ErrorCode.INVALID_OUTPUT, ErrorCode.MODEL_CONFIG, ErrorCode.RESULT_EXPIRED}
 )
@@ -144,6 +147,8 @@ class CollectActivities:
             ended = paid and error.ends  # one job counts once
             self._reports.failed(task.route.provider, error.failure, perhaps_paid=ended)
         if not error.ends:
+            if error.retry_after is not None:  # a longer one would end the tries at once
+                error.retry_after = min(error.retry_after, LONGEST_PAUSE_SECONDS, left.seconds)
             with suppress(RPCError):  # then the next attempt counts from the mark before
                 await heart.record(mark)
 

@@ -38,6 +38,7 @@ class SubmitActivities:
         self._memory = memory
         self._reports = reports
         self._unreported: dict[tuple[str | None, str, int], Job] = {}
+        """Jobs that the server has not learned of, by their submission."""
 
     @activity.defn(name=SUBMIT_ACTIVITY)
     async def submit(self, task: SubmitTask) -> Submitted:
@@ -59,7 +60,7 @@ class SubmitActivities:
                 if image := await self._found(task, mark, left):
                     return Submitted(image=image)
                 if info.attempt > 1:  # or this attempt's death would not be counted
-                    await heart.record(begun)
+                    await _record_first(heart, begun)
                 return await self._submit(task, heart, left)
             except ProviderError as error:
                 # What can be repeated is never paid twice: whoever makes it again finds it.
@@ -133,12 +134,25 @@ class SubmitActivities:
         try:
             await heart.record(SubmitMark(job=job))
         except RPCError:
-            # Temporal is away. Who submits again finds the job here, if it comes to this process.
-            self._unreported[_submission(task)] = job
             logger.warning("Temporal is away; job %s is remembered here", job.id)
+            # Who submits again finds the job here, if it comes to this process; or by its name.
+            if not self._service.repeatable:
+                self._unreported[_submission(task)] = job
         except asyncio.CancelledError:
             # The workflow learns of the job by the result, and stops it where that is possible.
             logger.info("canceled, or leaving, with job %s", job.id)
+
+
+async def _record_first(heart: Heart, mark: SubmitMark) -> None:
+    try:
+        await heart.record(mark)
+    except RPCError as error:
+        raise ProviderError(
+            ErrorCode.OUTCOME_UNKNOWN,
+            f"nothing was sent: Temporal could not be reached before ({error.message})",
+            perhaps_paid=False,
+            worker_lost=True,
+        ) from None
 
 
 def _lost(detail: str) -> ProviderError:
@@ -161,7 +175,7 @@ def _is_taken_back() -> bool:
 
 def _submission(task: SubmitTask) -> tuple[str | None, str, int]:
     """The same for all activities of one submission; a new job's is another one."""
-    return activity.info().workflow_run_id, task.route.model, task.number
+    return activity.info().workflow_run_id, task.route.model_dump_json(), task.number
 
 
 def _mark_left_behind(attempt: int, details: Sequence[Any]) -> SubmitMark:

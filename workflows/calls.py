@@ -77,7 +77,7 @@ async def collect(task: CollectTask, seconds_left: Callable[[], float]) -> Store
                 schedule_to_start_timeout=seconds,
                 # The activity itself keeps to its time; an image that is ready is still fetched.
                 schedule_to_close_timeout=seconds
-                + timedelta(seconds=route.timeout_seconds)
+                + min(timedelta(seconds=route.timeout_seconds), options.FETCH_ALLOWANCE)
                 + options.STORE_ALLOWANCE,
                 heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
                 retry_policy=options.COLLECT_RETRY,
@@ -105,7 +105,6 @@ async def stop(task: CollectTask) -> None:
             Activities.stop,
             task,
             task_queue=provider_jobs_queue(task.route.provider),
-            schedule_to_start_timeout=options.STOP_TIMEOUT,
             start_to_close_timeout=options.STOP_TIMEOUT,
             schedule_to_close_timeout=options.STOP_ALLOWANCE,
             retry_policy=options.STOP_RETRY,

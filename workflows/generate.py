@@ -29,7 +29,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import options
     from workflows.calls import collect, is_cancellation, stop, submit, taken_back
-    from workflows.shielding import shielded
     from workflows.signatures import Activities
 
 
@@ -38,13 +37,6 @@ async def make_plan(task: PlanTask) -> Plan:
     return await workflow.execute_local_activity_method(
         Activities.plan, task, start_to_close_timeout=options.PLAN_TIMEOUT
     )
-
-
-async def make_image(
-    request: GenerationRequested, plan: Plan, entered: Callable[[Route], None]
-) -> Outcome:
-    """The image, or why no route has one; `entered` is called as each route begins."""
-    return await _Making(request, plan).outcome(entered)
 
 
 class _Limits(NamedTuple):
@@ -67,7 +59,7 @@ class _Ended(NamedTuple):
     had_job: bool = False
 
 
-class _Making:
+class Making:
     """One generation's way to its image."""
 
     def __init__(self, request: GenerationRequested, plan: Plan) -> None:
@@ -79,7 +71,7 @@ class _Making:
         self._stopping: list[asyncio.Task[None]] = []
 
     async def outcome(self, entered: Callable[[Route], None]) -> Outcome:
-        """Route by route."""
+        """The image, or why no route has one; `entered` is called as each route begins."""
         tried: list[Attempted] = []
         for number, route in enumerate(self._plan.routes):
             limits = self._limits(route, len(self._plan.routes) - number)
@@ -88,15 +80,12 @@ class _Making:
             entered(route)
             made = await self._on_route(route, limits)
             if isinstance(made, StoredImage):
-                await self._stopped()
                 return Outcome(image=made, tried=tuple(tried), ignored=route.ignores)
             if workflow.cancellation_reason() is not None:
-                await self._stopped()
                 return self._canceled(made, tried)
             tried.append(Attempted(route=route, failure=made))
             if self._is_bound or made.code not in self._rules.next_route:
                 break
-        await self._stopped()
         failure = tried[-1].failure.model_copy(update={"perhaps_paid": self._perhaps_paid})
         return Outcome(failure=failure, tried=tuple(tried))
 
@@ -116,13 +105,13 @@ class _Making:
 
     async def _on_route(self, route: Route, limits: _Limits) -> StoredImage | Failure:
         """The image, or why this route has none; `perhaps_paid` is of this route alone."""
-        before, jobs = self._perhaps_paid, 0
+        before, jobs, lost = self._perhaps_paid, 0, False
         for number in count():
-            made = await self._one_job(route, jobs, limits)
+            made = await self._one_job(route, jobs, limits, after_loss=lost)
             if isinstance(made, StoredImage):
                 return made
             self._perhaps_paid += made.failure.perhaps_paid
-            known = {"perhaps_paid": max(self._perhaps_paid - before, 0)}
+            known = {"perhaps_paid": self._perhaps_paid - before}
             failure = made.failure.model_copy(update=known)
             pause = self._rules.new_job_pause_seconds
             no_time = limits.seconds - pause < limits.least_seconds
@@ -134,10 +123,13 @@ class _Making:
                 if is_cancellation(error):
                     return taken_back(failure.perhaps_paid)
             jobs += made.had_job
+            lost = failure.worker_lost and made.failure.perhaps_paid > 0
         raise AssertionError("the loop above ends by returning")
 
-    async def _one_job(self, route: Route, number: int, limits: _Limits) -> StoredImage | _Ended:
-        """One submission and what comes of it."""
+    async def _one_job(
+        self, route: Route, number: int, limits: _Limits, *, after_loss: bool
+    ) -> StoredImage | _Ended:
+        """One submission and what comes of it; `after_loss` of one that was counted as paid."""
         if workflow.cancellation_reason() is not None:
             return _Ended(taken_back(0))  # nothing is paid for what was taken back before
         seconds = max(limits.seconds, 1)
@@ -155,7 +147,7 @@ class _Making:
             return _Ended(submitted, self._rules.lost_calls if lost else 0)
         if submitted.image:
             return submitted.image
-        if submitted.recovered:
+        if submitted.recovered and after_loss:
             self._perhaps_paid -= 1
         if submitted.job is None:
             raise AssertionError("neither an image nor a job")
@@ -180,10 +172,10 @@ class _Making:
         another = route is not self._plan.routes[-1]
         return self._is_bound or bool(failure.perhaps_paid and another and not failure.worker_lost)
 
-    async def _stopped(self) -> None:
+    async def stopped(self) -> None:
         """Wait until the jobs that are no longer needed are stopped."""
         if self._stopping:
-            await shielded(workflow.wait(self._stopping))
+            await workflow.wait(self._stopping)
 
     def _canceled(self, made: Failure, tried: list[Attempted]) -> Outcome:
         detail = made.detail

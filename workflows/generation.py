@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.announce import notify_user
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, progress_of, publish, show_details
-    from workflows.generate import make_image, make_plan
+    from workflows.generate import Making, make_plan
     from workflows.reading import read_request
     from workflows.shielding import shielded
 
@@ -45,6 +45,7 @@ class Generation:
         self._head, self._request = read_request(event)
         self._view = GenerationView(state=GenerationState.ACCEPTED, progress=0)
         self._delivery = Delivery(self._delivery_changed, parked.trouble if parked else None)
+        self._making: Making | None = None
         self._resumed = (parked.plan, parked.outcome) if parked else None
         if parked:
             self._delivery_changed()
@@ -107,7 +108,8 @@ class Generation:
         if isinstance(self._request, Failure):
             return Outcome(failure=self._request)
         self._change(avoided=plan.avoided)
-        return await make_image(self._request, plan, self._enter_route)
+        self._making = Making(self._request, plan)
+        return await self._making.outcome(self._enter_route)
 
     def _enter_route(self, route: Route) -> None:
         self._enter(GenerationState.GENERATING, route=route)
@@ -148,6 +150,8 @@ class Generation:
         else:
             publish(state)
         await shielded(workflow.wait_condition(workflow.all_handlers_finished))
+        if self._making:  # nobody waits for this but the workflow itself
+            await shielded(self._making.stopped())
         if failure is None:
             return outcome
         if failure.code is ErrorCode.CANCELED:

@@ -43,6 +43,9 @@ PLAN_TIMEOUT = timedelta(seconds=10)
 # Beside the service's own time: waiting for a store that is away (60 s) and writing to it.
 STORE_ALLOWANCE = timedelta(seconds=90)
 
+# A job that is ready when its time is over: the copy of its image, some megabytes.
+FETCH_ALLOWANCE = timedelta(seconds=30)
+
 # spec: the callback's timeout is 60 s; the rest is for the link and a slow machine.
 DELIVER_TIMEOUT = timedelta(seconds=75)
 

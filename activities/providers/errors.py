@@ -14,7 +14,7 @@ import httpx
 
 from activities.errors import ProviderError
 from contracts.errors import ErrorCode
-from contracts.generation import Route
+from contracts.generation import Route, SubmitTask
 from peers.http import Answer, TooLargeError, parsed, retry_after_seconds
 
 _COMMON_STATUSES: Mapping[int, ErrorCode] = {
@@ -65,6 +65,8 @@ class Dialect(NamedTuple):
     codes: Mapping[str, ErrorCode] = {}
     statuses: Mapping[int, ErrorCode] = {}
     phrases: tuple[Phrase, ...] = ()
+    lost: re.Pattern[str] | None = None
+    """How a gateway words that it has lost the reply of the service behind it."""
     users_fields: frozenset[str] = frozenset()
     """The fields of its body that hold what the user asked for; all others are our settings'."""
 
@@ -74,10 +76,10 @@ def phrase(pattern: str, code: ErrorCode, source: str) -> Phrase:
     return Phrase(re.compile(pattern, re.IGNORECASE), code, source)
 
 
-def refused(answer: Answer, dialect: Dialect, route: Route | None = None) -> ProviderError:
-    """An answer that is not a success, as an error of the taxonomy; `route` is what was asked."""
+def refused(answer: Answer, dialect: Dialect, task: SubmitTask | None = None) -> ProviderError:
+    """An answer that is not a success, as an error of the taxonomy; `task` is what was asked."""
     refusal = _read(answer, dialect)
-    code = _blamed(answer, refusal, dialect, route)
+    code = _blamed(answer, refusal, dialect, task)
     said = " ".join(part for part in (refusal.code, refusal.message) if part)
     return ProviderError(
         code,
@@ -85,7 +87,7 @@ def refused(answer: Answer, dialect: Dialect, route: Route | None = None) -> Pro
         f"{_request_id(answer)}: {said or _beginning(answer)}",
         hint=parameter_hint(refusal.parameter) if code is ErrorCode.INVALID_INPUT else None,
         retry_after=retry_after_seconds(answer.headers),
-        perhaps_paid=_may_have_been_made(answer, code, refusal) or None,
+        perhaps_paid=_may_have_been_made(answer, code, refusal, dialect) or None,
     )
 
 
@@ -168,12 +170,16 @@ _LOST_IT = frozenset({502, 520})
 15.6.3; Cloudflare (520; its 521 to 523, 525 and 526 say that the service was never reached)."""
 
 
-def _may_have_been_made(answer: Answer, code: ErrorCode, refusal: Refusal) -> bool:
+def _may_have_been_made(
+    answer: Answer, code: ErrorCode, refusal: Refusal, dialect: Dialect
+) -> bool:
     """Whether an image may have been made, and paid for, although the answer is a refusal."""
     if code is ErrorCode.POLICY_OUTPUT:
         return True  # it was looked at, so it was there
     if answer.status < 300:
         return code is ErrorCode.INVALID_OUTPUT  # neither an image nor an error that is known
+    if dialect.lost and dialect.lost.search(refusal.message or ""):
+        return True
     own_words = refusal.code is not None or refusal.message is not None
     return answer.status in _GAVE_UP_WAITING or (answer.status in _LOST_IT and not own_words)
 
@@ -183,15 +189,22 @@ def _read(answer: Answer, dialect: Dialect) -> Refusal:
     return dialect.read(body) if isinstance(body, dict) else Refusal()
 
 
-def _blamed(answer: Answer, refusal: Refusal, dialect: Dialect, route: Route | None) -> ErrorCode:
+def _blamed(
+    answer: Answer, refusal: Refusal, dialect: Dialect, task: SubmitTask | None
+) -> ErrorCode:
     """Whose fault it is."""
     code = dialect.codes.get(refusal.code or "")
     if code is None:
-        found = (p.code for p in dialect.phrases if p.pattern.search(refusal.message or ""))
+        said, asked = refusal.message or "", task.request.prompt if task else ""
+        # A message may quote the prompt: what stands there, too, is not the service's word.
+        phrases = (p for p in dialect.phrases if not p.pattern.search(asked))
+        found = (p.code for p in phrases if p.pattern.search(said))
         by_status = _by_status(answer.status, dialect)
         # A service in trouble is in trouble, whatever else it says.
         code = by_status if answer.status >= 500 else next(found, by_status)
-    if code is ErrorCode.INVALID_INPUT and _is_ours(refusal.parameter, dialect, route):
+    if code is ErrorCode.INVALID_INPUT and _is_ours(
+        refusal.parameter, dialect, task.route if task else None
+    ):
         return ErrorCode.MODEL_CONFIG
     return code
 

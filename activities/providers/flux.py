@@ -140,7 +140,7 @@ class Flux:
                 content=_body(task),
             )
             if answer.status != 200:
-                raise refused(answer, FLUX, task.route)
+                raise refused(answer, FLUX, task)
             try:
                 accepted = _Accepted.model_validate_json(answer.json_text)
             except ValidationError:

@@ -23,7 +23,7 @@ from activities.providers.openai_dialect import DIFFUSION_FIELDS, OPENAI, OPENAI
 from activities.providers.probing import LookUp, models_listed, probe_by_look_up
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
-from contracts.generation import Route, SubmitTask
+from contracts.generation import SubmitTask
 from contracts.provider_health import Probed
 from peers.http import Answer, call, parsed
 
@@ -123,7 +123,7 @@ class OpenAIImages:
                 content=_body(task, diffusion_fields=self._diffusion_fields),
                 before_body=admit,
             )
-            image = _image_in(answer, task.route)
+            image = _image_in(answer, task)
             if isinstance(image, bytes):
                 return image
             left = task.route.timeout_seconds - (asyncio.get_running_loop().time() - began)
@@ -211,15 +211,15 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
     return json.dumps(kept).encode()
 
 
-def _image_in(answer: Answer, route: Route) -> bytes | _Link:
+def _image_in(answer: Answer, task: SubmitTask) -> bytes | _Link:
     if answer.status != 200:
-        raise refused(answer, OPENAI, route)
+        raise refused(answer, OPENAI, task)
     try:
         reply = _Reply.model_validate_json(answer.json_text)
     except ValidationError as error:
         body = parsed(answer)
         if isinstance(body, dict) and "error" in body:  # an error under status 200
-            raise refused(answer, OPENAI, route) from None
+            raise refused(answer, OPENAI, task) from None
         why = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()[:3])
         raise unreadable(answer, OPENAI, why) from None
     # What it was asked for and paid for once will not be another time: it is not asked again.

@@ -1,5 +1,6 @@
 """How OpenAI Images, and servers and gateways that speak it, refuse."""
 
+import re
 from typing import Any
 
 from activities.providers.errors import Dialect, Refusal, phrase, read_detail, text_of
@@ -100,6 +101,8 @@ OPENAI = Dialect(
             " (drops OpenAI's code), epam/ai-dial-adapter-vertexai#48 (Imagen)",
         ),
     ),
+    # LiteLLM 1.108.7 says so under 500 of a reply that it has lost.
+    lost=re.compile(r"APIConnectionError|APITimeoutError|litellm\.Timeout|Connection error"),
     users_fields=frozenset({"prompt", "size", "aspect_ratio", *DIFFUSION_FIELDS.values()}),
 )
 

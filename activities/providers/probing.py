@@ -158,7 +158,11 @@ class _Asking(NamedTuple):
     def read(self, answer: Answer, look_up: LookUp) -> Probed:
         """What the answer to the look-up says."""
         status, table, base_url = answer.status, f"providers.{self.name}", self.base_url
-        if status in {401, 403} and _OF_THE_LOOK_UP_ALONE.search(answer.body):
+        if (
+            status in {401, 403}
+            and answer.content_type == "application/json"  # not a web server's own page
+            and _OF_THE_LOOK_UP_ALONE.search(answer.body)
+        ):
             found = f"{base_url} does not let this key look; it may make images all the same"
             return Probed(found=found)
         if status in {404, 405}:  # a compatible server may lack the look-up

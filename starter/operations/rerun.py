@@ -182,7 +182,7 @@ def _point(
         return None, "it ended before a worker took it up: send it as a new request"
     if points.first_run:
         return points.first, ""
-    if points.after_image:
+    if points.after_image or points.canceled:
         return points.delivery or points.after_image, ""
     if seen.status not in _ENDED_BY_OTHERS and seen.status is not WorkflowExecutionStatus.FAILED:
         return points.delivery or points.first, ""  # abandoned: the outcome is delivered after all

@@ -4,9 +4,9 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
@@ -65,6 +65,9 @@ class ResetPoints(NamedTuple):
     unsettled: bool = False
     """It ended while a call or a job was under way, which may have been charged for."""
 
+    canceled: bool = False
+    """Its outcome is that the user took it back: there is nothing to make."""
+
     perhaps_paid: int = 0
     """Calls that had ended by then without an image, and may have been charged for."""
 
@@ -84,6 +87,7 @@ class _Reader:
         self._client = client
         self._image_made = False
         self._activities: dict[int, str] = {}
+        self._free: set[int] = set()
         self.under_way: set[int] = set()
         self.points = ResetPoints()
 
@@ -98,7 +102,7 @@ class _Reader:
                 after_image=self.points.after_image or after_image,
             )
         elif event.event_type == _SCHEDULED:
-            self._scheduled(event)
+            await self._scheduled(event)
         elif event.event_type == _COMPLETED:
             await self._completed(event)
         else:
@@ -114,21 +118,31 @@ class _Reader:
                 took_image=bool(parked.get("outcome", {}).get("image")),
             )
 
-    def _scheduled(self, event: HistoryEvent) -> None:
+    async def _scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
         name = self._activities[event.event_id] = scheduled.activity_type.name
         if name in _MAKING:
-            self.under_way = {event.event_id}
+            task = await self._first(scheduled.input)
+            job = task.get("job")
+            free = isinstance(job, dict) and bool(job.get("free"))
+            self._free |= {event.event_id} if free else set()
+            self.under_way = set() if free else {event.event_id}
         elif name == names.DELIVER_ACTIVITY and not self.points.delivery:
-            task = scheduled.workflow_task_completed_event_id
-            self.points = self.points._replace(delivery=task)
+            outcome = (await self._first(scheduled.input)).get("outcome", {})
+            canceled = (outcome.get("failure") or {}).get("code") == ErrorCode.CANCELED
+            task_id = scheduled.workflow_task_completed_event_id
+            self.points = self.points._replace(delivery=task_id, canceled=canceled)
+
+    async def _first(self, payloads: Payloads) -> dict[str, Any]:
+        """The first value, which is a model's fields; of anything else, none."""
+        decoded = await self._client.data_converter.decode(payloads.payloads)
+        return decoded[0] if decoded and isinstance(decoded[0], dict) else {}
 
     async def _completed(self, event: HistoryEvent) -> None:
         completed = event.activity_task_completed_event_attributes
         if self._activities.get(completed.scheduled_event_id) not in _MAKING:
             return
-        decoded = await self._client.data_converter.decode(completed.result.payloads)
-        result = decoded[0] if decoded and isinstance(decoded[0], dict) else {}
+        result = await self._first(completed.result)
         self._image_made = bool(result.get("image"))
         if self._image_made:
             self.under_way.clear()  # a job, and one handed back, stays under way
@@ -141,11 +155,16 @@ class _Reader:
         ended = failed if failed.scheduled_event_id else timed_out
         for scheduling in (ended.scheduled_event_id, canceled.scheduled_event_id):
             self.under_way.discard(scheduling)
-        name = self._activities.get(ended.scheduled_event_id)
-        if name in _MAKING:
+        scheduling = ended.scheduled_event_id or canceled.scheduled_event_id
+        name = self._activities.get(scheduling)
+        if name not in _MAKING or scheduling in self._free:
+            return
+        if ended.scheduled_event_id:
             error = await self._client.data_converter.decode_failure(ended.failure)
-            paid = self.points.perhaps_paid + _perhaps_paid(error, name)
-            self.points = self.points._replace(perhaps_paid=paid)
+            paid = _perhaps_paid(error, name)
+        else:
+            paid = int(name == names.COLLECT_ACTIVITY)  # what submitted had sent nothing
+        self.points = self.points._replace(perhaps_paid=self.points.perhaps_paid + paid)
 
 
 def _perhaps_paid(error: BaseException, activity: str) -> int:
@@ -157,8 +176,8 @@ def _perhaps_paid(error: BaseException, activity: str) -> int:
         return 1
     if activity == names.COLLECT_ACTIVITY:
         return 1  # the job was accepted
-    if error.type is TimeoutType.SCHEDULE_TO_START:
-        return 0
+    if error.type is TimeoutType.SCHEDULE_TO_START and error.cause is None:
+        return 0  # no worker ever took it
     left = next(iter(error.last_heartbeat_details), None)
     return int(not SubmitMark.model_validate(left or {}).settled)
 

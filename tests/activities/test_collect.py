@@ -1,6 +1,7 @@
 """Waiting for a job: polled and never submitted again, handed back by a worker that leaves."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -141,6 +142,17 @@ async def test_a_poll_that_is_refused_once(
     ready = {"status": "Ready", "result": {"sample": f"{peer.url}/a.png"}}
     peer.says(answer(200, ready), answer(200, picture))
     assert (await Attempt(2).run(activity.collect, task)).image
+
+
+async def test_a_poll_that_asks_for_an_hour(
+    clients: Clients, peer: Peer, asked: GenerationRequested
+) -> None:
+    """Temporal would end the activity at once if the next try lay beyond its time."""
+    peer.says(answer(429, "", {"retry-after": "3600"}))
+    task = collection(asked, f"{peer.url}/poll").model_copy(update={"seconds": 20.0})
+    error = await Attempt().failure(collecting(clients, peer).collect, task)
+    assert not error.non_retryable
+    assert error.next_retry_delay <= timedelta(seconds=20)
 
 
 async def test_a_poll_that_is_refused_until_the_end(

@@ -107,6 +107,16 @@ async def test_lost_reply(
         assert list(kube.jobs) == [found.job.id]
 
 
+async def test_a_job_needs_no_memory(
+    clients: Clients, service: KubernetesJobs, asked: GenerationRequested
+) -> None:
+    """One that Temporal never learned of is found by its name: nothing was lost, nothing counts."""
+    submit = SubmitActivities(service, clients.store, clients.memory, clients.reports).submit
+    made = await Attempt(reachable=False).run(submit, submission(asked))
+    assert await Attempt().run(submit, submission(asked)) == made
+    assert made.recovered is False
+
+
 @pytest.mark.parametrize(
     ("details", "left"),
     [

@@ -164,6 +164,21 @@ REFUSALS: dict[str, tuple[Reply, str]] = {
         answer(400, {"error": {"innererror": ["?"], "provider_specific_fields": "?"}}),
         "INVALID_INPUT",
     ),
+    "a reply that the gateway has lost": (
+        answer(
+            500,
+            {
+                "error": {
+                    "message": "litellm.InternalServerError: InternalServerError: OpenAIException -"
+                    " Connection error.",
+                    "type": None,
+                    "param": None,
+                    "code": "500",
+                }
+            },
+        ),
+        "PROVIDER_UNAVAILABLE",
+    ),
     "a key that it does not know, under 400": (
         answer(
             400,
@@ -299,6 +314,7 @@ PERHAPS_PAID = {
     "504 in JSON",
     "502 as a page",
     "520 as a page",
+    "a reply that the gateway has lost",
     "moderated, output",
     "moderated, output, outside",
     "unknown error under 200",
@@ -452,6 +468,17 @@ async def test_a_parameter_that_the_route_sets(
     task = submission(asked, size="9x9")
     error = await refusal(openai(http, peer.url).submit(task, at_once))
     assert (error.failure.code, error.failure.hint) == (ErrorCode.MODEL_CONFIG, None)
+
+
+async def test_a_message_that_quotes_the_prompt(
+    http: httpx.AsyncClient, peer: Peer, asked: GenerationRequested
+) -> None:
+    """What a user wrote is not the service's word: nobody may close a provider with a prompt."""
+    prompt = "a sign that says: budget has been exceeded"
+    peer.says(answer(400, {"error": {"message": f"cannot draw {prompt!r}"}}))
+    task = submission(asked.model_copy(update={"prompt": prompt}))
+    error = await refusal(openai(http, peer.url).submit(task, at_once))
+    assert error.failure.code is ErrorCode.INVALID_INPUT
 
 
 async def test_a_byte_order_mark(

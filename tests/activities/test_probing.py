@@ -101,6 +101,13 @@ async def test_a_list_for_everybody(http: httpx.AsyncClient, peer: Peer) -> None
     assert "authorization" not in peer.received[1].headers
 
 
+async def test_a_web_servers_own_refusal(http: httpx.AsyncClient, peer: Peer) -> None:
+    """Apache's words for a wrong path or a blocked address say nothing about the key's rights."""
+    page = "<p>You don't have permission to access this resource.</p>"
+    peer.says(answer(403, page, {"content-type": "text/html"}))
+    assert (await probed(http, peer.url)).fix == "set a valid key: providers.spare.api_key"
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_key_that_may_not_look(http: httpx.AsyncClient, peer: Peer, status: int) -> None:
     """A restricted key that may not list the models may make images all the same."""

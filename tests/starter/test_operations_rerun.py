@@ -12,6 +12,7 @@ from contracts.errors import DeliveryError, ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import DeliveryTrouble, GenerationState, Outcome, Parked, Plan
 from contracts.names import GENERATION_QUEUE, GENERATION_WORKFLOW
+from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID
 from starter.operations.bulk import these
 from starter.operations.failed import BATCH, failed
 from starter.operations.parked import abandon
@@ -257,6 +258,30 @@ async def test_one_ended_after_a_call_that_may_be_paid(desk: Lab) -> None:
         again = await rerun_by_id(desk, request, pay_again=True)
         assert again.result is Rerun.STARTED_AGAIN
         await ends(desk, request, GenerationState.COMPLETED)
+
+
+async def test_one_that_was_taken_back_is_not_made(desk: Lab) -> None:
+    """Its job was paid for, its delivery was parked and ended by hand: Odoo gets the outcome."""
+    await desk.break_images(always={"kind": "never_ready"})
+    await desk.break_odoo(status=404)
+    [request] = await begun(desk, model_id=FLUX_MODEL_ID)
+    handle = desk.client.get_workflow_handle(id_of(request))
+
+    async def polled() -> bool:
+        calls = (await desk.ledgers(request)).calls
+        return any(call["operation"] == "poll" for call in calls)
+
+    await until(polled, wanted=True)
+    await handle.cancel()
+    await desk.reaches(handle, GenerationState.PARKED)
+    await handle.terminate("a test")
+    await desk.clear_faults()
+    result = await rerun_by_id(desk, request)
+    assert result.result is Rerun.DELIVERING
+    await ends(desk, request, GenerationState.CANCELED)
+    ledgers = await desk.ledgers(request)
+    assert ledgers.paid == 1
+    assert {each["event"]["errorCode"] for each in ledgers.deliveries} == {"CANCELED"}
 
 
 async def test_what_ended_well_or_runs_is_refused(desk: Lab) -> None:

@@ -26,6 +26,8 @@ PARTS = ("temporal", "store", "images", "odoo", "worker")
 MODEL = "gpt-image-2.5-flare"
 KEY, WRONG_KEY = "sk-of-the-gateway-0123456789", "sk-of-somebody-else-0123"
 MISSPELLED_ID, WRONG_KEY_ID = uuid4(), uuid4()
+REPEATS = 3
+"""What LiteLLM 1.108.7 makes of an image call whose replies are lost, whatever is set."""
 PATIENCE_SECONDS = 100
 
 CONFIG = """\
@@ -50,10 +52,16 @@ async def test_behind_litellm(tmp_path: Path, http: httpx.AsyncClient) -> None:
             assert await _ended(stack, WRONG_KEY_ID, "a red fox") == "AUTH_CONFIG"
             assert await _ended(stack, OPENAI_MODEL_ID, "something forbidden") == "REFUSED"
             said = await asyncio.to_thread(_doctor, stack)
-        calls = (await http.get(f"{stack.images_url}/_sandbox/calls")).json()
+            paid = await _paid(http, stack)
+            always = {"always": {"kind": "accept_then_reset"}}
+            put = await http.put(f"{stack.images_url}/_sandbox/faults", json=always)
+            put.raise_for_status()
+            assert await _ended(stack, OPENAI_MODEL_ID, "a lost fox") == "PROVIDER_UNAVAILABLE"
+            lost = await _paid(http, stack) - paid
     finally:
         await asyncio.to_thread(stack.stop)
-    assert calls["paid"] == 1
+    assert paid == 1
+    assert lost == 2 * REPEATS  # two calls of ours, each of which the gateway repeats by itself
     assert "does not list the model gpt-imge-2" in said
     assert "set a valid key: providers.spare.api_key" in said
 
@@ -112,6 +120,11 @@ async def _is_alive(http: httpx.AsyncClient, gateway: str) -> bool:
         return (await http.get(f"{gateway}/health/liveliness")).status_code == 200
     except httpx.TransportError:
         return False
+
+
+async def _paid(http: httpx.AsyncClient, stack: LocalStack) -> int:
+    """How many calls the image service has charged for."""
+    return int((await http.get(f"{stack.images_url}/_sandbox/calls")).json()["paid"])
 
 
 async def _ended(stack: LocalStack, model_id: UUID, prompt: str) -> str:

@@ -85,9 +85,14 @@ ROWS = {
 
 
 class Service:
-    """One provider: its answers to each row, in their order, the last one from then on."""
+    """One provider: its answers to each row, in their order, the last one from then on.
+
+    It answers nobody before all of `awaited` have asked: each is planned before a circuit can open.
+    """
 
     def __init__(self, second: bool) -> None:
+        self.awaited: set[str] = set()
+        self._all_asked = asyncio.Event()
         self._second = second
         self.paid: dict[str, int] = dict.fromkeys(ROWS, 0)
         self._calls: dict[str, int] = dict.fromkeys(ROWS, 0)
@@ -101,6 +106,10 @@ class Service:
         if received.method != "POST":  # a probe of the provider's health
             return await answer(404)(received, reader, writer)
         name = received.json["prompt"]
+        self.awaited.discard(name)
+        if not self.awaited:
+            self._all_asked.set()
+        await self._all_asked.wait()
         script = ROWS[name].second if self._second else ROWS[name].first
         said = script[min(self._calls[name], len(script) - 1)]
         self._calls[name] += 1
@@ -199,6 +208,7 @@ async def test_no_call_is_begun_that_would_be_cut_off(lab: Lab, settings: Settin
 
 async def test_every_answer(lab: Lab, services: tuple[Service, Service]) -> None:
     """Each row pays what it says and no more, and its failure has the count."""
+    services[0].awaited = set(ROWS)
     ended = await asyncio.gather(*(_ended(lab, name) for name in ROWS))
     found = {
         name: (code, services[0].paid[name] + services[1].paid[name])
