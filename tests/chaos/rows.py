@@ -296,7 +296,8 @@ ROWS = (
         _never_ready,
         at_the_image_service,
         Expectation(beyond_first_two_routes=1, alert=AlertName.PROVIDER_DOWN),
-        scene=Scene(deadline_seconds=40, flux_first=True),
+        # Nothing hangs here but the jobs: a call of the healthy one may take its time.
+        scene=Scene(deadline_seconds=40, route_seconds=30, flux_first=True, poll_seconds=4),
         seconds=60,
     ),
     Row("S3 down 20 s", _store_away, by_hand, seconds=60),

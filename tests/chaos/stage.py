@@ -59,6 +59,8 @@ class Scene:
     grace_seconds: float = 10
     flux_first: bool = False
     """All requests are for the model with two routes, and FLUX is the first of them."""
+    poll_seconds: float = 1
+    """Between two polls of a job: where all jobs wait, polling must not be the load."""
 
     @property
     def models(self) -> tuple[UUID, ...]:
@@ -79,6 +81,7 @@ class Scene:
         }
         return {
             "models": {str(model_id): {"routes": each} for model_id, each in routes.items()},
+            "providers": {"flux": {"poll_seconds": self.poll_seconds}},
             "generation": {"deadline_seconds": self.deadline_seconds},
             "worker": {"graceful_seconds": self.grace_seconds},
         }
