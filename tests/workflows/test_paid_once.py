@@ -17,7 +17,7 @@ from contracts.generation import Outcome
 from deploy.local.sandbox.images.painter import Picture, paint
 from tests.activities.http_peer import Peer, Received, Reply, answer, html, listening, raw, reset
 from tests.lab import TWO_ROUTES_MODEL_ID, Lab, working
-from workers.settings import GenerationSettings, ModelSettings, RouteSettings, Settings
+from workers.settings import ModelSettings, RouteSettings, Settings
 
 MODEL_ID = uuid4()
 _PNG = paint(Picture("A lighthouse", 7, 128, 96))
@@ -181,29 +181,6 @@ async def test_taken_back_between_two_calls(lab: Lab, services: tuple[Service, S
     event = delivery["event"]
     assert (event["errorCode"], event["mayHaveBeenPaid"]) == ("CANCELED", True)
     assert services[0].paid["page, good"] == 1
-
-
-async def test_no_call_is_begun_that_would_be_cut_off(lab: Lab, settings: Settings) -> None:
-    """After the pause too little of the time would be left: what may be paid once is not begun."""
-    short = GenerationSettings(deadline_seconds=6.4)  # a quarter of it, and the pause of 5 s
-    async with listening() as peer:
-        peer.says(PAGE)
-        key = SecretStr("sk-test-0123456789")
-        provider = OpenAISettings(kind="openai", base_url=peer.url, api_key=key)
-        model = ModelSettings(routes=(RouteSettings(provider="one", model="m"),))
-        changed = settings.model_copy(
-            update={
-                "providers": {"one": provider},
-                "models": {MODEL_ID: model},
-                "generation": short,
-            }
-        )
-        async with working(lab.client, changed):
-            request = lab.request(model_id=MODEL_ID)
-            with pytest.raises(WorkflowFailureError) as caught:
-                await lab.outcome(request)
-        assert getattr(caught.value.cause, "type", None) == ErrorCode.PROVIDER_TIMEOUT
-        assert [each.method for each in peer.received].count("POST") == 1
 
 
 async def test_every_answer(lab: Lab, services: tuple[Service, Service]) -> None:

@@ -1,6 +1,7 @@
-"""A job that the server learned of late: what the workflow makes of it, by scripted activities.
+"""When the workflow makes a call again, and what it counts: by scripted activities.
 
-No real outage can be made to fall between two lines of a worker, so the activities are the test's.
+No real outage can be made to fall between two lines of a worker, and no clock be made to stand, so
+the activities and the plan are the test's.
 """
 
 from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ from tests.lab import Lab
 from workflows.generation import Generation
 
 JOB = Job(id="j-1", polling_url="http://127.0.0.1:1/j-1")
-QUEUE = "recovered"
+QUEUE = "repeating"
 
 
 def failing(failure: Failure) -> ApplicationError:
@@ -41,14 +42,19 @@ def failing(failure: Failure) -> ApplicationError:
 
 
 @asynccontextmanager
-async def working(lab: Lab, submissions: list[Submitted | Failure]) -> AsyncIterator[list[int]]:
-    """The real workflow; each submission ends as listed, and each job is lost. Counts the calls."""
+async def working(
+    lab: Lab, submissions: list[Submitted | Failure], *, pause: float = 0.01
+) -> AsyncIterator[list[int]]:
+    """The real workflow; each submission ends as listed, and no job brings an image.
+
+    Yields the numbers of the submissions that were made; `pause` in seconds is between two.
+    """
     calls: dict[UUID, int] = {}
     made: list[int] = []
 
     @activity.defn(name=names.PLAN_ACTIVITY)
     async def plan(_: PlanTask) -> Plan:
-        rules = FlowRules(new_job_pause_seconds=0.01)
+        rules = FlowRules(new_job_pause_seconds=pause)
         return Plan(routes=(Route(provider=QUEUE, model="m"),), rules=rules)
 
     @activity.defn(name=names.SUBMIT_ACTIVITY)
@@ -89,3 +95,15 @@ async def test_a_loss_that_was_none(lab: Lab, counted: int) -> None:
     assert failure
     assert (failure.code, failure.perhaps_paid) == (ErrorCode.MODEL_CONFIG, 1)
     assert made == [0, 0]  # one submission, made twice
+
+
+async def test_no_call_is_begun_that_would_be_cut_off(lab: Lab) -> None:
+    """After the pause a minute of ten would be left, and a call needs two: the first one counts."""
+    page = Failure(
+        code=ErrorCode.PROVIDER_TIMEOUT, detail="a page", perhaps_paid=1, repeatable=True
+    )
+    async with working(lab, [page], pause=540) as made:
+        with pytest.raises(WorkflowFailureError) as caught:
+            await lab.outcome(lab.request())
+    assert getattr(caught.value.cause, "type", None) == ErrorCode.PROVIDER_TIMEOUT
+    assert made == [0]
