@@ -1,4 +1,4 @@
-"""The wait for a job, and stopping one. Polling is free; the bytes go straight to the store."""
+"""The wait for a job, and stopping one. Polling is free; the bytes go as those of `submit` do."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -11,13 +11,13 @@ from temporalio.service import RPCError
 
 from activities.errors import ProviderError
 from activities.heartbeat import Heart, beating
+from activities.keeping import ImageKeeper
 from activities.memory import ImageMemory
 from activities.provider_health import ProviderReports
 from activities.providers.service import JobProgress, JobService
-from activities.storage import ImageStore
 from activities.time_left import TimeLeft
 from contracts.errors import ErrorCode
-from contracts.generation import Collected, CollectTask, Stopped, StoredImage
+from contracts.generation import Collected, CollectTask, Spooled, Stopped, StoredImage
 from contracts.names import COLLECT_ACTIVITY, STOP_JOB_ACTIVITY
 
 T = TypeVar("T")
@@ -52,18 +52,18 @@ class CollectActivities:
     def __init__(
         self,
         service: JobService,
-        store: ImageStore,
+        images: ImageKeeper,
         memory: ImageMemory,
         reports: ProviderReports,
     ) -> None:
         self._service = service
-        self._store = store
+        self._images = images
         self._memory = memory
         self._reports = reports
 
     @activity.defn(name=COLLECT_ACTIVITY)
     async def collect(self, task: CollectTask) -> Collected:
-        """Poll the job until it is ready, and store its image.
+        """Poll the job until it is ready, and bring its image into safety.
 
         Returns without an image when this worker is leaving: the job goes to another one. Raises
         ApplicationError whose type is an ErrorCode.
@@ -88,7 +88,7 @@ class CollectActivities:
             raise error.to_application_error() from None
 
     async def _collect(self, task: CollectTask, heart: Heart, left: TimeLeft) -> Collected:
-        image = await self._store.find(task.request.request_id, task.route.image_format)
+        image = await self._found(task)
         while not image:
             progress = await _unless_leaving(self._polled(task))
             if progress is None:
@@ -107,7 +107,18 @@ class CollectActivities:
             if await _leaving_within(min(self._service.poll_seconds, left.seconds)):
                 return Collected()
         await self._service.tidy(task)
+        if isinstance(image, Spooled):
+            return Collected(spooled=image)
         return Collected(image=image)
+
+    async def _found(self, task: CollectTask) -> StoredImage | Spooled | None:
+        """What an attempt before has kept. A store that is away must not keep a job waiting."""
+        try:
+            return await self._images.find(task, seconds=0)
+        except ProviderError as error:
+            if error.failure.code is not ErrorCode.STORE_UNAVAILABLE:
+                raise
+            return None
 
     async def _polled(self, task: CollectTask) -> JobProgress:
         try:
@@ -117,7 +128,7 @@ class CollectActivities:
                 error.keep_asking = True
             raise
 
-    async def _fetched(self, task: CollectTask, result_url: str) -> StoredImage:
+    async def _fetched(self, task: CollectTask, result_url: str) -> StoredImage | Spooled:
         """The finished job's image. Asking again cannot help a job whose image is wrong."""
         try:
             async with self._memory.lease() as admit:
@@ -128,7 +139,7 @@ class CollectActivities:
                         raise
                     again = await self._polled(task)  # for a fresh link, once
                     data = await self._service.fetch(task, again.result_url or result_url, admit)
-                return await self._store.keep_for(task, data)
+                return await self._images.keep(task, data)
         except ProviderError as error:
             over = error.failure.code in _JOB_IS_OVER and not error.keep_asking
             error.final = error.final or over

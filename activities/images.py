@@ -12,8 +12,6 @@ from contracts.events import MAX_SIDE_PIXELS
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
 """What `output_format` may say, and Pillow's name for it."""
 
-CONTENT_TYPES = {name: f"image/{name}" for name in FORMATS}
-
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """Above what any of the formats takes for 4096 x 4096 pixels of photograph."""
 

@@ -30,6 +30,15 @@ from contracts.provider_health import (
 
 logger = logging.getLogger(__name__)
 
+_NOT_THE_PROVIDERS = frozenset(
+    {
+        ErrorCode.INTERNAL,
+        ErrorCode.STORE_UNAVAILABLE,
+        ErrorCode.CONFLICT,
+        ErrorCode.CANCELED,
+    }
+)
+
 REPORT_SECONDS = 2.0
 """A process reports at most one batch a provider in this time, however many calls it makes."""
 
@@ -101,7 +110,7 @@ class ProviderReports:
 
     def failed(self, provider: str, failure: Failure, *, perhaps_paid: bool = False) -> None:
         """A call made none. What is our own fault, or was canceled, is not reported."""
-        if failure.code not in {ErrorCode.INTERNAL, ErrorCode.CANCELED}:
+        if failure.code not in _NOT_THE_PROVIDERS:
             batch = self._batches.setdefault(provider, _Batch())
             batch.failed(failure, perhaps_paid=perhaps_paid)
 

@@ -1,4 +1,4 @@
-"""The paid call. The bytes of its image go straight to the store."""
+"""The paid call. The bytes of its image go straight to the store, or to the disk until then."""
 
 import asyncio
 import logging
@@ -11,13 +11,20 @@ from temporalio.service import RPCError
 
 from activities.errors import ProviderError
 from activities.heartbeat import Heart, beating
+from activities.keeping import ImageKeeper
 from activities.memory import ImageMemory
 from activities.provider_health import ProviderReports
 from activities.providers.service import ImageService
-from activities.storage import ImageStore
 from activities.time_left import TimeLeft
 from contracts.errors import ErrorCode
-from contracts.generation import Job, StoredImage, SubmitMark, SubmitTask, Submitted
+from contracts.generation import (
+    Job,
+    Spooled,
+    StoredImage,
+    SubmitMark,
+    SubmitTask,
+    Submitted,
+)
 from contracts.names import SUBMIT_ACTIVITY
 
 logger = logging.getLogger(__name__)
@@ -29,12 +36,12 @@ class SubmitActivities:
     def __init__(
         self,
         service: ImageService,
-        store: ImageStore,
+        images: ImageKeeper,
         memory: ImageMemory,
         reports: ProviderReports,
     ) -> None:
         self._service = service
-        self._store = store
+        self._images = images
         self._memory = memory
         self._reports = reports
         self._unreported: dict[tuple[str | None, str, int], Job] = {}
@@ -42,7 +49,7 @@ class SubmitActivities:
 
     @activity.defn(name=SUBMIT_ACTIVITY)
     async def submit(self, task: SubmitTask) -> Submitted:
-        """Make the paid call, unless the image is in the store already.
+        """Make the paid call, unless the image is in the store, or on its way there, already.
 
         Raises ApplicationError whose type is an ErrorCode. All attempts together make at most one
         submission that may be paid for: after it the activity ends, and the workflow decides.
@@ -58,7 +65,7 @@ class SubmitActivities:
         async with beating(begun if info.attempt == 1 else mark) as heart:
             try:
                 if image := await self._found(task, mark, left):
-                    return Submitted(image=image)
+                    return _with(image)
                 if info.attempt > 1:  # or this attempt's death would not be counted
                     await _record_first(heart, begun)
                 return await self._submit(task, heart, left)
@@ -79,14 +86,23 @@ class SubmitActivities:
 
     async def _found(
         self, task: SubmitTask, mark: SubmitMark, left: TimeLeft
-    ) -> StoredImage | None:
-        """The image, if it is in the store; raises ProviderError when no call may be made."""
-        image = await self._store.find(task.request.request_id, task.route.image_format)
-        if image:
-            logger.info("the image is in the store already; nothing is paid")
-            return image
+    ) -> StoredImage | Spooled | None:
+        """The image, if there is one already; raises ProviderError when no call may be made."""
         # Where the server tries again what has timed out; ours does not.
-        if mark.open and not self._service.repeatable:
+        lost_before = mark.open and not self._service.repeatable
+        try:
+            image = await self._images.find(task)
+            if image:
+                logger.info("the image is there already; nothing is paid")
+                return image
+            self._images.check_room()
+        except ProviderError as error:
+            if lost_before and error.failure.code is ErrorCode.STORE_UNAVAILABLE:
+                raise _lost("the attempt before died during the call; the store is away") from None
+            # The workflow waits for the store: there that costs no slot, and survives a deploy.
+            error.final = True
+            raise
+        if lost_before:
             raise _lost("the attempt before died during the call")
         if left.seconds < task.least_seconds:
             raise ProviderError(
@@ -99,21 +115,21 @@ class SubmitActivities:
 
     async def _submit(self, task: SubmitTask, heart: Heart, left: TimeLeft) -> Submitted:
         made = await self._image_or_job(left.bounded(task))
-        if isinstance(made, StoredImage):
-            self._reports.succeeded(task.route.provider)
-            return Submitted(image=made)
-        await self._record(made, task, heart)
-        return Submitted(job=made)
+        if isinstance(made, Job):
+            await self._record(made, task, heart)
+            return Submitted(job=made)
+        self._reports.succeeded(task.route.provider)
+        return _with(made)
 
-    async def _image_or_job(self, task: SubmitTask) -> StoredImage | Job:
-        """The paid call, and its image in the store. From here on it may be paid for."""
+    async def _image_or_job(self, task: SubmitTask) -> StoredImage | Spooled | Job:
+        """The paid call, and its image in safety. From here on it may be paid for."""
         made: Job | bytes | None = None
         try:
             async with self._memory.lease() as admit:
                 made = await self._service.submit(task, admit)
                 if isinstance(made, Job):
                     return made
-                return await self._store.keep_for(task, made)
+                return await self._images.keep(task, made)
         except ProviderError as error:
             error.perhaps_paid = error.perhaps_paid or made is not None
             raise
@@ -141,6 +157,12 @@ class SubmitActivities:
         except asyncio.CancelledError:
             # The workflow learns of the job by the result, and stops it where that is possible.
             logger.info("canceled, or leaving, with job %s", job.id)
+
+
+def _with(image: StoredImage | Spooled) -> Submitted:
+    if isinstance(image, Spooled):
+        return Submitted(spooled=image)
+    return Submitted(image=image)
 
 
 async def _record_first(heart: Heart, mark: SubmitMark) -> None:

@@ -3,7 +3,8 @@
 ErrorKind
     SYSTEM          our or the service's fault: never charged, retried within bounds
         RATE_LIMITED, QUEUE_TIMEOUT, NOT_SERVED, PROVIDER_UNAVAILABLE, PROVIDER_TIMEOUT,
-        OUTCOME_UNKNOWN, JOB_LOST, RESULT_EXPIRED, INVALID_OUTPUT, REFUSED, INTERNAL
+        OUTCOME_UNKNOWN, JOB_LOST, RESULT_EXPIRED, INVALID_OUTPUT, REFUSED, STORE_UNAVAILABLE,
+        CONFLICT, INTERNAL
     CONFIGURATION   our settings or our account: never charged, the next provider, a page
         AUTH_CONFIG, QUOTA_EXHAUSTED, MODEL_CONFIG
     USER            the request itself: charged as the platform's policy says, never retried
@@ -13,7 +14,8 @@ ErrorKind
 
 Source of the rows: the project's table of provider signals ("One taxonomy for all of them").
 QUEUE_TIMEOUT and NOT_SERVED are additions: no worker took the call (or the job) in time;
-and REFUSED: the service will not, and its words alone hint at the prompt.
+REFUSED: the service will not, and its words alone hint at the prompt;
+STORE_UNAVAILABLE and CONFLICT: the store, and what it holds under the same request id.
 
 A code says what happened, never what it cost: that is `Failure.perhaps_paid`.
 """
@@ -55,6 +57,10 @@ class ErrorCode(StrEnum):
     QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
     MODEL_CONFIG = "MODEL_CONFIG"
     CANCELED = "CANCELED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    """The store is away or refuses us. Nothing is paid for while that is known."""
+    CONFLICT = "CONFLICT"
+    """The store has an image of another request under the same id."""
     INTERNAL = "INTERNAL"
 
 
@@ -123,6 +129,10 @@ TAXONOMY: dict[ErrorCode, ErrorRule] = {
     ErrorCode.RESULT_EXPIRED: ErrorRule(_S, True, True, _RELEASE, Alert.ALWAYS, True, _DELAYED),
     ErrorCode.INVALID_OUTPUT: ErrorRule(_S, True, True, _RELEASE, Alert.BY_RATE, True, _BUSY),
     ErrorCode.REFUSED: ErrorRule(_S, False, True, _RELEASE, Alert.BY_RATE, True, _REFUSED),
+    ErrorCode.STORE_UNAVAILABLE: ErrorRule(
+        _S, True, False, _RELEASE, Alert.ALWAYS, True, _OUR_FAULT
+    ),
+    ErrorCode.CONFLICT: ErrorRule(_S, False, False, _RELEASE, Alert.ALWAYS, True, _OUR_FAULT),
     ErrorCode.INVALID_INPUT: ErrorRule(_U, False, False, _POLICY, Alert.NEVER, False, _WHAT_TO_FIX),
     ErrorCode.POLICY_INPUT: ErrorRule(_U, False, False, _POLICY, Alert.BY_RATE, False, _REPHRASE),
     ErrorCode.POLICY_OUTPUT: ErrorRule(

@@ -6,6 +6,7 @@ major `payloadVersion` is refused. spec: event-driven-architecture, EVT-AIG-001 
 
 import base64
 import binascii
+import hashlib
 import math
 import re
 from enum import StrEnum
@@ -234,6 +235,17 @@ class GenerationRequested(WireModel):
         """(across, down) of `aspectRatio`."""
         across, down = map(int, self.aspect_ratio.split(":"))
         return across, down
+
+    @property
+    def image_digest(self) -> str:
+        """SHA-256 of what makes the image and whose it is; another one is another request.
+
+        Without `correlationId`, `callbackUrl`, `campaignId` and `payloadVersion`: an Odoo that has
+        moved, and asks again, still gets the image that was paid for.
+        """
+        own = {"correlation_id", "callback_url", "campaign_id", "payload_version"}
+        text = self.model_dump_json(by_alias=True, exclude_none=True, exclude=own)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def shaping_fields(self) -> tuple[RequestField, ...]:

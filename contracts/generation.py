@@ -27,7 +27,8 @@ class Model(BaseModel):
 class GenerationState(StrEnum):
     """The state of a generation; the last four are final. Also search attribute GenerationStatus.
 
-    The search attribute is written when it must be (`generating`, `parked`, the final ones), for
+    The search attribute is written when it must be (`generating`, `storing`, `parked`, the final
+    ones), for
     each writing is a history event; `planning`, `delivering` and `announcing` are in the query and
     in the current details alone.
     """
@@ -35,6 +36,8 @@ class GenerationState(StrEnum):
     ACCEPTED = "accepted"
     PLANNING = "planning"
     GENERATING = "generating"
+    STORING = "storing"
+    """The image is paid for and lies on a worker's disk, until the store is back."""
     DELIVERING = "delivering"
     PARKED = "parked"
     ANNOUNCING = "announcing"
@@ -117,6 +120,16 @@ class FlowRules(Model):
     least_part: float = 0.25
     """A call begins only while so much of the share that its route has at first is left, or the
     service's own time when that is less. A quarter: so the spec's retries have room before it."""
+    store_first_pause_seconds: float = 5
+    store_longest_pause_seconds: float = 60
+    """Before a store that is away is asked again, while nothing is paid for: the first pause, which
+    doubles up to the longest one."""
+    spool_seconds: float = 86_400
+    """So long the image on a worker's disk is waited for: a day, for a disk that must be carried to
+    another machine. Then it is lost: it may have been paid for, and there is none."""
+    spool_look_seconds: float = 600
+    """The worker that has stored the image says so at once. In case it cannot, the store is asked
+    so often."""
     long_history_events: int = 1_000
     """A parked generation continues as new when its history has grown so long. The server's limit
     is 51,200; a parked delivery adds some 17 events an hour, so this is two days and more."""
@@ -148,6 +161,16 @@ class StoredImage(Model):
     width: int
     height: int
     sha256: str
+
+
+class Spooled(Model):
+    """An image that is paid for and verified, on a worker's disk until the store takes it.
+
+    `where` names the host and the folder, for operators.
+    """
+
+    image: StoredImage
+    where: str
 
 
 class Job(Model):
@@ -234,6 +257,10 @@ class GenerationView(Model):
     route: Route | None = None
     avoided: tuple[str, ...] = ()
     """Providers put last when it was planned, because their circuits were open."""
+    waits_for: str | None = None
+    """What keeps it from going on, where its state does not say that: the store, and why."""
+    spooled: Spooled | None = None
+    """The image, while it is on its way to the store."""
     outcome: Outcome | None = None
     parked: DeliveryTrouble | None = None
     abandoned: str | None = None
@@ -270,9 +297,10 @@ class SubmitMark(Model):
 
 
 class Submitted(Model):
-    """Its result: the image, or the job that will make it."""
+    """Its result: the image, in the store or on its way there; or the job that will make it."""
 
     image: StoredImage | None = None
+    spooled: Spooled | None = None
     job: Job | None = None
     recovered: bool = False
     """The job was accepted by an attempt that was counted as perhaps paid: it was no loss."""
@@ -302,9 +330,36 @@ class CutOff(Model):
 
 
 class Collected(Model):
-    """Its result: the image, or nothing when the worker is leaving and hands the job back."""
+    """Its result: the image, in the store or on its way there.
+
+    Neither when the worker is leaving and hands the job back.
+    """
 
     image: StoredImage | None = None
+    spooled: Spooled | None = None
+
+
+class FindTask(Model):
+    """Input of the activity that looks whether an image has reached the store."""
+
+    request: GenerationRequested
+    route: Route
+
+
+class Found(Model):
+    """Its result: the image, None while it is not there."""
+
+    image: StoredImage | None = None
+
+
+class SpoolNews(Model):
+    """The signal by which a worker's spool says what became of an image: it is in the store.
+
+    Or it is lost, and then `failure` says why.
+    """
+
+    image: StoredImage | None = None
+    failure: Failure | None = None
 
 
 class Stopped(Model):

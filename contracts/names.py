@@ -18,6 +18,7 @@ SUBMIT_ACTIVITY = "submit_generation"
 COLLECT_ACTIVITY = "collect_generation"
 STOP_JOB_ACTIVITY = "stop_job"
 REPORT_CUT_OFF_ACTIVITY = "report_cut_off"
+FIND_STORED_ACTIVITY = "find_stored_image"
 DELIVER_ACTIVITY = "deliver_outcome"
 NOTIFY_ACTIVITY = "notify_user"
 SEND_ALERTS_ACTIVITY = "send_alerts"
@@ -27,6 +28,7 @@ COUNT_BACKLOG_ACTIVITY = "count_backlog"
 STATUS_QUERY = "status"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
 ABANDON_DELIVERY_UPDATE = "abandon_delivery"
+SPOOL_NEWS_SIGNAL = "spool_news"
 REPORT_SIGNAL = "report"
 HEALTH_QUERY = "health"
 
@@ -56,6 +58,12 @@ PARKED_QUERY = (
     f" AND {GENERATION_STATUS} = 'parked'"
 )
 """What the server's index finds parked generations by."""
+
+STORING_QUERY = (
+    f"WorkflowType = '{GENERATION_WORKFLOW}' AND ExecutionStatus = 'Running'"
+    f" AND {GENERATION_STATUS} = 'storing'"
+)
+"""The same for generations whose image waits on a worker's disk for the store."""
 
 PAYLOAD_DIGEST_MEMO = "payloadSha256"
 """Memo field by which an entry point distinguishes a repeated start from a conflicting one."""
@@ -106,6 +114,17 @@ def provider_health_id(provider: str) -> str:
     return f"{PROVIDER_HEALTH_ID_PREFIX}{provider}"
 
 
+IMAGES_PREFIX = "generations/"
+
+
 def image_key(request_id: UUID, image_format: str) -> str:
     """The key of a request's image in the store: `generations/{requestId}.{format}`."""
-    return f"generations/{request_id}.{image_format}"
+    return f"{IMAGES_PREFIX}{request_id}.{image_format}"
+
+
+def distinct_image_key(request_id: UUID, image_format: str, sha256: str) -> str:
+    """The key where the store has no conditional writes: no other bytes ever have the same.
+
+    `generations/{requestId}.{the first 32 digits of the SHA-256}.{format}`.
+    """
+    return f"{IMAGES_PREFIX}{request_id}.{sha256[:32]}.{image_format}"

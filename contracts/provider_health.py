@@ -13,6 +13,8 @@ AGAINST_PROVIDER = frozenset(
     {code for code, rule in TAXONOMY.items() if rule.kind is ErrorKind.SYSTEM}
     - {
         ErrorCode.INTERNAL,
+        ErrorCode.STORE_UNAVAILABLE,
+        ErrorCode.CONFLICT,
         ErrorCode.RATE_LIMITED,
         ErrorCode.QUEUE_TIMEOUT,
         ErrorCode.RESULT_EXPIRED,
@@ -22,9 +24,10 @@ AGAINST_PROVIDER = frozenset(
 )
 """What says that a provider does not serve us just now, whatever it is asked.
 
-Not INTERNAL, which is ours (the store's, too); nor RATE_LIMITED and QUEUE_TIMEOUT, for it serves
-others of our calls; nor RESULT_EXPIRED, which also means that we came late; nor REFUSED, which is
-one prompt's, nor MODEL_CONFIG, which is one model's. A refused prompt even says that it works.
+Not INTERNAL, STORE_UNAVAILABLE and CONFLICT, which are ours; nor RATE_LIMITED and QUEUE_TIMEOUT,
+for it serves others of our calls; nor RESULT_EXPIRED, which also means that we came late; nor
+REFUSED, which is one prompt's, nor MODEL_CONFIG, which is one model's. A refused prompt even says
+that it works.
 """
 
 

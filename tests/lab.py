@@ -27,7 +27,7 @@ from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.config import CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from workers.settings import Settings
-from workers.wiring import build_workers, open_clients, provider_health_kept
+from workers.wiring import build_workers, open_clients, provider_health_kept, spool_uploaded
 
 Handle = WorkflowHandle[Any, Outcome]
 
@@ -172,6 +172,7 @@ async def working(client: Client, settings: Settings) -> AsyncIterator[None]:
     async with (
         open_clients(settings, traced=False) as clients,
         provider_health_kept(client, clients),
+        spool_uploaded(client, clients),
     ):
         workers = build_workers(client, settings, clients)
         running = [asyncio.create_task(worker.run()) for worker in workers]

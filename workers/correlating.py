@@ -9,7 +9,7 @@ from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from contracts.events import GenerationRequested, RequestHead
-from contracts.generation import CollectTask, CutOff, DeliverTask, PlanTask, SubmitTask
+from contracts.generation import CollectTask, CutOff, DeliverTask, FindTask, PlanTask, SubmitTask
 from otel.correlation import Correlation, bound
 
 _of_this_activity: ContextVar[Correlation | None] = ContextVar("of_this_activity", default=None)
@@ -47,7 +47,7 @@ def _stamp(record: logging.LogRecord) -> bool:
 
 
 def _ids_of(task: BaseModel) -> Correlation | None:
-    if isinstance(task, SubmitTask | CollectTask):
+    if isinstance(task, SubmitTask | CollectTask | FindTask):
         task = task.request
     if isinstance(task, PlanTask):
         task = task.head

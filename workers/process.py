@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -14,6 +14,8 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.spool import Spool, SpoolError
+from activities.spool_uploads import SpoolUploads
 from contracts.alerts import BacklogWatchState
 from contracts.names import BACKLOG_WATCH_ID, BACKLOG_WATCH_WORKFLOW, GENERATION_QUEUE
 from otel.setup import configure
@@ -22,7 +24,7 @@ from peers.settings import SettingsError
 from workers.health_server import health_server
 from workers.runtime import logging_runtime
 from workers.settings import Settings
-from workers.wiring import build_workers, open_clients, provider_health_kept
+from workers.wiring import build_workers, open_clients, provider_health_kept, spool_uploaded
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,11 @@ async def run_worker(settings: Settings) -> None:
         client = await _connect(stop, traced=traced)
         if client is None:
             return
-        clients = await stack.enter_async_context(open_clients(settings, traced=traced))
+        try:
+            clients = await stack.enter_async_context(open_clients(settings, traced=traced))
+        except SpoolError as error:
+            raise SettingsError(str(error)) from None
+        uploads = await stack.enter_async_context(spool_uploaded(client, clients))
         await stack.enter_async_context(provider_health_kept(client, clients))
         workers += build_workers(client, settings, clients)
         for worker in workers:
@@ -87,9 +93,24 @@ async def run_worker(settings: Settings) -> None:
             "worker is leaving: it takes no more work, and calls under way have up to %g s",
             settings.grace_seconds,
         )
+        gone_at = loop.time() + settings.grace_seconds
         # All at once: each waits for its own activities, and one after the other would add up.
         await asyncio.gather(*(worker.shutdown() for worker in workers))
+        await _empty(clients.spool, uploads, gone_at - loop.time())
     logger.info("worker has left")
+
+
+async def _empty(spool: Spool, uploads: SpoolUploads, seconds: float) -> None:
+    """Give the images in the spool so long: its disk may go with this process."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(seconds, 0)):
+            await uploads.emptied()
+    if images := spool.held().images:
+        logger.warning(
+            "%d images that are paid for stay in %s: keep it, and start a worker there",
+            images,
+            spool.where,
+        )
 
 
 async def _keep_watch(client: Client) -> None:

@@ -1,11 +1,13 @@
 """The worker's settings, from the file and the variables of `peers.settings`."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from activities.images import FORMATS
+from activities.images import FORMATS, MAX_IMAGE_BYTES
 from activities.providers.registry import Provider, kind_of
 from contracts.events import HttpUrl
 from contracts.generation import Route
@@ -20,6 +22,12 @@ _TABLES_OF_OTHERS = {"gateway"}
 
 LEAST_GRACE_SECONDS = 30.0
 """For activities that pay for nothing."""
+
+
+def _spool_dir() -> Path:
+    """`duragen/spool` in the user's folder for state (XDG Base Directory Specification)."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "duragen" / "spool"
 
 
 class RouteSettings(Route):
@@ -53,6 +61,24 @@ class StorageSettings(Group):
     secret_access_key: SecretStr | None = None
     link_seconds: Annotated[int, Field(ge=60, le=604_800)] = 3_600
     """Life of the link in an event; 7 days is S3's maximum."""
+    public_endpoint_url: HttpUrl | None = None
+    """The store as Odoo reaches it, for links; None: the endpoint itself."""
+    addressing_style: Literal["path", "virtual"] | None = None
+    """`virtual` has the bucket in the host's name. None: `path` with an endpoint, AWS chooses."""
+    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    """Asked for with each object, where the bucket's policy demands that."""
+    kms_key_id: str | None = None
+    conditional_writes: bool | None = None
+    """Whether the store refuses a second object under the same key (`If-None-Match: *`). None: the
+    worker finds out. Where it does not, each image has a key of its own."""
+    checksums: bool | None = None
+    """Whether it takes `x-amz-checksum-sha256`. None: the worker finds out; else Content-MD5."""
+
+    @model_validator(mode="after")
+    def _key_for_kms(self) -> Self:
+        if self.kms_key_id and not (self.encryption or "").startswith("aws:kms"):
+            raise ValueError('storage.kms_key_id needs storage.encryption = "aws:kms"')
+        return self
 
 
 class OdooSettings(Group):
@@ -118,6 +144,10 @@ class ProcessSettings(Group):
     max_cached_workflows: Annotated[int, Field(ge=0)] = 500
     graceful_seconds: Annotated[float, Field(ge=0)] | None = None
     """How long running activities may finish after SIGTERM; None: `Settings.grace_seconds`."""
+    spool_dir: Path = Field(default_factory=_spool_dir)
+    """Where images that are paid for wait while the store is away. It must outlive the process."""
+    spool_bytes: Annotated[int, Field(ge=MAX_IMAGE_BYTES)] = 2 * 1024**3
+    """Nothing is paid for any more once the images there have so many bytes, less one image."""
 
 
 class Settings(FileSettings):

@@ -16,8 +16,10 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
+from activities.bucket import Bucket, Ways
 from activities.collect import CollectActivities
 from activities.cut_off import CutOffActivities
+from activities.keeping import ImageKeeper
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
 from activities.odoo.callback import CallbackDelivery
@@ -29,6 +31,8 @@ from activities.providers.kind import Parts
 from activities.providers.probing import ProbeActivities
 from activities.providers.registry import kind_of, probes
 from activities.providers.service import JobService
+from activities.spool import Spool
+from activities.spool_uploads import SpoolUploads, StoredActivities
 from activities.storage import ImageStore
 from activities.submit import SubmitActivities
 from contracts.names import (
@@ -48,7 +52,11 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 THREADS = 8
-"""For what blocks: boto3, Pillow, odoorpc. More would only wait for the two or so cores."""
+"""For odoorpc. What blocks never shares threads with what must not wait for it."""
+
+STORE_THREADS, IMAGE_THREADS = 8, 4
+"""For boto3; and for what needs nobody else: decoding an image, the spool's disk. More would only
+wait for the two or so cores."""
 
 CONNECT_SECONDS = 5.0
 
@@ -61,6 +69,8 @@ class Clients(NamedTuple):
 
     http: httpx.AsyncClient
     store: ImageStore
+    images: ImageKeeper
+    spool: Spool
     threads: ThreadPoolExecutor
     memory: ImageMemory
     reports: ProviderReports
@@ -75,17 +85,40 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     # The caller's own limit covers the whole call; httpx's are for connecting alone.
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="blocking") as threads:
+    with (
+        ThreadPoolExecutor(THREADS, thread_name_prefix="blocking") as threads,
+        ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store") as calls,
+        ThreadPoolExecutor(IMAGE_THREADS, thread_name_prefix="images") as here,
+    ):
+        process = settings.worker
+        spool = Spool(process.spool_dir, process.spool_bytes, here)
         async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
             if traced:
                 HTTPXClientInstrumentor.instrument_client(http)
                 BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
-            storage = settings.storage
-            store = ImageStore(s3_client(storage), storage.bucket, storage.link_seconds, threads)
-            memory = ImageMemory(settings.worker.images_in_memory)
+            store = ImageStore(bucket_of(settings.storage), calls, here)
+            memory = ImageMemory(process.images_in_memory)
             board = CircuitBoard(_with_alternatives(settings))
             async with AsyncExitStack() as closing:
-                yield Clients(http, store, threads, memory, ProviderReports(), board, closing)
+                yield Clients(
+                    http=http,
+                    store=store,
+                    images=ImageKeeper(store, spool),
+                    spool=spool,
+                    threads=threads,
+                    memory=memory,
+                    reports=ProviderReports(),
+                    board=board,
+                    closing=closing,
+                )
+
+
+@asynccontextmanager
+async def spool_uploaded(client: Client, clients: Clients) -> AsyncIterator[SpoolUploads]:
+    """Bring what is in the spool to the store while the block runs."""
+    uploads = SpoolUploads(clients.spool, clients.store)
+    async with uploads.running(client):
+        yield uploads
 
 
 @asynccontextmanager
@@ -101,12 +134,37 @@ def _with_alternatives(settings: Settings) -> set[str]:
     return {route.provider for routes in shared for route in routes}
 
 
-def s3_client(storage: StorageSettings) -> "S3Client":
-    """A boto3 client for the store; retries are ours (`activities.storage`), timeouts short."""
+def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
+    """The bucket of the settings; links are for whoever reaches the public endpoint.
+
+    `known` in place of what the settings know of its ways.
+    """
+    public = storage.public_endpoint_url
+    encryption = {
+        "ServerSideEncryption": storage.encryption,
+        "SSEKMSKeyId": storage.kms_key_id,
+    }
+    return Bucket(
+        s3_client(storage),
+        storage.bucket,
+        linking=s3_client(storage, public) if public else None,
+        link_seconds=storage.link_seconds,
+        encryption={name: value for name, value in encryption.items() if value},
+        known=known or Ways(storage.checksums, storage.conditional_writes),
+    )
+
+
+def s3_client(storage: StorageSettings, endpoint_url: str | None = None) -> "S3Client":
+    """A boto3 client for the store; retries are ours (`activities.storage`), timeouts short.
+
+    For another address of the same store, give its `endpoint_url`.
+    """
     secret = storage.secret_access_key
+    endpoint_url = endpoint_url or storage.endpoint_url
+    style = storage.addressing_style or ("path" if endpoint_url else "auto")
     return boto3.client(
         "s3",
-        endpoint_url=storage.endpoint_url,
+        endpoint_url=endpoint_url,
         region_name=storage.region,
         aws_access_key_id=storage.access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
@@ -115,9 +173,9 @@ def s3_client(storage: StorageSettings) -> "S3Client":
             read_timeout=30,
             retries={"total_max_attempts": 1, "mode": "standard"},
             signature_version="s3v4",  # the older one, boto3's default for links, AWS refuses
-            max_pool_connections=THREADS,
-            # Path style works on every S3 server; checksums only where we give one.
-            s3={"addressing_style": "path" if storage.endpoint_url else "auto"},
+            max_pool_connections=STORE_THREADS,
+            # Path style needs no host name for each bucket; checksums only where we give one.
+            s3={"addressing_style": style},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
@@ -153,6 +211,7 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
         planning.plan,
         CutOffActivities(client, clients.reports).report_cut_off,
         OdooActivities(odoos, clients.store).deliver,
+        StoredActivities(clients.store).find_stored,
         _alerts(settings, clients).send_alerts,
         BacklogActivities(client).count_backlog,
         # Not on the provider's own queue, where it would wait behind the calls that hang.
@@ -189,7 +248,7 @@ def _provider_workers(
             client,
             task_queue=provider_queue(name),
             activities=[
-                SubmitActivities(service, clients.store, clients.memory, clients.reports).submit,
+                SubmitActivities(service, clients.images, clients.memory, clients.reports).submit,
             ],
             max_concurrent_activities=provider.max_in_flight,
             max_task_queue_activities_per_second=provider.submissions_per_second,
@@ -198,7 +257,7 @@ def _provider_workers(
     ]
     if kind.has_jobs:
         jobs = cast("JobService", service)
-        collecting = CollectActivities(jobs, clients.store, clients.memory, clients.reports)
+        collecting = CollectActivities(jobs, clients.images, clients.memory, clients.reports)
         workers.append(
             Worker(
                 client,

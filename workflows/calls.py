@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
         CollectTask,
         CutOff,
         Failure,
+        Spooled,
         StoredImage,
         SubmitTask,
         Submitted,
@@ -55,13 +56,15 @@ async def submit(task: SubmitTask) -> Submitted | Failure:
         if isinstance(found, Failure):
             return await _reported(error, task, queue, found)
         return Submitted(job=found)  # a job that was accepted is never thrown away
-    if submitted.image or submitted.job:
+    if submitted.image or submitted.spooled or submitted.job:
         return submitted
     detail = "neither an image nor a job"
     return Failure(code=ErrorCode.INTERNAL, detail=detail, perhaps_paid=1)
 
 
-async def collect(task: CollectTask, seconds_left: Callable[[], float]) -> StoredImage | Failure:
+async def collect(
+    task: CollectTask, seconds_left: Callable[[], float]
+) -> StoredImage | Spooled | Failure:
     """Wait for a job: its image, or why there is none; `seconds_left` is asked for each worker."""
     route, queue = task.route, provider_jobs_queue(task.route.provider)
     paid = int(not task.job.free)
@@ -93,8 +96,8 @@ async def collect(task: CollectTask, seconds_left: Callable[[], float]) -> Store
             if not has_recorded(error):  # the job was accepted
                 failure = failure.model_copy(update={"perhaps_paid": paid})
             return await _reported(error, task, queue, failure)
-        if collected.image:
-            return collected.image
+        if image := collected.image or collected.spooled:
+            return image
         # The worker is leaving and hands the job back; another one goes on.
 
 

@@ -3,12 +3,16 @@
 Markdown. Neither prompt nor link, because details are stored in clear.
 """
 
-from contracts.generation import Failure, GenerationState, GenerationView
+from collections.abc import Iterator
+
+from contracts.generation import Failure, GenerationState, GenerationView, Outcome
 
 _STORY = {
     GenerationState.ACCEPTED: "Accepted; about to be planned.",
     GenerationState.PLANNING: "Looking up the routes to the model.",
     GenerationState.GENERATING: "Waiting for the image service.",
+    GenerationState.STORING: "The image is made and paid for. It lies on a worker's disk until the"
+    " store is back.",
     GenerationState.DELIVERING: "Delivering the outcome to Odoo.",
     GenerationState.PARKED: "**Odoo has not taken the outcome.** The image is safe and is never"
     " generated again for this.",
@@ -24,6 +28,11 @@ _PARKED_HELP = """
 `duragen redeliver {id}` (or `--all`), or send the update `retry_delivery`. Only if Odoo shall never
 get the outcome: `duragen abandon {id}`, or the update `abandon_delivery`."""
 
+_STORING_HELP = """
+**What to do.** Fix the store: `duragen doctor` says what is wrong. Then it goes on by itself. Keep
+the folder named above: a worker that runs with it as `worker.spool_dir` brings the image to the
+store, also after a restart, or on another machine."""
+
 
 def details_of(view: GenerationView, workflow_id: str) -> str:
     """The view as Markdown; `workflow_id` is for the commands that it names."""
@@ -34,24 +43,13 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
         lines.append(f"- this route has no place for: {', '.join(view.route.ignores)}")
     if view.avoided:
         lines.append(f"- put last, because their circuits are open: {', '.join(view.avoided)}")
-    outcome = view.outcome
-    if outcome:
-        lines += [
-            f"- left: `{tried.route.provider}` / `{tried.route.model}`: `{tried.failure.code}`"
-            + _cost(tried.failure)
-            for tried in outcome.tried
-        ]
-        if outcome.failure:
-            lines.append(
-                f"- error: `{outcome.failure.code}` ({outcome.failure.rule.kind})"
-                + _cost(outcome.failure)
-            )
-        if outcome.image:
-            image = outcome.image
-            lines.append(
-                f"- image: `{image.key}`, {image.width}x{image.height} {image.format},"
-                f" {image.size} bytes"
-            )
+    if view.waits_for:
+        lines.append(f"- **nothing is paid for meanwhile**: {' '.join(view.waits_for.split())}")
+    if view.spooled:
+        lines.append(f"- image: {view.spooled.image.size} bytes in `{view.spooled.where}`")
+        lines.append(_STORING_HELP)
+    if view.outcome:
+        lines += _outcome_lines(view.outcome)
     if view.parked:
         lines.append(f"- Odoo: `{view.parked.code}` after {view.parked.attempts} rounds of tries")
         lines.append(f"- {' '.join(view.parked.detail.split())}")
@@ -60,6 +58,21 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
     if view.abandoned:
         lines.append(f"- an operator gave the delivery up: {view.abandoned}")
     return "\n".join(lines)
+
+
+def _outcome_lines(outcome: Outcome) -> Iterator[str]:
+    for tried in outcome.tried:
+        left = f"- left: `{tried.route.provider}` / `{tried.route.model}`: `{tried.failure.code}`"
+        yield left + _cost(tried.failure)
+    if outcome.failure:
+        code, kind = outcome.failure.code, outcome.failure.rule.kind
+        yield f"- error: `{code}` ({kind})" + _cost(outcome.failure)
+    if outcome.image:
+        image = outcome.image
+        yield (
+            f"- image: `{image.key}`, {image.width}x{image.height} {image.format},"
+            f" {image.size} bytes"
+        )
 
 
 def _cost(failure: Failure) -> str:

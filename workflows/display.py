@@ -21,6 +21,7 @@ _PERCENT = {
     GenerationState.ACCEPTED: 0,
     GenerationState.PLANNING: 5,
     GenerationState.GENERATING: 10,
+    GenerationState.STORING: 70,
     GenerationState.DELIVERING: 80,
     GenerationState.PARKED: 80,
     GenerationState.ANNOUNCING: 95,

@@ -5,10 +5,8 @@ paid for without an image to show for it.
 """
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from temporalio import workflow
 
@@ -20,16 +18,20 @@ with workflow.unsafe.imports_passed_through():
         Attempted,
         CollectTask,
         Failure,
+        FindTask,
         Outcome,
         Plan,
         PlanTask,
         Route,
+        Spooled,
         StoredImage,
         SubmitTask,
     )
     from workflows import options
     from workflows.calls import collect, is_cancellation, stop, submit, taken_back
+    from workflows.shielding import shielded
     from workflows.signatures import Activities
+    from workflows.storing import Storing
 
 
 async def make_plan(task: PlanTask) -> Plan:
@@ -58,27 +60,51 @@ class _Ended(NamedTuple):
     again: int = 0
     had_job: bool = False
 
+    @property
+    def store_away(self) -> bool:
+        """Nothing was begun, because the store is away; that is no fault of the route."""
+        failure = self.failure
+        return failure.code is ErrorCode.STORE_UNAVAILABLE and not failure.perhaps_paid
+
+
+class Steps(Protocol):
+    """Who shows where the making is."""
+
+    def enters_route(self, route: Route) -> None:
+        """It begins with this one."""
+
+    def waits_for(self, what: str | None) -> None:
+        """It cannot go on without this; None when it can."""
+
+    def stores(self, spooled: Spooled) -> None:
+        """The image is made, and on its way to the store."""
+
 
 class Making:
     """One generation's way to its image."""
 
-    def __init__(self, request: GenerationRequested, plan: Plan) -> None:
+    def __init__(
+        self, request: GenerationRequested, plan: Plan, steps: Steps, storing: Storing
+    ) -> None:
         self._request = request
         self._plan = plan
+        self._steps = steps
+        self._storing = storing
         self._rules = plan.rules
         self._deadline = workflow.now() + timedelta(seconds=plan.deadline_seconds)
         self._perhaps_paid = 0
         self._stopping: list[asyncio.Task[None]] = []
 
-    async def outcome(self, entered: Callable[[Route], None]) -> Outcome:
-        """The image, or why no route has one; `entered` is called as each route begins."""
+    async def outcome(self) -> Outcome:
+        """The image, or why no route has one."""
         tried: list[Attempted] = []
         for number, route in enumerate(self._plan.routes):
-            limits = self._limits(route, len(self._plan.routes) - number)
+            routes_left = len(self._plan.routes) - number
+            limits = self._limits(route, routes_left)
             if tried and limits.seconds < limits.least_seconds:
                 continue
-            entered(route)
-            made = await self._on_route(route, limits)
+            self._steps.enters_route(route)
+            made = await self._on_route(route, routes_left)
             if isinstance(made, StoredImage):
                 return Outcome(image=made, tried=tuple(tried), ignored=route.ignores)
             if workflow.cancellation_reason() is not None:
@@ -103,28 +129,42 @@ class Making:
         least = min(route.timeout_seconds, at_first * self._rules.least_part)
         return _Limits(workflow.now() + timedelta(seconds=share), least)
 
-    async def _on_route(self, route: Route, limits: _Limits) -> StoredImage | Failure:
+    async def _on_route(self, route: Route, routes_left: int) -> StoredImage | Failure:
         """The image, or why this route has none; `perhaps_paid` is of this route alone."""
+        limits = self._limits(route, routes_left)
         before, jobs, lost = self._perhaps_paid, 0, False
-        for number in count():
+        number, waits = 0, 0
+        while True:
             made = await self._one_job(route, jobs, limits, after_loss=lost)
             if isinstance(made, StoredImage):
                 return made
             self._perhaps_paid += made.failure.perhaps_paid
             known = {"perhaps_paid": self._perhaps_paid - before}
             failure = made.failure.model_copy(update=known)
-            pause = self._rules.new_job_pause_seconds
-            no_time = limits.seconds - pause < limits.least_seconds
-            if number >= made.again or no_time or self._goes_elsewhere(route, failure):
+            if made.store_away:
+                pause = self._store_pause(waits)
+                limits = self._limits(route, routes_left)  # the wait is not the route's
+                ends, waits = False, waits + 1
+            else:
+                pause = self._rules.new_job_pause_seconds
+                ends = number >= made.again or self._goes_elsewhere(route, failure)
+                number, waits = number + 1, 0
+                lost = failure.worker_lost and made.failure.perhaps_paid > 0
+                jobs += made.had_job
+            if ends or limits.seconds - pause < limits.least_seconds:
                 return failure
+            self._steps.waits_for(failure.detail if made.store_away else None)
             try:
                 await workflow.sleep(pause, summary=f"again after {failure.code}")
             except asyncio.CancelledError as error:
                 if is_cancellation(error):
                     return taken_back(failure.perhaps_paid)
-            jobs += made.had_job
-            lost = failure.worker_lost and made.failure.perhaps_paid > 0
-        raise AssertionError("the loop above ends by returning")
+
+    def _store_pause(self, waits: int) -> float:
+        """Before the store is asked again; after so many pauses it is the longest one."""
+        rules, doublings = self._rules, min(waits, 16)
+        longest = rules.store_longest_pause_seconds
+        return min(rules.store_first_pause_seconds * (1 << doublings), longest)
 
     async def _one_job(
         self, route: Route, number: int, limits: _Limits, *, after_loss: bool
@@ -145,19 +185,29 @@ class Making:
         if isinstance(submitted, Failure):
             lost = submitted.repeatable or submitted.worker_lost
             return _Ended(submitted, self._rules.lost_calls if lost else 0)
-        if submitted.image:
-            return submitted.image
+        self._steps.waits_for(None)
+        if image := submitted.image or submitted.spooled:
+            return await self._kept(route, image)
         if submitted.recovered and after_loss:
             self._perhaps_paid -= 1
         if submitted.job is None:
             raise AssertionError("neither an image nor a job")
         task = CollectTask(request=self._request, route=route, job=submitted.job)
         made = await collect(task, lambda: limits.seconds)
-        if isinstance(made, StoredImage):
-            return made
+        if not isinstance(made, Failure):
+            return await self._kept(route, made)
         if task.job.stoppable:  # beside what follows, which must not wait for it
             self._stopping.append(asyncio.create_task(stop(task)))
         return _Ended(made, self._rules.new_jobs.get(made.code, 0), had_job=True)
+
+    async def _kept(self, route: Route, image: StoredImage | Spooled) -> StoredImage | _Ended:
+        """The image once it is in the store: it is made, so no cancellation takes it back."""
+        if isinstance(image, StoredImage):
+            return image
+        self._steps.stores(image)
+        task = FindTask(request=self._request, route=route)
+        stored = await shielded(self._storing.ended(image, task, self._rules))
+        return _Ended(stored) if isinstance(stored, Failure) else stored
 
     @property
     def _is_bound(self) -> bool:

@@ -20,6 +20,8 @@ with workflow.unsafe.imports_passed_through():
         Plan,
         PlanTask,
         Route,
+        Spooled,
+        SpoolNews,
     )
     from workflows.announce import notify_user
     from workflows.delivery import Delivery
@@ -27,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.generate import Making, make_plan
     from workflows.reading import read_request
     from workflows.shielding import shielded
+    from workflows.storing import Storing
 
 
 @workflow.defn(name=names.GENERATION_WORKFLOW)
@@ -46,6 +49,7 @@ class Generation:
         self._view = GenerationView(state=GenerationState.ACCEPTED, progress=0)
         self._delivery = Delivery(self._delivery_changed, parked.trouble if parked else None)
         self._making: Making | None = None
+        self._storing = Storing()
         self._resumed = (parked.plan, parked.outcome) if parked else None
         if parked:
             self._delivery_changed()
@@ -62,6 +66,11 @@ class Generation:
         # Odoo first: it books the credits, and a user who is notified looks there.
         await shielded(self._announce(plan, outcome))
         return await self._close(plan, outcome)
+
+    @workflow.signal(name=names.SPOOL_NEWS_SIGNAL)
+    def spool_news(self, news: SpoolNews) -> None:
+        """The image that waited on a worker's disk is in the store, or it is lost."""
+        self._storing.hears(news)
 
     @workflow.query(name=names.STATUS_QUERY)
     def status(self) -> GenerationView:
@@ -108,12 +117,23 @@ class Generation:
         if isinstance(self._request, Failure):
             return Outcome(failure=self._request)
         self._change(avoided=plan.avoided)
-        self._making = Making(self._request, plan)
-        return await self._making.outcome(self._enter_route)
+        self._making = Making(self._request, plan, self, self._storing)
+        return await self._making.outcome()
 
-    def _enter_route(self, route: Route) -> None:
+    def enters_route(self, route: Route) -> None:
+        """See `Steps`; the workflow shows where its making is."""
         self._enter(GenerationState.GENERATING, route=route)
         publish(GenerationState.GENERATING, PROVIDER.value_set(route.provider))
+
+    def waits_for(self, what: str | None) -> None:
+        """See `Steps`."""
+        if what != self._view.waits_for:
+            self._change(waits_for=what)
+
+    def stores(self, spooled: Spooled) -> None:
+        """See `Steps`."""
+        self._enter(GenerationState.STORING, spooled=spooled)
+        publish(GenerationState.STORING)
 
     async def _deliver(self, plan: Plan, outcome: Outcome) -> bool:
         """False when the workflow must continue as new; see `Delivery.deliver`."""
@@ -184,7 +204,8 @@ class Generation:
 
     def _enter(self, state: GenerationState, **changes: Any) -> None:
         """Be in another state, and show it."""
-        self._change(**{"state": state, "progress": progress_of(state), "parked": None, **changes})
+        gone = {"parked": None, "waits_for": None, "spooled": None}
+        self._change(**{"state": state, "progress": progress_of(state), **gone, **changes})
 
     def _change(self, **changes: Any) -> None:
         self._view = self._view.model_copy(update=changes)

@@ -40,8 +40,13 @@ REPORT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attemp
 # A look-up in memory; the rest is for a worker that is busy.
 PLAN_TIMEOUT = timedelta(seconds=10)
 
-# Beside the service's own time: waiting for a store that is away (60 s) and writing to it.
+# Beside the service's own time: looking for an image while the store is away (15 s), one write that
+# hangs (35 s), and what is left for the disk or, where it is full, for the store once more.
 STORE_ALLOWANCE = timedelta(seconds=90)
+
+# One look-up at the store for an image that waits on a worker's disk; the next one comes by itself.
+FIND_TIMEOUT = timedelta(seconds=60)
+FIND_ALLOWANCE = timedelta(minutes=5)
 
 # A job that is ready when its time is over: the copy of its image, some megabytes.
 FETCH_ALLOWANCE = timedelta(seconds=30)

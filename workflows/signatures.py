@@ -16,6 +16,8 @@ from contracts.generation import (
     Delivered,
     DeliverTask,
     Failure,
+    FindTask,
+    Found,
     Plan,
     PlanTask,
     Stopped,
@@ -47,6 +49,10 @@ class Activities(Protocol):
     @activity.defn(name=names.REPORT_CUT_OFF_ACTIVITY)
     async def report_cut_off(self, task: CutOff) -> Failure:
         """Report a call that the server ended; say more of one that nobody took."""
+
+    @activity.defn(name=names.FIND_STORED_ACTIVITY)
+    async def find_stored(self, task: FindTask) -> Found:
+        """Look whether an image has reached the store."""
 
     @activity.defn(name=names.DELIVER_ACTIVITY)
     async def deliver(self, task: DeliverTask) -> Delivered:

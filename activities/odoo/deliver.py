@@ -65,7 +65,7 @@ class OdooActivities:
                     format=image.format, size=image.size, width=image.width, height=image.height
                 ),
                 hash_value=image.sha256,
-                image_url=await self._store.link(image),
+                image_url=self._store.link(image),
                 ignored_fields=task.outcome.ignored or None,
             )
         if failure is None:

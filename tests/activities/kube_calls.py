@@ -63,7 +63,7 @@ async def submitted(service: KubernetesJobs, task: SubmitTask, run_id: str = "ru
 
 def collecting(clients: Clients, service: KubernetesJobs) -> CollectActivities:
     """The activities under test."""
-    return CollectActivities(service, clients.store, clients.memory, clients.reports)
+    return CollectActivities(service, clients.images, clients.memory, clients.reports)
 
 
 async def while_watching(kube: Kube, poll: Awaitable[Any], *events: Any) -> Any:

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from activities.collect import CollectActivities, JobMark
-from activities.images import Wanted
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Collected
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer, hang
 from tests.activities.provider_calls import collection, flux
+from tests.activities.stored_images import image_of, stored
 from workers.wiring import Clients
 
 PENDING = answer(200, {"id": "j-1", "status": "Pending", "progress": 0.4})
@@ -21,7 +21,7 @@ PENDING = answer(200, {"id": "j-1", "status": "Pending", "progress": 0.4})
 def collecting(clients: Clients, peer: Peer, poll_seconds: float = 0.01) -> CollectActivities:
     """The activity under test, polling the peer."""
     service = flux(clients.http, peer.url, poll_seconds=poll_seconds)
-    return CollectActivities(service, clients.store, clients.memory, clients.reports)
+    return CollectActivities(service, clients.images, clients.memory, clients.reports)
 
 
 async def test_job_to_store(
@@ -33,7 +33,7 @@ async def test_job_to_store(
     attempt = Attempt()
     task = collection(asked, f"{peer.url}/poll")
     collected = await attempt.run(collecting(clients, peer).collect, task)
-    assert collected.image == await clients.store.find(asked.request_id, "png")
+    assert collected.image == await clients.store.find(image_of(asked))
     assert [received.path for received in peer.received] == ["/poll"] * 3 + ["/a.png"]
     assert len(collected.model_dump_json()) < 400
     # The heartbeats show the job and how far it is.
@@ -45,7 +45,7 @@ async def test_image_in_the_store(
     clients: Clients, peer: Peer, asked: GenerationRequested, picture: bytes
 ) -> None:
     """An image that a predecessor stored is the result; the job is not even polled."""
-    kept = await clients.store.keep(asked.request_id, picture, Wanted("png", (128, 96)))
+    kept = await stored(clients, image_of(asked), picture)
     peer.says(answer(500))
     task = collection(asked, f"{peer.url}/poll")
     collected = await Attempt(2).run(collecting(clients, peer).collect, task)
@@ -125,7 +125,7 @@ async def test_result_that_is_no_image(
     task = collection(asked, f"{peer.url}/poll")
     error = await Attempt().failure(collecting(clients, peer).collect, task)
     assert error.type == ErrorCode.INVALID_OUTPUT
-    assert await clients.store.find(asked.request_id, "png") is None
+    assert await clients.store.find(image_of(asked)) is None
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 422, 503])

@@ -156,7 +156,7 @@ async def test_one_job_counts_once(
     """Refused polls count from the third in a row on; the job may be paid for once."""
     reports = ProviderReports()
     service = flux(clients.http, peer.url, poll_seconds=0.01)
-    collect = CollectActivities(service, clients.store, clients.memory, reports).collect
+    collect = CollectActivities(service, clients.images, clients.memory, reports).collect
     task = collection(asked, f"{peer.url}/poll")
     task = task.model_copy(update={"route": Route(provider=provider, model="m")})
     marks: list[JobMark] = []

@@ -9,7 +9,6 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.testing import ActivityEnvironment
 
-from activities.images import Wanted
 from activities.providers.kubernetes.job_object import job_name, result_key
 from activities.providers.kubernetes.jobs import KubernetesJobs
 from activities.submit import SubmitActivities
@@ -26,6 +25,7 @@ from tests.activities.kube_calls import (
 )
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, status
 from tests.activities.provider_calls import at_once, refusal
+from tests.activities.stored_images import image_of, stored
 from workers.settings import Settings
 from workers.wiring import Clients, s3_client
 
@@ -92,7 +92,7 @@ async def test_lost_reply(
     kube: Kube, clients: Clients, service: KubernetesJobs, asked: GenerationRequested
 ) -> None:
     """A reply that is lost, and lost again: nothing counts as lost, and there is one Job."""
-    submit = SubmitActivities(service, clients.store, clients.memory, clients.reports).submit
+    submit = SubmitActivities(service, clients.images, clients.memory, clients.reports).submit
     left: list[SubmitMark] = []
     for number in (1, 2):
         kube.lose_next_reply = True
@@ -111,7 +111,7 @@ async def test_a_job_needs_no_memory(
     clients: Clients, service: KubernetesJobs, asked: GenerationRequested
 ) -> None:
     """One that Temporal never learned of is found by its name: nothing was lost, nothing counts."""
-    submit = SubmitActivities(service, clients.store, clients.memory, clients.reports).submit
+    submit = SubmitActivities(service, clients.images, clients.memory, clients.reports).submit
     made = await Attempt(reachable=False).run(submit, submission(asked))
     assert await Attempt().run(submit, submission(asked)) == made
     assert made.recovered is False
@@ -163,7 +163,7 @@ async def test_job_to_store(
         partial(kube.step, task.job.id, phase="Running"),
         partial(kube.completes, task.job.id),
     )
-    assert collected.image == await clients.store.find(task.request.request_id, "png")
+    assert collected.image == await clients.store.find(image_of(task.request))
     assert bucket.keys(key) == []
     jobs, pods = (
         f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs",
@@ -189,7 +189,7 @@ async def test_a_container_of_the_clusters_fails_after_ours_has_ended_well(
     failed = ("Failed", "BackoffLimitExceeded")
     await kube.step(task.job.id, failed, phase="Failed", containerStatuses=containers)
     collected = await Attempt().run(collecting(clients, service).collect, task)
-    assert collected.image == await clients.store.find(task.request.request_id, "png")
+    assert collected.image == await clients.store.find(image_of(task.request))
 
 
 async def test_a_container_of_the_clusters_keeps_the_pod_alive(
@@ -208,7 +208,7 @@ async def test_a_container_of_the_clusters_keeps_the_pod_alive(
     ]
     await kube.step(task.job.id, phase="Running", containerStatuses=containers)
     collected = await Attempt().run(collecting(clients, service).collect, task)
-    assert collected.image == await clients.store.find(task.request.request_id, "png")
+    assert collected.image == await clients.store.find(image_of(task.request))
     assert kube.jobs == {}
 
 
@@ -223,7 +223,7 @@ async def test_image_in_the_store(
     """A predecessor died after it kept the image: the container's copy is removed all the same."""
     key = result_key(task.job.id, task.route)
     bucket.put(key, picture)
-    kept = await clients.store.keep(task.request.request_id, picture, Wanted("png", (128, 96)))
+    kept = await stored(clients, image_of(task.request), picture)
     collected = await Attempt(2).run(collecting(clients, service).collect, task)
     assert collected == Collected(image=kept)
     assert bucket.keys(key) == []
@@ -244,7 +244,7 @@ async def test_no_image(
     await kube.completes(task.job.id)
     error = await Attempt().failure(collecting(clients, service).collect, task)
     assert (error.type, error.non_retryable) == (ErrorCode.INVALID_OUTPUT, True)
-    assert await clients.store.find(task.request.request_id, "png") is None
+    assert await clients.store.find(image_of(task.request)) is None
 
 
 async def test_result_is_measured_first(clients: Clients, bucket: Any) -> None:

@@ -3,17 +3,16 @@
 import asyncio
 import tracemalloc
 from collections.abc import Awaitable, Callable
-from uuid import uuid4
 
 import httpx
 import pytest
 
-from activities.images import Wanted
 from activities.memory import ImageMemory
 from contracts.events import GenerationRequested
 from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.local_stack import LocalStack
 from tests.activities.provider_calls import at_once, openai, submission
+from tests.activities.stored_images import image_of, stored
 from workers.wiring import Clients
 
 MODEL = "gpt-image-2.5-flare"
@@ -57,16 +56,14 @@ async def test_two_copies_at_most(
             return await service.submit(task, at_once)
 
         async def generate() -> None:
-            await clients.store.keep(uuid4(), await submit(), Wanted("png", (1_024, 1_024)))
+            await stored(clients, image_of(big), await submit(), (1_024, 1_024))
 
         await generate()  # the first call also imports what is imported late
         peak = await peak_bytes(generate)
         data = await submit()
     assert IMAGE_BYTES < peak <= 2 * IMAGE_BYTES * 4 // 3 + SLACK_BYTES
     # Storing alone: the image is there already, the request that carries it is the second copy.
-    peak = await peak_bytes(
-        lambda: clients.store.keep(uuid4(), data, Wanted("png", (1_024, 1_024)))
-    )
+    peak = await peak_bytes(lambda: stored(clients, image_of(big), data, (1_024, 1_024)))
     assert peak <= IMAGE_BYTES + SLACK_BYTES
 
 

@@ -11,22 +11,23 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from activities.bucket import ImageId, Ways
 from activities.errors import ProviderError
-from activities.images import Wanted
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.config import BUCKET
 from tests.activities.http_peer import Peer, answer, refusing_url
+from tests.activities.stored_images import SIZE, image_of, kept_by, stored
 from workers.settings import Settings, StorageSettings
-from workers.wiring import Clients, s3_client
+from workers.wiring import Clients, bucket_of, s3_client
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-SIZE = (128, 96)
 PEER_KEYS = {"access_key_id": "id", "secret_access_key": "secret"}
+LIKE_AMAZON = Ways(checksums=True, conditional=True, hides_missing=False)
 
 
 @pytest.fixture(scope="session")
@@ -41,88 +42,139 @@ def objects_of(s3: "S3Client", request_id: UUID) -> list[str]:
     return [item["Key"] for item in listed.get("Contents", [])]
 
 
-def store_at(url: str, clients: Clients, **more: float) -> ImageStore:
-    """A store at another endpoint."""
-    where = StorageSettings.model_validate({"bucket": BUCKET, "endpoint_url": url, **PEER_KEYS})
-    return ImageStore(s3_client(where), BUCKET, 600, clients.threads, **more)
+def an_image(image_format: str = "png") -> ImageId:
+    """The image of some request."""
+    return ImageId(uuid4(), "0" * 64, image_format)
+
+
+def store_at(
+    url: str, clients: Clients, settings: StorageSettings | None = None, **more: float
+) -> ImageStore:
+    """A store at another endpoint, whose ways are known: it is asked for nothing else."""
+    where = {"bucket": BUCKET, "endpoint_url": url, **PEER_KEYS}
+    there = settings.model_copy(update={"endpoint_url": url}) if settings else None
+    bucket = bucket_of(there or StorageSettings.model_validate(where), known=LIKE_AMAZON)
+    return ImageStore(bucket, clients.threads, clients.threads, **more)
 
 
 async def test_keep_and_find(clients: Clients, picture: bytes) -> None:
     """What is kept is found again: key, format, size, width, height, checksum."""
-    request_id = uuid4()
-    assert await clients.store.find(request_id, "png") is None
-    kept = await clients.store.keep(request_id, picture, Wanted("png", SIZE))
-    assert kept.key == f"generations/{request_id}.png"
+    wanted = an_image()
+    assert await clients.store.find(wanted) is None
+    kept = await stored(clients, wanted, picture)
+    assert kept.key == f"generations/{wanted.request_id}.png"
     assert (kept.format, kept.size, kept.width, kept.height) == ("png", len(picture), *SIZE)
     assert kept.sha256 == hashlib.sha256(picture).hexdigest()
-    assert await clients.store.find(request_id, "png") == kept
-    assert await clients.store.find(request_id, "webp") is None
+    assert await clients.store.find(wanted) == kept
+    assert await clients.store.find(wanted._replace(format="webp")) is None
 
 
-async def test_object_as_others_see_it(clients: Clients, s3: "S3Client", picture: bytes) -> None:
+async def test_object_as_others_see_it(
+    clients: Clients, s3: "S3Client", asked: GenerationRequested, picture: bytes
+) -> None:
     """The object says of itself what it is, for whoever else reads the bucket."""
-    kept = await clients.store.keep(uuid4(), picture, Wanted("png", SIZE))
-    stored = s3.get_object(Bucket=BUCKET, Key=kept.key)
-    assert stored["Body"].read() == picture
-    assert stored["ContentType"] == "image/png"
+    kept = await stored(clients, image_of(asked), picture)
+    found = s3.get_object(Bucket=BUCKET, Key=kept.key)
+    assert found["Body"].read() == picture
+    assert found["ContentType"] == "image/png"
     facts = {"format": "png", "width": "128", "height": "96", "sha256": kept.sha256}
-    assert stored["Metadata"] == facts
+    assert found["Metadata"] == {**facts, "request": asked.image_digest}
 
 
 async def test_link(clients: Clients, http: httpx.AsyncClient, picture: bytes) -> None:
     """A link opens without any key, lives as long as the settings say, and only reads."""
-    kept = await clients.store.keep(uuid4(), picture, Wanted("png", SIZE))
-    link = await clients.store.link(kept)
+    link = clients.store.link(await stored(clients, an_image(), picture))
     got = await http.get(link)
     assert (got.status_code, got.content) == (200, picture)
     assert (await http.delete(link)).status_code == 403
     assert (await http.get(link.partition("?")[0])).status_code == 403
 
 
+async def test_link_for_somebody_else(
+    worker_settings: Settings, clients: Clients, http: httpx.AsyncClient, picture: bytes
+) -> None:
+    """The link is signed for the address at which Odoo reaches the store, and opens there alone."""
+    endpoint = worker_settings.storage.endpoint_url or ""
+    public = endpoint.replace("127.0.0.1", "localhost")
+    there = worker_settings.storage.model_copy(update={"public_endpoint_url": public})
+    store = ImageStore(bucket_of(there), clients.threads, clients.threads)
+    link = store.link(await kept_by(store, an_image(), picture))
+    assert link.startswith(f"{public}/{BUCKET}/")
+    assert (await http.get(link)).content == picture
+    assert (await http.get(link.replace("localhost", "127.0.0.1"))).status_code == 403
+
+
 async def test_second_writer(clients: Clients, s3: "S3Client", picture: bytes) -> None:
     """The first image of a request stays; a second writer is given the first one's reference."""
-    request_id = uuid4()
-    first = await clients.store.keep(request_id, picture, Wanted("png", SIZE))
+    wanted = an_image()
+    first = await stored(clients, wanted, picture)
     other = paint(Picture("another picture", 8, *SIZE))
-    assert await clients.store.keep(request_id, other, Wanted("png", SIZE)) == first
+    assert await stored(clients, wanted, other) == first
     assert s3.get_object(Bucket=BUCKET, Key=first.key)["Body"].read() == picture
-    assert objects_of(s3, request_id) == [first.key]
+    assert objects_of(s3, wanted.request_id) == [first.key]
 
 
 async def test_writers_at_once(clients: Clients, s3: "S3Client") -> None:
     """Of eight writers at once one wins, and all are given what really stands there."""
-    request_id = uuid4()
+    wanted = an_image()
     pictures = [paint(Picture("a race", seed, *SIZE)) for seed in range(8)]
-    kept = await asyncio.gather(
-        *(clients.store.keep(request_id, data, Wanted("png", SIZE)) for data in pictures)
-    )
-    stored = s3.get_object(Bucket=BUCKET, Key=kept[0].key)["Body"].read()
-    assert {image.sha256 for image in kept} == {hashlib.sha256(stored).hexdigest()}
-    assert objects_of(s3, request_id) == [kept[0].key]
+    kept = await asyncio.gather(*(stored(clients, wanted, data) for data in pictures))
+    found = s3.get_object(Bucket=BUCKET, Key=kept[0].key)["Body"].read()
+    assert {image.sha256 for image in kept} == {hashlib.sha256(found).hexdigest()}
+    assert objects_of(s3, wanted.request_id) == [kept[0].key]
 
 
 async def test_no_image_is_not_kept(clients: Clients, s3: "S3Client", picture: bytes) -> None:
     """What is no image never reaches the store."""
-    request_id = uuid4()
+    wanted = an_image()
     with pytest.raises(ProviderError) as caught:
-        await clients.store.keep(request_id, picture[: len(picture) // 2], Wanted("png", SIZE))
+        await stored(clients, wanted, picture[: len(picture) // 2])
     assert caught.value.failure.code is ErrorCode.INVALID_OUTPUT
-    assert objects_of(s3, request_id) == []
+    assert objects_of(s3, wanted.request_id) == []
 
 
 async def test_foreign_object(clients: Clients, s3: "S3Client", picture: bytes) -> None:
     """An object that we did not write is neither taken for ours nor overwritten."""
-    request_id = uuid4()
-    key = f"generations/{request_id}.png"
+    wanted = an_image()
+    key = f"generations/{wanted.request_id}.png"
     s3.put_object(Bucket=BUCKET, Key=key, Body=b"somebody else's")
-    for call in (
-        clients.store.find(request_id, "png"),
-        clients.store.keep(request_id, picture, Wanted("png", SIZE)),
-    ):
+    for call in (clients.store.find(wanted), stored(clients, wanted, picture)):
         with pytest.raises(ProviderError, match="was not written by Duragen") as caught:
             await call
         assert caught.value.failure.code is ErrorCode.INTERNAL
     assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"somebody else's"
+
+
+@pytest.mark.parametrize(
+    "change", [{"user_id": uuid4()}, {"prompt": "something else"}, {"seed": 8}], ids=str
+)
+async def test_image_of_another_request(
+    clients: Clients,
+    s3: "S3Client",
+    asked: GenerationRequested,
+    picture: bytes,
+    change: dict[str, object],
+) -> None:
+    """An id that was used for another request, or by another user, does not get its image."""
+    kept = await stored(clients, image_of(asked), picture)
+    other = asked.model_copy(update=change)
+    for call in (
+        clients.store.find(image_of(other)),
+        stored(clients, image_of(other), paint(Picture("another picture", 8, *SIZE))),
+    ):
+        with pytest.raises(ProviderError, match="another request") as caught:
+            await call
+        assert (caught.value.failure.code, caught.value.ends) == (ErrorCode.CONFLICT, True)
+    assert s3.get_object(Bucket=BUCKET, Key=kept.key)["Body"].read() == picture
+
+
+async def test_image_of_the_same_request(
+    clients: Clients, asked: GenerationRequested, picture: bytes
+) -> None:
+    """An Odoo that has moved, and asks again under another trace, gets what was paid for."""
+    kept = await stored(clients, image_of(asked), picture)
+    moved = {"callback_url": "https://new.example.com/callback", "correlation_id": uuid4()}
+    assert await clients.store.find(image_of(asked.model_copy(update=moved))) == kept
 
 
 @asynccontextmanager
@@ -157,15 +209,14 @@ async def test_byte_that_changes_on_the_way(
     worker_settings: Settings, clients: Clients, s3: "S3Client", picture: bytes
 ) -> None:
     """A byte that changes on the way is noticed by the store, and nothing is kept."""
-    request_id = uuid4()
+    wanted = an_image()
     port = urlsplit(worker_settings.storage.endpoint_url or "").port or 0
     async with flipping(port, picture[600:640]) as url:
-        there = worker_settings.storage.model_copy(update={"endpoint_url": url})
-        store = ImageStore(s3_client(there), BUCKET, 600, clients.threads)
+        store = store_at(url, clients, worker_settings.storage)
         with pytest.raises(ProviderError) as caught:
-            await store.keep(request_id, picture, Wanted("png", SIZE))
-    assert caught.value.failure.code is ErrorCode.INTERNAL
-    assert objects_of(s3, request_id) == []
+            await kept_by(store, wanted, picture)
+    assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
+    assert objects_of(s3, wanted.request_id) == []
 
 
 @pytest.mark.parametrize("status", [409, 412])
@@ -174,7 +225,7 @@ async def test_race_that_left_nothing(
 ) -> None:
     """A lost race after which no image stands there is run again: the image was paid for."""
     peer.says(answer(status), answer(404), answer(200))
-    kept = await store_at(peer.url, clients).keep(uuid4(), picture, Wanted("png", SIZE))
+    kept = await kept_by(store_at(peer.url, clients), an_image(), picture)
     assert [received.method for received in peer.received] == ["PUT", "HEAD", "PUT"]
     assert peer.received[2].body == picture
     assert kept.size == len(picture)
@@ -183,7 +234,7 @@ async def test_race_that_left_nothing(
 async def test_conditions_of_a_put(clients: Clients, peer: Peer, picture: bytes) -> None:
     """Each put carries the checksum and the condition that nothing stands there yet."""
     peer.says(answer(200))
-    await store_at(peer.url, clients).keep(uuid4(), picture, Wanted("png", SIZE))
+    await kept_by(store_at(peer.url, clients), an_image(), picture)
     headers = peer.received[0].headers
     assert headers["if-none-match"] == "*"
     assert headers["x-amz-checksum-sha256"]
@@ -194,15 +245,15 @@ async def test_conditions_of_a_put(clients: Clients, peer: Peer, picture: bytes)
 async def test_refusal_of_the_store(
     clients: Clients, peer: Peer, picture: bytes, status: int
 ) -> None:
-    """A refusal (a wrong key, no such bucket) is nothing to wait for."""
+    """A refusal (a wrong key, no such bucket) is nothing to wait for here."""
     peer.says(answer(status))
     for call in (
-        store_at(peer.url, clients).find(uuid4(), "png"),
-        store_at(peer.url, clients).keep(uuid4(), picture, Wanted("png", SIZE)),
+        store_at(peer.url, clients).find(an_image()),
+        kept_by(store_at(peer.url, clients), an_image(), picture),
     ):
         with pytest.raises(ProviderError, match=f"bucket {BUCKET}") as caught:
             await call
-        assert caught.value.failure.code is ErrorCode.INTERNAL
+        assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
     assert len(peer.received) == 2
 
 
@@ -210,16 +261,16 @@ async def test_refusal_of_the_store(
 async def test_passing_trouble(clients: Clients, peer: Peer, status: int) -> None:
     """Throttling and outages of the store are waited for."""
     peer.says(answer(status), answer(404))
-    assert await store_at(peer.url, clients).find(uuid4(), "png") is None
+    assert await store_at(peer.url, clients).find(an_image()) is None
     assert len(peer.received) == 2
 
 
 async def test_store_away_for_good(clients: Clients, picture: bytes) -> None:
     """A store that stays away is given up, with a reason that names the bucket."""
-    store = store_at(refusing_url(), clients, patience_seconds=0.1)
+    store = store_at(refusing_url(), clients, put_seconds=0.1)
     with pytest.raises(ProviderError, match=f"bucket {BUCKET}") as caught:
-        await store.keep(uuid4(), picture, Wanted("png", SIZE))
-    assert caught.value.failure.code is ErrorCode.INTERNAL
+        await kept_by(store, an_image(), picture)
+    assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("correlated")
@@ -228,6 +279,6 @@ async def test_ids_reach_the_store(
 ) -> None:
     """The store's log can be searched by the correlationId, and the header is signed."""
     peer.says(answer(404))
-    await store_at(peer.url, clients).find(asked.request_id, "png")
+    await store_at(peer.url, clients).find(image_of(asked))
     headers = peer.received[0].headers
     assert headers["x-correlation-id"] == str(asked.correlation_id)

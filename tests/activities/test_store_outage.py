@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import pytest
 
+from activities.bucket import ImageId
 from activities.images import Wanted
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.supervisor import Supervisor
+from tests.activities.stored_images import SIZE
 from workers.wiring import Clients
-
-SIZE = (128, 96)
 
 
 class Noticed(logging.Handler):
@@ -52,22 +52,24 @@ def stopped(parts: LocalStack) -> Iterator[Supervisor]:
 async def test_image_waits_for_the_store(
     clients: Clients, stopped: Supervisor, noticed: Noticed, picture: bytes
 ) -> None:
-    """An image that was paid for waits in memory until the store is back, and is kept then."""
-    request_id = uuid4()
-    keeping = asyncio.create_task(clients.store.keep(request_id, picture, Wanted("png", SIZE)))
+    """An image that was paid for waits in memory while the store restarts, and is kept then."""
+    wanted = ImageId(uuid4(), "0" * 64, "png")
+    image = await clients.store.verified(wanted, picture, Wanted("png", SIZE))
+    keeping = asyncio.create_task(clients.store.put(image, wanted, picture, seconds=100))
     await noticed.event.wait()
     assert not keeping.done()
     await asyncio.to_thread(stopped.start)
     await asyncio.to_thread(stopped.wait)
     kept = await keeping
-    assert await clients.store.find(request_id, "png") == kept
+    assert await clients.store.find(wanted) == kept
 
 
 async def test_look_before_a_paid_call_waits(
     clients: Clients, stopped: Supervisor, noticed: Noticed
 ) -> None:
     """A store that is away does not mean "there is no image": the look waits, too."""
-    looking = asyncio.create_task(clients.store.find(uuid4(), "png"))
+    wanted = ImageId(uuid4(), "0" * 64, "png")
+    looking = asyncio.create_task(clients.store.find(wanted, seconds=100))
     await noticed.event.wait()
     assert not looking.done()
     await asyncio.to_thread(stopped.start)

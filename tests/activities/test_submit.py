@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 
-from activities.images import Wanted
 from activities.providers.flux import Flux
 from activities.submit import SubmitActivities
 from contracts.errors import ErrorCode
@@ -18,6 +17,7 @@ from otel.correlation import Correlation, bound
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer, hang, raw
 from tests.activities.provider_calls import KEY, SHORT, openai, submission
+from tests.activities.stored_images import image_of, stored
 from workers.settings import Settings
 from workers.wiring import Clients
 
@@ -37,14 +37,14 @@ class House:
         key = self._keys["openai"].api_key.get_secret_value() if url is None else KEY
         service = openai(self._clients.http, url or self._url, key)
         return SubmitActivities(
-            service, self._clients.store, self._clients.memory, self._clients.reports
+            service, self._clients.images, self._clients.memory, self._clients.reports
         )
 
     def flux(self) -> SubmitActivities:
         """Submissions to FLUX's API of the sandbox."""
         service = Flux(self._clients.http, self._url, self._keys["flux"].api_key)
         return SubmitActivities(
-            service, self._clients.store, self._clients.memory, self._clients.reports
+            service, self._clients.images, self._clients.memory, self._clients.reports
         )
 
     async def breaks(self, kind: Kind) -> None:
@@ -77,7 +77,7 @@ async def test_image_to_store(house: House, clients: Clients, task: SubmitTask) 
     """A submission ends with an image in the store; the result is a reference of few bytes."""
     submitted = await Attempt().run(house.openai().submit, task)
     assert submitted.job is None
-    assert submitted.image == await clients.store.find(task.request.request_id, "png")
+    assert submitted.image == await clients.store.find(image_of(task.request))
     assert len(submitted.model_dump_json()) < 400
 
 
@@ -121,7 +121,7 @@ async def test_image_in_the_store(
     left_behind: list[SubmitMark],
 ) -> None:
     """A crash after the upload costs nothing: the image that stands there is the result."""
-    kept = await clients.store.keep(task.request.request_id, picture, Wanted("png", (128, 96)))
+    kept = await stored(clients, image_of(task.request), picture)
     peer.says(answer(500))
     for attempt in (Attempt(), Attempt(3, left_behind)):
         assert await attempt.run(house.openai(peer.url).submit, task) == Submitted(image=kept)
@@ -216,7 +216,7 @@ async def test_no_image_in_the_reply(
     assert (error.type, error.non_retryable) == (code, True)
     failure = error.details[0]
     assert (failure.perhaps_paid, failure.repeatable) == (1, code != ErrorCode.MODEL_CONFIG)
-    assert await clients.store.find(task.request.request_id, "png") is None
+    assert await clients.store.find(image_of(task.request)) is None
 
 
 @pytest.mark.parametrize(

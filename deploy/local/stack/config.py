@@ -88,8 +88,8 @@ class Peers:
     alerts: str | None = None
 
 
-def settings(ports: Ports, known: Secrets, peers: Peers) -> dict[str, Any]:
-    """The settings of worker and gateway, with everything pointing at this stack."""
+def settings(ports: Ports, known: Secrets, peers: Peers, home: Path) -> dict[str, Any]:
+    """The settings of worker and gateway, with everything pointing at this stack in `home`."""
     images = f"http://{HOST}:{ports.images}"
     routes = {each.model_id: {"provider": each.kind, "model": each.model} for each in PROTOCOLS}
     models = {
@@ -132,7 +132,11 @@ def settings(ports: Ports, known: Secrets, peers: Peers) -> dict[str, Any]:
                 {"name": "local", "sha256": hashlib.sha256(known.api_key.encode()).hexdigest()}
             ],
         },
-        "worker": {"health_host": HOST, "health_port": ports.worker},
+        "worker": {
+            "health_host": HOST,
+            "health_port": ports.worker,
+            "spool_dir": str(home / "spool"),
+        },
     }
     if peers.notify:
         tables["notify"] = {"base_url": peers.notify, "token": known.notify_token}

@@ -197,7 +197,7 @@ class LocalStack:
             notify=self.notifications_url if there else None,
             alerts=self.alerts_url if there or self._alertmanager_url else None,
         )
-        tables = merge(settings(self.ports, self.secrets, peers), self._overrides)
+        tables = merge(settings(self.ports, self.secrets, peers, self.home), self._overrides)
         write_private(self.config_path, to_toml(tables))
         (self.home / "temporal.toml").write_text("")
 

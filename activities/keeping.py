@@ -1,0 +1,77 @@
+"""Bringing paid bytes into safety: into the store, or on the disk until the store takes them."""
+
+import logging
+
+from activities.bucket import ImageId
+from activities.errors import ProviderError
+from activities.images import Wanted
+from activities.spool import Label, Spool
+from activities.storage import ImageStore
+from contracts.errors import ErrorCode
+from contracts.generation import CollectTask, Spooled, StoredImage, SubmitTask
+
+logger = logging.getLogger(__name__)
+
+LAST_RESORT_SECONDS = 45.0
+"""How long an image waits in memory where neither store nor disk takes it."""
+
+
+class ImageKeeper:
+    """Where the images of this process go."""
+
+    def __init__(self, store: ImageStore, spool: Spool) -> None:
+        self._store = store
+        self._spool = spool
+
+    async def find(
+        self, task: SubmitTask | CollectTask, *, seconds: float | None = None
+    ) -> StoredImage | Spooled | None:
+        """The image of the task's request, if there is one already.
+
+        Raises ProviderError: STORE_UNAVAILABLE when the store is away for longer than `seconds`,
+        CONFLICT when it has another request's image under this id.
+        """
+        wanted = ImageId.of(task)
+        if spooled := await self._spool.find(wanted):
+            return spooled
+        return await self._store.find(wanted, seconds=seconds)
+
+    def check_room(self) -> None:
+        """Raise ProviderError when no image may be paid for: the disk has no room for another."""
+        if not self._spool.has_room():
+            held = self._spool.held()
+            raise ProviderError(
+                ErrorCode.STORE_UNAVAILABLE,
+                f"{held.images} images wait for the store in {self._spool.where}, as many as"
+                " worker.spool_bytes allows: nothing is paid for until it takes them",
+            )
+
+    async def keep(self, task: SubmitTask | CollectTask, data: bytes) -> StoredImage | Spooled:
+        """Verify the bytes of a paid image, and keep them.
+
+        Raises ProviderError when they are not the image that was asked for; STORE_UNAVAILABLE when
+        nothing takes them.
+        """
+        request, route = task.request, task.route
+        ratio = request.ratio if route.size_by == "aspect_ratio" else None
+        asked = Wanted(route.image_format, request.size, route.size_tolerance_percent, ratio)
+        wanted = ImageId.of(task)
+        image = await self._store.verified(wanted, data, asked)
+        try:
+            return await self._store.put(image, wanted, data)
+        except ProviderError as error:
+            if error.failure.code is not ErrorCode.STORE_UNAVAILABLE:
+                raise
+            logger.warning("the image goes to the disk: %s", error)
+        label = Label(
+            request_id=request.request_id,
+            correlation_id=request.correlation_id,
+            digest=wanted.digest,
+            image=image,
+        )
+        try:
+            return await self._spool.keep(label, data)
+        except OSError as error:
+            # A full disk: the store is the only place that is left.
+            logger.error("the image cannot be written to the disk either: %s", error)  # noqa: TRY400  # the reason is enough
+            return await self._store.put(image, wanted, data, seconds=LAST_RESORT_SECONDS)

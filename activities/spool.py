@@ -1,0 +1,190 @@
+"""Images that are paid for, on this machine's disk until the store takes them.
+
+One file for each, private to the worker's user: a line of JSON that says whose image it is, then
+the image. A file is there wholly or not at all. Several processes may share a folder.
+"""
+
+import hashlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from pydantic import ValidationError
+
+from activities.bucket import ImageId
+from activities.images import MAX_IMAGE_BYTES
+from activities.storage import in_thread
+from contracts.generation import Model, Spooled, StoredImage
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX, _UNFINISHED = ".image", ".part"
+
+
+class SpoolError(Exception):
+    """The folder cannot be used, or a file in it; the text says what to do."""
+
+
+class Label(Model):
+    """The first line of a file: whose image it is, and what it must be."""
+
+    request_id: UUID
+    correlation_id: UUID
+    digest: str
+    image: StoredImage
+
+    @property
+    def wanted(self) -> ImageId:
+        """Whose image."""
+        return ImageId(self.request_id, self.digest, self.image.format)
+
+
+class Held(NamedTuple):
+    """How many images are waiting, and how many bytes."""
+
+    images: int
+    bytes: int
+
+
+class Spool:
+    """The images in one folder; work on the disk runs in the threads of `executor`.
+
+    `max_bytes` bounds it before money is spent: what has been paid for is written beyond it.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, executor: Executor) -> None:
+        """Make the folder where it is missing. Raises SpoolError."""
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._executor = executor
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            probe = folder / f"{uuid4()}{_UNFINISHED}"
+            probe.touch(mode=0o600)
+            probe.unlink()
+        except OSError as error:
+            raise SpoolError(
+                f"images cannot be kept in {folder} ({error}): set worker.spool_dir to a folder"
+                " that this user may write to"
+            ) from None
+
+    @property
+    def where(self) -> str:
+        """For operators: host and folder."""
+        return f"{socket.gethostname()}:{self._folder}"
+
+    def held(self) -> Held:
+        """What is waiting now."""
+        sizes = [size for _, size in self._files()]
+        return Held(len(sizes), sum(sizes))
+
+    def has_room(self) -> bool:
+        """Whether another image may be paid for."""
+        return self.held().bytes + MAX_IMAGE_BYTES <= self._max_bytes
+
+    async def keep(self, label: Label, data: bytes) -> Spooled:
+        """Write an image; it is on the disk when this returns. Raises OSError."""
+        await in_thread(self._executor, lambda: self._write(label, data))
+        held = self.held()
+        logger.warning(
+            "an image that is paid for waits in %s: %d in all, %d bytes",
+            self.where,
+            held.images,
+            held.bytes,
+        )
+        return Spooled(image=label.image, where=self.where)
+
+    async def find(self, wanted: ImageId) -> Spooled | None:
+        """The image, if an attempt before has left it here."""
+        return await in_thread(self._executor, lambda: self._find(wanted))
+
+    def paths(self) -> list[Path]:
+        """All files, the oldest first."""
+        ages = []
+        for path, _ in self._files():
+            with suppress(FileNotFoundError):  # another process has just stored it
+                ages.append((path.stat().st_mtime_ns, path))
+        return [path for _, path in sorted(ages)]
+
+    async def read(self, path: Path) -> tuple[Label, bytes] | None:
+        """One file, None when it is gone. Raises SpoolError when it is damaged."""
+        return await in_thread(self._executor, lambda: _read(path))
+
+    async def put_aside(self, path: Path) -> None:
+        """Keep a file whose image is lost, for a person to look at; it counts no more."""
+        await in_thread(self._executor, lambda: path.rename(path.with_suffix(".lost")))
+
+    async def remove(self, path: Path) -> None:
+        """Delete a file whose image is elsewhere, or is none."""
+        await in_thread(self._executor, lambda: path.unlink(missing_ok=True))
+
+    def _files(self) -> Iterator[tuple[Path, int]]:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_SUFFIX):
+                    with suppress(FileNotFoundError):
+                        yield Path(entry.path), entry.stat().st_size
+
+    def _find(self, wanted: ImageId) -> Spooled | None:
+        for path in self._folder.glob(f"{wanted.request_id}.*{_SUFFIX}"):
+            with suppress(SpoolError):  # whoever stores the files says so
+                found = _read(path)
+                if found and found[0].wanted == wanted:
+                    return Spooled(image=found[0].image, where=self.where)
+        return None
+
+    def _write(self, label: Label, data: bytes) -> None:
+        name = f"{label.request_id}.{label.image.sha256[:16]}"
+        part = self._folder / f"{name}.{uuid4()}{_UNFINISHED}"
+        try:
+            private = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(private, "wb") as file:
+                file.write(label.model_dump_json().encode() + b"\n")
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(self._folder / f"{name}{_SUFFIX}")
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        _sync_folder(self._folder)
+
+
+def request_id_in(path: Path) -> UUID | None:
+    """Whose file it is by its name, which is all that is left of a damaged one."""
+    with suppress(ValueError):
+        return UUID(path.name.partition(".")[0])
+    return None
+
+
+def _read(path: Path) -> tuple[Label, bytes] | None:
+    try:
+        with path.open("rb") as file:
+            line, data = file.readline(), file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be read: {error}") from error
+    try:
+        label = Label.model_validate_json(line)
+    except ValidationError:
+        raise SpoolError(f"{path} is damaged: it does not say whose image it is") from None
+    if hashlib.sha256(data).hexdigest() != label.image.sha256:
+        raise SpoolError(f"{path} is damaged: it does not have the bytes that were written")
+    return label, data
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that the name, too, is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

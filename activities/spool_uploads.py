@@ -1,0 +1,146 @@
+"""The spool's own queue: images go to the store, the oldest first; their workflows hear of it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.bucket import ImageId
+from activities.errors import ProviderError
+from activities.spool import Spool, SpoolError, request_id_in
+from activities.storage import ImageStore
+from contracts.errors import ErrorCode
+from contracts.generation import Failure, FindTask, Found, SpoolNews
+from contracts.names import FIND_STORED_ACTIVITY, SPOOL_NEWS_SIGNAL, workflow_id
+from otel.correlation import Correlation, bound
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""How often the folder is looked at: also for what other processes leave there."""
+
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between two tries while the store takes nothing: the pause doubles up to it."""
+
+SIGNAL_TIMEOUT = timedelta(seconds=10)
+
+
+class SpoolUploads:
+    """Uploads what is in a spool. A file is deleted when its workflow knows of its image."""
+
+    def __init__(self, spool: Spool, store: ImageStore) -> None:
+        self._spool = spool
+        self._store = store
+        self._refused: set[Path] = set()
+        """What the store did not take before: it comes last, so that it holds up nothing."""
+
+    @asynccontextmanager
+    async def running(self, client: Client) -> AsyncIterator[None]:
+        """Upload while the block runs."""
+        task = asyncio.create_task(self._upload_on(client))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def emptied(self) -> None:
+        """Wait until nothing is left, as a worker that leaves does."""
+        while self._spool.held().images:  # noqa: ASYNC110  # other processes take files away, too
+            await asyncio.sleep(LOOK_SECONDS / 4)
+
+    async def _upload_on(self, client: Client) -> None:
+        pause = LOOK_SECONDS
+        while True:
+            try:
+                taken = await self.upload_all(client)
+            except Exception:
+                logger.exception("the spool was not looked through")
+                taken = False
+            pause = LOOK_SECONDS if taken else min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+
+    async def upload_all(self, client: Client) -> bool:
+        """Try the files, the oldest first; False when the store or Temporal takes nothing now."""
+        paths = self._spool.paths()
+        self._refused &= set(paths)
+        for path in sorted(paths, key=lambda each: each in self._refused):
+            try:
+                if await self._upload(client, path):
+                    continue
+            except RPCError as error:
+                logger.warning("Temporal cannot be reached, %s waits: %s", path.name, error.message)
+                return False
+            if path in self._refused:
+                return False  # all that follow were refused before, too
+            self._refused.add(path)
+        return not self._refused
+
+    async def _upload(self, client: Client, path: Path) -> bool:
+        """Store one image; False when the store does not take it now."""
+        try:
+            found = await self._spool.read(path)
+        except SpoolError as error:
+            await self._lost(client, path, str(error))
+            return True
+        if found is None:
+            return True
+        label, data = found
+        with bound(Correlation(label.correlation_id, label.request_id)):
+            try:
+                image = await self._store.put(label.image, label.wanted, data, seconds=0)
+            except ProviderError as error:
+                if error.failure.code is ErrorCode.STORE_UNAVAILABLE:
+                    logger.warning("%s still waits: %s", path.name, error)
+                    return False
+                await self._lost(client, path, str(error), error.failure.code)
+                return True
+            await self._tell(client, label.request_id, SpoolNews(image=image))
+            await self._spool.remove(path)
+            logger.info("%s is in the store: %s", path.name, image.key)
+        return True
+
+    async def _lost(
+        self,
+        client: Client,
+        path: Path,
+        why: str,
+        code: ErrorCode = ErrorCode.STORE_UNAVAILABLE,
+    ) -> None:
+        """Say so; the file is put aside, where a person may look at it."""
+        logger.error("an image that is paid for is lost: %s", why)
+        failure = Failure(code=code, detail=why, perhaps_paid=1)
+        if request_id := request_id_in(path):
+            await self._tell(client, request_id, SpoolNews(failure=failure))
+        await self._spool.put_aside(path)
+
+    async def _tell(self, client: Client, request_id: UUID, news: SpoolNews) -> None:
+        """Signal the workflow; one that has ended needs nothing more. Raises RPCError."""
+        handle = client.get_workflow_handle(workflow_id(request_id))
+        try:
+            await handle.signal(SPOOL_NEWS_SIGNAL, news, rpc_timeout=SIGNAL_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+
+class StoredActivities:
+    """Looking whether an image has reached the store, in case that its worker cannot say so."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+
+    @activity.defn(name=FIND_STORED_ACTIVITY)
+    async def find_stored(self, task: FindTask) -> Found:
+        """Look once. Raises ApplicationError whose type is an ErrorCode."""
+        try:
+            return Found(image=await self._store.find(ImageId.of(task)))
+        except ProviderError as error:
+            raise error.to_application_error() from None

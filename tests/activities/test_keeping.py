@@ -1,0 +1,141 @@
+"""Paid bytes come into safety: into the store, else on the disk, else into the store once more."""
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from activities.bucket import Ways
+from activities.errors import ProviderError
+from activities.images import MAX_IMAGE_BYTES
+from activities.keeping import ImageKeeper
+from activities.spool import Spool
+from activities.storage import ImageStore
+from contracts.errors import ErrorCode
+from contracts.events import GenerationRequested
+from contracts.generation import Spooled, StoredImage, SubmitTask
+from deploy.local.stack.config import BUCKET
+from tests.activities.http_peer import refusing_url
+from tests.activities.odd_store import OddStore, odd_store
+from tests.activities.provider_calls import submission
+from tests.activities.stored_images import image_of
+from workers.settings import StorageSettings
+from workers.wiring import bucket_of
+
+LIKE_AMAZON = Ways(checksums=True, conditional=True, hides_missing=False)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """For store and disk."""
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The spool's."""
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def spool(folder: Path, threads: ThreadPoolExecutor) -> Spool:
+    """An empty one, with room for one image of the largest size and a small one."""
+    return Spool(folder, MAX_IMAGE_BYTES + 1_000, threads)
+
+
+@pytest.fixture
+def store() -> OddStore:
+    """A sound one."""
+    return OddStore()
+
+
+@pytest.fixture
+async def keeper(
+    store: OddStore, spool: Spool, threads: ThreadPoolExecutor
+) -> AsyncIterator[ImageKeeper]:
+    """For this store and this spool."""
+    async with odd_store(store) as peer:
+        yield ImageKeeper(_store(peer.url, threads), spool)
+
+
+@pytest.fixture
+def task(asked: GenerationRequested) -> SubmitTask:
+    """A submission."""
+    return submission(asked)
+
+
+def _store(url: str, threads: ThreadPoolExecutor) -> ImageStore:
+    keys = {"access_key_id": "id", "secret_access_key": "secret"}
+    where = StorageSettings.model_validate({"bucket": BUCKET, "endpoint_url": url, **keys})
+    return ImageStore(bucket_of(where, LIKE_AMAZON), threads, threads, put_seconds=0)
+
+
+async def test_into_the_store(
+    keeper: ImageKeeper, store: OddStore, spool: Spool, task: SubmitTask, picture: bytes
+) -> None:
+    """While all is well nothing touches the disk."""
+    kept = await keeper.keep(task, picture)
+    assert isinstance(kept, StoredImage)
+    assert store.images == {kept.key: picture}
+    assert spool.held().images == 0
+    assert await keeper.find(task) == kept
+
+
+async def test_store_that_refuses(
+    keeper: ImageKeeper, store: OddStore, spool: Spool, task: SubmitTask, picture: bytes
+) -> None:
+    """A store that answers look-ups and takes nothing costs no image: it is on the disk."""
+    store.refuses_writes = True
+    kept = await keeper.keep(task, picture)
+    assert isinstance(kept, Spooled)
+    assert kept.where == spool.where
+    assert await keeper.find(task) == kept  # whoever submits again pays for nothing
+    [path] = spool.paths()
+    read = await spool.read(path)
+    assert read
+    assert (read[0].wanted, read[1]) == (image_of(task.request), picture)
+
+
+async def test_store_that_is_away(
+    spool: Spool, threads: ThreadPoolExecutor, task: SubmitTask, picture: bytes
+) -> None:
+    """The same for one that nobody answers for."""
+    keeper = ImageKeeper(_store(refusing_url(), threads), spool)
+    assert isinstance(await keeper.keep(task, picture), Spooled)
+
+
+async def test_neither_takes_it(
+    keeper: ImageKeeper, store: OddStore, folder: Path, task: SubmitTask, picture: bytes
+) -> None:
+    """Without the disk the store is asked once more; then the image is lost, and that is said."""
+    store.refuses_writes = True
+    folder.rmdir()
+    with pytest.raises(ProviderError) as caught:
+        await keeper.keep(task, picture)
+    assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
+    assert store.requests == [f"PUT generations/{task.request.request_id}.png"] * 2
+
+
+async def test_what_is_no_image(
+    keeper: ImageKeeper, store: OddStore, spool: Spool, task: SubmitTask, picture: bytes
+) -> None:
+    """Neither store nor disk keeps what is no image."""
+    store.refuses_writes = True
+    with pytest.raises(ProviderError) as caught:
+        await keeper.keep(task, picture[:100])
+    assert caught.value.failure.code is ErrorCode.INVALID_OUTPUT
+    assert (store.requests, spool.held().images) == ([], 0)
+
+
+async def test_full_disk(
+    keeper: ImageKeeper, store: OddStore, task: SubmitTask, picture: bytes
+) -> None:
+    """Before money is spent: when the spool has no room for another image, none is paid for."""
+    keeper.check_room()
+    store.refuses_writes = True
+    await keeper.keep(task, picture)
+    with pytest.raises(ProviderError, match=r"worker\.spool_bytes") as caught:
+        keeper.check_room()
+    assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE

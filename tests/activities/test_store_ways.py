@@ -1,0 +1,155 @@
+"""Stores that differ: found out before money is spent, and the first image of a request stays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from activities.bucket import ImageId, Ways
+from activities.errors import ProviderError
+from activities.storage import ImageStore
+from contracts.errors import ErrorCode
+from deploy.local.sandbox.images.painter import Picture, paint
+from deploy.local.stack.config import BUCKET
+from tests.activities.odd_store import OddStore, odd_store
+from tests.activities.stored_images import SIZE, kept_by
+from workers.settings import StorageSettings
+from workers.wiring import Clients, bucket_of
+
+KEYS = {"access_key_id": "id", "secret_access_key": "secret"}
+WANTED = ImageId(uuid4(), "0" * 64, "png")
+
+ODD = {
+    "as Amazon's": (OddStore(), Ways(True, True, False)),
+    "checksums refused": (OddStore(refuses_checksums=True), Ways(False, True, False)),
+    "condition refused": (OddStore(condition="refused"), Ways(True, False, False)),
+    "condition ignored": (OddStore(condition="ignored"), Ways(True, False, False)),
+    "both": (
+        OddStore(refuses_checksums=True, condition="refused"),
+        Ways(False, False, False),
+    ),
+    "missing is hidden": (OddStore(hides_missing=True), Ways(True, True, True)),
+}
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> OddStore:
+    """A fresh one like the parameter's."""
+    found: OddStore = request.param
+    found.objects, found.requests, found.writes = {}, [], 0
+    return found
+
+
+@pytest.fixture
+async def url(store: OddStore) -> AsyncIterator[str]:
+    """Where it listens."""
+    async with odd_store(store) as peer:
+        yield peer.url
+
+
+def image_store(url: str, clients: Clients, **settings: object) -> ImageStore:
+    """Ours, which knows nothing of it yet."""
+    where = {"bucket": BUCKET, "endpoint_url": url, **KEYS, **settings}
+    bucket = bucket_of(StorageSettings.model_validate(where))
+    return ImageStore(bucket, clients.threads, clients.threads)
+
+
+@pytest.mark.parametrize("store", [store for store, _ in ODD.values()], ids=ODD, indirect=True)
+async def test_first_image_stays(
+    store: OddStore, url: str, clients: Clients, picture: bytes
+) -> None:
+    """Whatever the store lacks: a late writer changes nothing, and refers to the first image."""
+    first_worker, late_worker = image_store(url, clients), image_store(url, clients)
+    assert await first_worker.find(WANTED) is None
+    first = await kept_by(first_worker, WANTED, picture)
+    late = await kept_by(late_worker, WANTED, paint(Picture("another picture", 8, *SIZE)))
+    assert late == first == await late_worker.find(WANTED)
+    assert store.images[first.key] == picture
+
+
+@pytest.mark.parametrize(
+    ("store", "ways"), [(store, ways) for store, ways in ODD.values()], ids=ODD, indirect=["store"]
+)
+async def test_ways_are_found_out_once(
+    store: OddStore, url: str, clients: Clients, ways: Ways
+) -> None:
+    """By small objects, before the first image, and not for each one; nothing of them is left."""
+    where = StorageSettings.model_validate({"bucket": BUCKET, "endpoint_url": url, **KEYS})
+    bucket = bucket_of(where)
+    assert await asyncio.to_thread(bucket.ways) == ways
+    asked = len(store.requests)
+    assert asked <= 10
+    assert await asyncio.to_thread(bucket.ways) == ways
+    assert len(store.requests) == asked
+    assert store.objects == {}
+
+
+async def test_ways_that_are_set(clients: Clients, picture: bytes) -> None:
+    """A setting is believed: a store without conditional writes is not asked for one."""
+    store = OddStore(condition="refused", refuses_checksums=True)
+    settings = {"conditional_writes": False, "checksums": False}
+    async with odd_store(store) as peer:
+        ours = image_store(peer.url, clients, **settings)
+        kept = await kept_by(ours, WANTED, picture)
+    assert kept.key == f"generations/{WANTED.request_id}.{kept.sha256[:32]}.png"
+    assert sum(line.startswith("PUT") for line in store.requests) == 2  # one to find out, the image
+
+
+REFUSED = {
+    "encryption": (OddStore(wants_encryption=True), "storage.encryption"),
+    "host style": (OddStore(host_style_alone=True), 'storage.addressing_style = "virtual"'),
+    "no right to write": (OddStore(refuses_writes=True), "s3:PutObject"),
+    "no right to read": (OddStore(may_read=False), "s3:GetObject"),
+    "no right to list where it is needed": (
+        OddStore(condition="ignored", may_list=False),
+        "s3:ListBucket",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("store", "fix"), list(REFUSED.values()), ids=list(REFUSED), indirect=["store"]
+)
+async def test_refused_before_money_is_spent(
+    store: OddStore, url: str, clients: Clients, fix: str
+) -> None:
+    """The look-up before a paid call says what to set or to grant, so that nothing is paid for."""
+    with pytest.raises(ProviderError, match=fix) as caught:
+        await image_store(url, clients).find(WANTED)
+    assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
+    assert store.objects == {}
+
+
+async def test_encryption_that_is_set(clients: Clients, picture: bytes) -> None:
+    """Each object asks for what the bucket's policy demands."""
+    store = OddStore(wants_encryption=True)
+    async with odd_store(store) as peer:
+        settings = {"encryption": "aws:kms", "kms_key_id": "a-key"}
+        kept = await kept_by(image_store(peer.url, clients, **settings), WANTED, picture)
+        sent = [each.headers for each in peer.received if each.method == "PUT"]
+    assert store.images[kept.key] == picture
+    assert {each["x-amz-server-side-encryption"] for each in sent} == {"aws:kms"}
+    assert {each["x-amz-server-side-encryption-aws-kms-key-id"] for each in sent} == {"a-key"}
+
+
+async def test_host_style_that_is_set(clients: Clients) -> None:
+    """The bucket is in the host's name then, in links too."""
+    where = {"bucket": BUCKET, "endpoint_url": "http://store.example.com", **KEYS}
+    settings = StorageSettings.model_validate({**where, "addressing_style": "virtual"})
+    link = bucket_of(settings).link("generations/a.png")
+    assert link.startswith(f"http://{BUCKET}.store.example.com/generations/a.png?")
+
+
+async def test_away_while_it_is_found_out(clients: Clients, picture: bytes) -> None:
+    """A store that is away at first is asked again, and not taken for another kind of store."""
+    store = OddStore()
+    async with odd_store(store) as peer:
+        ours = image_store(peer.url, clients)
+        away = ours._bucket  # the one that learns
+        store.refuses_writes = True
+        with pytest.raises(ProviderError):
+            await ours.find(WANTED, seconds=0)
+        store.refuses_writes = False
+        assert await asyncio.to_thread(away.ways) == Ways(True, True, False)
+        assert (await kept_by(ours, WANTED, picture)).key in store.images
