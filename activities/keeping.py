@@ -42,8 +42,8 @@ class ImageKeeper:
             held = self._spool.held()
             raise ProviderError(
                 ErrorCode.STORE_UNAVAILABLE,
-                f"{held.images} images wait for the store in {self._spool.where}, as many as"
-                " worker.spool_bytes allows: nothing is paid for until it takes them",
+                f"{held.images} images wait for the store in {self._spool.where}: it is full,"
+                " or gone (worker.spool_bytes, spool_dir); nothing is paid for meanwhile",
             )
 
     async def keep(self, task: SubmitTask | CollectTask, data: bytes) -> StoredImage | Spooled:

@@ -87,7 +87,7 @@ class Spool:
 
     def has_room(self) -> bool:
         """Whether another image may be paid for."""
-        return self.held().bytes + MAX_IMAGE_BYTES <= self._max_bytes
+        return self._folder.is_dir() and self.held().bytes + MAX_IMAGE_BYTES <= self._max_bytes
 
     async def keep(self, label: Label, data: bytes) -> Spooled:
         """Write an image; it is on the disk when this returns. Raises OSError."""
@@ -126,7 +126,7 @@ class Spool:
         await in_thread(self._executor, lambda: path.unlink(missing_ok=True))
 
     def _files(self) -> Iterator[tuple[Path, int]]:
-        with os.scandir(self._folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.endswith(_SUFFIX):
                     with suppress(FileNotFoundError):

@@ -26,8 +26,11 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 """How often the folder is looked at: also for what other processes leave there."""
 
-LONGEST_PAUSE_SECONDS = 30.0
-"""Between two tries while the store takes nothing: the pause doubles up to it."""
+LONGEST_PAUSE_SECONDS = 10.0
+"""Between two rounds while the store takes nothing: the pause doubles up to it."""
+
+FEW = 3
+"""So many files that the store does not take end a round: it is not one image's fault."""
 
 SIGNAL_TIMEOUT = timedelta(seconds=10)
 
@@ -68,20 +71,24 @@ class SpoolUploads:
             await asyncio.sleep(pause)
 
     async def upload_all(self, client: Client) -> bool:
-        """Try the files, the oldest first; False when the store or Temporal takes nothing now."""
-        paths = self._spool.paths()
+        """Try the files, the oldest first; False when not all of them were taken.
+
+        An outage costs a few tries, however many files there are.
+        """
+        paths, failures = self._spool.paths(), 0
         self._refused &= set(paths)
         for path in sorted(paths, key=lambda each: each in self._refused):
             try:
-                if await self._upload(client, path):
-                    continue
+                taken = await self._upload(client, path)
             except RPCError as error:
                 logger.warning("Temporal cannot be reached, %s waits: %s", path.name, error.message)
                 return False
-            if path in self._refused:
-                return False  # all that follow were refused before, too
-            self._refused.add(path)
-        return not self._refused
+            if not taken:
+                self._refused.add(path)
+                failures += 1
+            if failures == FEW:
+                break
+        return not failures
 
     async def _upload(self, client: Client, path: Path) -> bool:
         """Store one image; False when the store does not take it now."""

@@ -20,12 +20,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 15.0
+LOOK_SECONDS = 3.0
 """How long a look-up waits for a store that is away; the workflow looks again later."""
 
-PUT_SECONDS = 5.0
-"""The same for an image that is paid for: after a short restart it is at its place, and else it is
-safer on the disk than in memory."""
+PUT_SECONDS = 3.0
+"""The same for an image that is paid for: it is safer on the disk than in memory."""
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 

@@ -40,7 +40,7 @@ REPORT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attemp
 # A look-up in memory; the rest is for a worker that is busy.
 PLAN_TIMEOUT = timedelta(seconds=10)
 
-# Beside the service's own time: looking for an image while the store is away (15 s), one write that
+# Beside the service's own time: looking for an image while the store hangs (35 s), one write that
 # hangs (35 s), and what is left for the disk or, where it is full, for the store once more.
 STORE_ALLOWANCE = timedelta(seconds=90)
 

@@ -139,3 +139,10 @@ async def test_full_disk(
     with pytest.raises(ProviderError, match=r"worker\.spool_bytes") as caught:
         keeper.check_room()
     assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
+
+
+async def test_disk_that_is_gone(keeper: ImageKeeper, folder: Path) -> None:
+    """The same when somebody has taken the folder away."""
+    folder.rmdir()
+    with pytest.raises(ProviderError, match="or gone"):
+        keeper.check_room()

@@ -13,11 +13,20 @@ class Wire(StrEnum):
     CUT     ends it, and every new one, at once
     DEAF    passes on what is asked, and ends it when the first answer comes: the work is done, and
             whoever asked never learns of it
+    READS   passes on what only reads; a PUT is refused as a store does without the right to write
     """
 
     WHOLE = "whole"
     CUT = "cut"
     DEAF = "deaf"
+    READS = "reads"
+
+
+_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+_FORBIDDEN = (
+    b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(_DENIED)
+    + _DENIED
+)
 
 
 class Relay:
@@ -67,7 +76,7 @@ class Relay:
         self._open |= both
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._ask(reader, upstream_writer))
+                group.create_task(self._ask(reader, upstream_writer, writer))
                 group.create_task(self._answer(upstream_reader, writer))
         except* OSError:
             pass  # cut, or one of the two has left
@@ -76,8 +85,17 @@ class Relay:
             for end in both:
                 end.close()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _ask(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+    ) -> None:
         while data := await reader.read(65_536):
+            if self._wire is Wire.READS and data.startswith(b"PUT "):
+                back.write(_FORBIDDEN)
+                await back.drain()
+                break
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError
