@@ -15,6 +15,7 @@ from contracts.names import (
     GENERATION_WORKFLOW,
     PARKED_QUERY,
     PROVIDER_HEALTH_WORKFLOW,
+    STORING_QUERY,
 )
 
 OTHER = "other"
@@ -52,6 +53,7 @@ class BacklogActivities:
             failed=failed,
             ended=await self._counter.count(ended_query(window)) if failed else 0,
             stuck=await self._counter.stuck(),
+            storing=await self._counter.storing(),
         )
 
 
@@ -65,6 +67,10 @@ class BacklogCounter:
     async def count(self, query: str) -> int:
         """How many executions `query` finds."""
         return (await self._client.count_workflows(query, rpc_timeout=self._timeout)).count
+
+    async def storing(self) -> int:
+        """Images that wait on workers' disks for the store."""
+        return await self.count(STORING_QUERY)
 
     async def parked(self) -> dict[str, int]:
         """Parked deliveries by DeliveryError; `other` is what has none of them."""

@@ -29,15 +29,18 @@ if TYPE_CHECKING:
 CHECK_PREFIX = f"{IMAGES_PREFIX}check-"
 """Small objects by which a store's ways are found out; each is deleted again."""
 
-_CHECK = b"duragen"
+CHECK = b"duragen"
+"""What is in them."""
 
 
 class StoreError(Exception):
-    """The store did not do it; the text names the bucket, and what to do where that is known."""
+    """The store did not do it; the text names the bucket, and `fix`: what to do, where known."""
 
-    def __init__(self, detail: str, *, passing: bool) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, *, passing: bool, fix: str = "") -> None:
+        super().__init__(f"{detail}; {fix}" if fix else detail)
+        self.detail = detail
         self.passing = passing
+        self.fix = fix
 
 
 class ForeignError(StoreError):
@@ -189,7 +192,7 @@ class Bucket:
         """Write a small object, as an image is written; its key."""
         key, ways = f"{CHECK_PREFIX}{uuid4()}", self.ways()
         try:
-            self._write(key, _CHECK, conditional=bool(ways.conditional))
+            self._write(key, CHECK, conditional=bool(ways.conditional))
         except (ClientError, BotoCoreError) as error:
             raise self._failed(error, "PutObject") from error
         return key
@@ -287,7 +290,7 @@ class Bucket:
         for conditional in _choices(known.conditional):
             for checksums in _choices(known.checksums):
                 try:
-                    self._write(key, _CHECK, conditional=conditional, checksums=checksums)
+                    self._write(key, CHECK, conditional=conditional, checksums=checksums)
                 except ClientError as error:
                     if status_of(error) not in {400, 501}:
                         raise self._failed(error, "PutObject") from error
@@ -303,7 +306,7 @@ class Bucket:
     def _keeps_the_first(self, key: str, *, checksums: bool) -> bool:
         """Whether a second object under the same key is refused; some stores ignore the header."""
         try:
-            self._write(key, _CHECK, conditional=True, checksums=checksums)
+            self._write(key, CHECK, conditional=True, checksums=checksums)
         except ClientError as error:
             if status_of(error) in {409, 412}:
                 return True
@@ -333,8 +336,9 @@ class Bucket:
 
     def _failed(self, error: ClientError | BotoCoreError, operation: str) -> StoreError:
         return StoreError(
-            f"the store (bucket {self.name}) failed: {error}{_advice(error, operation)}",
+            f"the store (bucket {self.name}) failed: {error}",
             passing=not isinstance(error, ClientError) or status_of(error) in _PASSING,
+            fix=_fix(error, operation),
         )
 
 
@@ -371,14 +375,14 @@ _CODES = {
 }
 
 
-def _advice(error: ClientError | BotoCoreError, operation: str) -> str:
-    """What to do, after a semicolon; "" where it is not known."""
+def _fix(error: ClientError | BotoCoreError, operation: str) -> str:
+    """What to do; "" where it is not known."""
     if not isinstance(error, ClientError):
         return ""
     known = _CODES.get(code_of(error), "")
     if not known and status_of(error) == 403:
         known = f"check the keys, and grant {_RIGHTS[operation]}"
-    return f"; {known}" if known else ""
+    return known
 
 
 def _choices(known: bool | None) -> tuple[bool, ...]:  # a setting's value

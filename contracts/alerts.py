@@ -28,6 +28,9 @@ class AlertName(StrEnum):
     GENERATIONS_FAILED = "DuragenGenerationsFailed"
     """Generations failed: one whose reason needs a person, or many with the same code."""
 
+    IMAGES_WAITING = "DuragenImagesWaiting"
+    """Images that are paid for lie on workers' disks: the store does not take them."""
+
     WORKFLOWS_STUCK = "DuragenWorkflowsStuck"
     """Workflow tasks fail again and again: a fault of ours, or a deployment that does not fit."""
 
@@ -90,6 +93,7 @@ class Backlog(Model):
     """Its result: generations by error code. Parked ones now; failed ones within the window.
 
     `stuck`: workflows whose tasks fail again and again; 0 where the server does not report it.
+    `storing`: images that wait on workers' disks for the store.
     """
 
     parked: dict[str, int] = Field(default_factory=dict)
@@ -97,6 +101,7 @@ class Backlog(Model):
     ended: int = 0
     """All that ended within the window, however; 0 when none failed."""
     stuck: int = 0
+    storing: int = 0
 
 
 class BacklogRules(Model):

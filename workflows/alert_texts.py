@@ -86,6 +86,18 @@ def generations_failed(code: str, count: int, minutes: float) -> AdminAlert:
     )
 
 
+def images_waiting(count: int) -> AdminAlert:
+    """The store does not take images that are paid for."""
+    return AdminAlert(
+        name=AlertName.IMAGES_WAITING,
+        severity=Severity.CRITICAL,
+        service="store",
+        summary=f"{count} images that are paid for wait on workers' disks for the store",
+        description="Fix the store: `duragen doctor` says what is wrong with it. The images then go"
+        " there by themselves. Until then keep the workers' disks (`worker.spool_dir`).",
+    )
+
+
 def workflows_stuck(count: int) -> AdminAlert:
     """Workflow tasks fail again and again."""
     return AdminAlert(

@@ -11,7 +11,12 @@ with workflow.unsafe.imports_passed_through():
     from contracts.alerts import AdminAlert, Backlog, BacklogRules, BacklogWatchState, CountTask
     from contracts.errors import ErrorCode
     from workflows import options
-    from workflows.alert_texts import deliveries_parked, generations_failed, workflows_stuck
+    from workflows.alert_texts import (
+        deliveries_parked,
+        generations_failed,
+        images_waiting,
+        workflows_stuck,
+    )
     from workflows.alerting import sync_alerts
     from workflows.failures import failure_of
     from workflows.signatures import Activities
@@ -62,6 +67,8 @@ def _alerts(backlog: Backlog, rules: BacklogRules) -> Iterator[AdminAlert]:
     for code, count in sorted(backlog.failed.items()):
         if _is_worth_an_alert(code, count, backlog.ended, rules):
             yield generations_failed(code, count, minutes)
+    if backlog.storing:
+        yield images_waiting(backlog.storing)
     if backlog.stuck:
         yield workflows_stuck(backlog.stuck)
 

@@ -18,7 +18,8 @@ from activities.providers.registry import probes
 from peers.settings import SettingsError
 from peers.temporal import connect, target
 from workers.doctor import services, temporal
-from workers.doctor.services import Finding
+from workers.doctor.finding import Finding
+from workers.doctor.store import store
 from workers.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -67,8 +68,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    yield await _bounded("store", asyncio.to_thread(services.store, settings))
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
+        yield await _bounded("store", store(settings, http))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
@@ -92,6 +93,7 @@ async def _temporal(client: Client, settings: Settings) -> AsyncIterator[Finding
     if attributes.fix:
         return  # nothing can be counted by attributes that are not there
     yield await _bounded("parked deliveries", temporal.parked(client))
+    yield await _bounded("images on workers' disks", temporal.storing(client))
     yield await _bounded("failed generations", temporal.failed(client))
     yield await _bounded("stuck workflows", temporal.stuck(client))
 

@@ -1,29 +1,20 @@
-"""What `duragen doctor` asks of everything but Temporal: store, image services, Odoo, the rest."""
+"""What `duragen doctor` asks of image services, Odoo, the rest."""
 
 import asyncio
-from typing import NamedTuple
 
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError
 
 from activities.providers.probing import Probe
 from peers.odoo_rpc import OdooRpcError, OdooSession
+from workers.doctor.finding import Finding
 from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settings
-from workers.wiring import rpc_account, s3_client
+from workers.wiring import rpc_account
 
 # A login is a look-up: an Odoo that needs longer would not take outcomes in time either.
 LOGIN_SECONDS = 10.0
 
 GRACE_MARGIN_SECONDS = 15.0
 """To report what was done, to close connections, and for a slow machine."""
-
-
-class Finding(NamedTuple):
-    """One dependency: `fix` is empty when it is well."""
-
-    what: str
-    found: str
-    fix: str = ""
 
 
 def grace(settings: Settings) -> Finding:
@@ -40,24 +31,6 @@ def grace(settings: Settings) -> Finding:
         f"a worker may need {given:g} s after SIGTERM: give it {given + GRACE_MARGIN_SECONDS:g} s"
         " before SIGKILL (Kubernetes: terminationGracePeriodSeconds; systemd: TimeoutStopSec)",
     )
-
-
-def store(settings: Settings) -> Finding:
-    """Whether the bucket is there, and the keys open it. Blocks."""
-    storage = settings.storage
-    where = f"bucket {storage.bucket} at {storage.endpoint_url or 'AWS S3, ' + storage.region}"
-    try:
-        s3_client(storage).head_bucket(Bucket=storage.bucket)
-    except ClientError as error:
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        fix = {
-            404: f"create the bucket {storage.bucket}",
-            403: "check storage.access_key_id, storage.secret_access_key and the bucket's policy",
-        }.get(status, "look into the store's log")
-        return Finding("store", f"{where} answered {status}", fix)
-    except BotoCoreError as error:
-        return Finding("store", f"{where}: {error}", "check storage.* and that the store is up")
-    return Finding("store", where)
 
 
 async def provider(what: str, ask: Probe) -> Finding:

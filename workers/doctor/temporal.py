@@ -29,7 +29,7 @@ from contracts.names import (
 from contracts.provider_health import Circuit, ProviderHealthView
 from peers.temporal import target
 from starter.operations.failed import failed as list_failed
-from workers.doctor.services import Finding
+from workers.doctor.finding import Finding
 from workers.settings import Settings
 
 QUERY_TIMEOUT = timedelta(seconds=5)
@@ -182,6 +182,15 @@ async def parked(client: Client) -> Finding:
         return Finding("parked deliveries", "none")
     fix = "duragen parked lists them; when Odoo is fixed: duragen redeliver --all"
     return Finding("parked deliveries", f"{sum(found.values())}{_by_code(found)}", fix)
+
+
+async def storing(client: Client) -> Finding:
+    """Images that are paid for, and wait on a worker's disk for the store."""
+    number = await backlog.BacklogCounter(client).storing()
+    if not number:
+        return Finding("images on workers' disks", "none")
+    fix = "fix the store; keep the folders that the Web UI names (GenerationStatus = 'storing')"
+    return Finding("images on workers' disks", f"{number} wait for the store", fix)
 
 
 async def failed(client: Client) -> Finding:
