@@ -132,6 +132,8 @@ class _Reader:
             canceled = (outcome.get("failure") or {}).get("code") == ErrorCode.CANCELED
             task_id = scheduled.workflow_task_completed_event_id
             self.points = self.points._replace(delivery=task_id, canceled=canceled)
+            if not outcome.get("image"):  # it was on a disk, and is lost
+                self._image_made, self.points = False, self.points._replace(after_image=None)
 
     async def _first(self, payloads: Payloads) -> dict[str, Any]:
         """The first value, which is a model's fields; of anything else, none."""
@@ -143,7 +145,8 @@ class _Reader:
         if self._activities.get(completed.scheduled_event_id) not in _MAKING:
             return
         result = await self._first(completed.result)
-        self._image_made = bool(result.get("image"))
+        # One on a worker's disk counts: from there it is waited for again, and not paid for.
+        self._image_made = bool(result.get("image") or result.get("spooled"))
         if self._image_made:
             self.under_way.clear()  # a job, and one handed back, stays under way
 
