@@ -267,6 +267,7 @@ class Bucket:
         self._client.put_object(Bucket=self.name, Key=key, Body=data, **more)
 
     def _learned(self) -> Ways:
+        self._check_there()
         key = f"{CHECK_PREFIX}{uuid4()}"
         checksums, conditional = self._taken(key)
         try:
@@ -282,6 +283,19 @@ class Bucket:
         finally:
             self._tidy(key)
         return Ways(checksums, conditional, hides)
+
+    def _check_there(self) -> None:
+        """Some stores make a bucket of any name when something is written to it."""
+        try:
+            self._client.head_bucket(Bucket=self.name)
+        except ClientError as error:
+            if status_of(error) == 404:
+                raise StoreError(
+                    f"the store has no bucket {self.name}", passing=False, fix=_CODES[_NO_BUCKET]
+                ) from error
+            return  # without the right to list: what follows shows whether it can be used
+        except BotoCoreError as error:
+            raise self._failed(error, "HeadBucket") from error
 
     def _taken(self, key: str) -> tuple[bool, bool]:
         """With which headers a small object is taken: checksum, condition."""
@@ -365,8 +379,9 @@ _RIGHTS = {
     "ListObjectsV2": "s3:ListBucket: this store has no conditional writes, so images are listed",
     "DeleteObject": f"s3:DeleteObject on {CHECK_PREFIX}* and jobs/*",
 }
+_NO_BUCKET = "NoSuchBucket"
 _CODES = {
-    "NoSuchBucket": "create the bucket, or check storage.bucket",
+    _NO_BUCKET: "create the bucket, or check storage.bucket",
     "SecondLevelDomainForbidden": 'set storage.addressing_style = "virtual"',
     "PermanentRedirect": "check storage.region and storage.endpoint_url",
     "AuthorizationHeaderMalformed": "check storage.region",

@@ -71,6 +71,8 @@ class OddStore:
         if received.method == "DELETE":
             self.objects.pop(key, None)
             return 204, {}, b""
+        if not key and received.method == "HEAD":
+            return (200 if self.may_list else 403), {}, b""
         if not key or "list-type" in url.query:
             return self._list(url.query)
         return self._get(key)

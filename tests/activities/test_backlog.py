@@ -184,10 +184,10 @@ async def test_older_server(server: Client, ending: str) -> None:
 
 
 async def test_few_questions(server: Client) -> None:
-    """While all is well it makes three counts, and does not ask for the codes of nothing."""
+    """While all is well it makes four counts, and does not ask for the codes of nothing."""
     recorder = Recorder()
     assert await counted(client_with(server, recorder)) == Backlog()
-    assert len(recorder.queries) == 3
+    assert len(recorder.queries) == 4
 
 
 async def test_nothing_set_up(server: Client) -> None:

@@ -44,9 +44,10 @@ async def test_a_line_for_each_dependency_when_all_is_well(examined: LocalStack)
         "health of openai: nothing was reported yet",
         "health of flux: nothing was reported yet",
         "parked deliveries: none",
+        "images on workers' disks: none",
         "failed generations: ",
         "stuck workflows: none",
-        f"store: bucket {BUCKET} at {examined.s3_url}",
+        f"store: bucket {BUCKET} at {examined.s3_url}: writes, reads, links and deletes",
         f"provider openai: {examined.images_url} takes the key",
         f"provider flux: {examined.images_url} takes the key",
         f"Odoo {examined.odoo_url}: answers (200)",
@@ -74,7 +75,7 @@ BROKEN = {
     ),
     "bucket missing": (
         {"DURAGEN_STORAGE__BUCKET": "nobodys"},
-        ["store: bucket nobodys at ", "answered 404", "create the bucket nobodys"],
+        ["store: bucket nobodys at ", "no bucket nobodys", "create the bucket, or check"],
     ),
     "bucket's name impossible": (
         {"DURAGEN_STORAGE__BUCKET": "no bucket"},
@@ -82,7 +83,11 @@ BROKEN = {
     ),
     "store's key wrong": (
         {"DURAGEN_STORAGE__SECRET_ACCESS_KEY": "wrong"},
-        ["store: ", "answered 403", "storage.access_key_id, storage.secret_access_key"],
+        ["store: ", "SignatureDoesNotMatch", "check storage.secret_access_key"],
+    ),
+    "link that leads nowhere": (
+        {"DURAGEN_STORAGE__PUBLIC_ENDPOINT_URL": NOBODY},
+        ["store: ", f"a link at {NOBODY} cannot be opened", "storage.public_endpoint_url"],
     ),
     "store away": (
         {"DURAGEN_STORAGE__ENDPOINT_URL": NOBODY},
