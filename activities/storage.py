@@ -9,9 +9,10 @@ from contextvars import copy_context
 from itertools import chain, repeat
 from typing import TypeVar
 
-from activities.bucket import Bucket, ForeignError, ImageId, StoreError
+from activities.bucket import Bucket, ForeignError, ImageId
 from activities.errors import ProviderError
 from activities.images import Wanted, check_image
+from activities.s3 import StoreError
 from contracts.errors import ErrorCode
 from contracts.generation import StoredImage
 from contracts.names import image_key

@@ -16,7 +16,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
-from activities.bucket import Bucket, Ways
+from activities.bucket import Bucket
 from activities.collect import CollectActivities
 from activities.cut_off import CutOffActivities
 from activities.keeping import ImageKeeper
@@ -31,9 +31,11 @@ from activities.providers.kind import Parts
 from activities.providers.probing import ProbeActivities
 from activities.providers.registry import kind_of, probes
 from activities.providers.service import JobService
+from activities.s3 import S3Bucket
 from activities.spool import Spool
 from activities.spool_uploads import SpoolUploads, StoredActivities
 from activities.storage import ImageStore
+from activities.store_ways import Ways
 from activities.submit import SubmitActivities
 from contracts.names import (
     GENERATION_QUEUE,
@@ -144,13 +146,16 @@ def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
         "ServerSideEncryption": storage.encryption,
         "SSEKMSKeyId": storage.kms_key_id,
     }
-    return Bucket(
+    s3 = S3Bucket(
         s3_client(storage),
         storage.bucket,
-        linking=s3_client(storage, public) if public else None,
+        {name: value for name, value in encryption.items() if value},
+    )
+    return Bucket(
+        s3,
+        known or Ways(storage.checksums, storage.conditional_writes),
         link_seconds=storage.link_seconds,
-        encryption={name: value for name, value in encryption.items() if value},
-        known=known or Ways(storage.checksums, storage.conditional_writes),
+        linking=S3Bucket(s3_client(storage, public), storage.bucket) if public else None,
     )
 
 

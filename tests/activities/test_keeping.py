@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from activities.bucket import Ways
 from activities.errors import ProviderError
 from activities.images import MAX_IMAGE_BYTES
 from activities.keeping import ImageKeeper
 from activities.spool import Spool
 from activities.storage import ImageStore
+from activities.store_ways import Ways
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Spooled, StoredImage, SubmitTask

@@ -81,7 +81,7 @@ async def test_completed(clients: Clients, peer: Peer) -> None:
 
 def clients_url(clients: Clients) -> str:
     """The store's origin."""
-    return str(clients.store._bucket._client.meta.endpoint_url)  # what the link must show
+    return str(clients.store._bucket._s3._client.meta.endpoint_url)  # what the link must show
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))

@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from activities.bucket import ImageId, Ways
+from activities.bucket import ImageId
 from activities.errors import ProviderError
 from activities.storage import ImageStore
+from activities.store_ways import Ways
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from deploy.local.sandbox.images.painter import Picture, paint

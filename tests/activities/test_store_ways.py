@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from activities.bucket import ImageId, Ways
+from activities.bucket import ImageId
 from activities.errors import ProviderError
 from activities.storage import ImageStore
+from activities.store_ways import Ways
 from contracts.errors import ErrorCode
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.config import BUCKET

@@ -4,7 +4,9 @@ import asyncio
 
 import httpx
 
-from activities.bucket import CHECK, Bucket, StoreError, Ways
+from activities.bucket import Bucket
+from activities.s3 import StoreError
+from activities.store_ways import CHECK, Ways
 from workers.doctor.finding import Finding
 from workers.settings import Settings
 from workers.wiring import bucket_of
@@ -43,7 +45,6 @@ def _written(bucket: Bucket) -> tuple[Ways, str]:
     if bucket.read(key, len(CHECK)) != CHECK:
         raise StoreError(
             f"s3://{bucket.name}/{key} does not have the bytes that were written to it",
-            passing=False,
             fix="look at what stands between the worker and the store",
         )
     return ways, key
