@@ -91,7 +91,7 @@ histories: setup ## New recorded histories, after an intended change of the flow
 lock: setup ## The lock files again, after a change of the dependencies
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
-	for folder in $(REAL_ODOO) tests/system/litellm; do \
+	for folder in $(REAL_ODOO) tests/system/litellm tests/system/moto; do \
 	  $(BIN)/uv pip compile $$folder/requirements.in --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --quiet -o $$folder/requirements.lock; \
 	done
