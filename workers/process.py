@@ -22,7 +22,7 @@ from peers.settings import SettingsError
 from workers.health_server import health_server
 from workers.runtime import logging_runtime
 from workers.settings import Settings
-from workers.wiring import build_workers, open_clients, provider_health_kept
+from workers.wiring import build_workers, health_kept, open_clients
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ async def run_worker(settings: Settings) -> None:
         if client is None:
             return
         clients = await stack.enter_async_context(open_clients(settings, traced=traced))
-        await stack.enter_async_context(provider_health_kept(client, clients))
+        await stack.enter_async_context(health_kept(client, clients))
         workers += build_workers(client, settings, clients)
         for worker in workers:
             await stack.enter_async_context(worker)

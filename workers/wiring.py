@@ -22,6 +22,8 @@ from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
 from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooActivities, OdooDelivery
+from activities.odoo.gate import OdooGates
+from activities.odoo.recovery import OdooAddress, OdooRecovery
 from activities.odoo.rpc import RpcDelivery
 from activities.planning import PlanActivities
 from activities.provider_health import CircuitBoard, ProviderReports
@@ -33,7 +35,9 @@ from activities.storage import ImageStore
 from activities.submit import SubmitActivities
 from contracts.names import (
     GENERATION_QUEUE,
+    NOTIFICATIONS_QUEUE,
     PROVIDER_QUEUE_PREFIX,
+    odoo_queue,
     provider_jobs_queue,
     provider_queue,
 )
@@ -42,6 +46,7 @@ from workers.correlating import CorrelationInterceptor
 from workers.settings import OdooSettings, Settings, StorageSettings
 from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
+from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
 
 if TYPE_CHECKING:
@@ -65,6 +70,7 @@ class Clients(NamedTuple):
     memory: ImageMemory
     reports: ProviderReports
     board: CircuitBoard
+    gates: OdooGates
     closing: AsyncExitStack
     """Closes what one provider alone has opened."""
 
@@ -84,14 +90,20 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
             store = ImageStore(s3_client(storage), storage.bucket, storage.link_seconds, threads)
             memory = ImageMemory(settings.worker.images_in_memory)
             board = CircuitBoard(_with_alternatives(settings))
+            gates = OdooGates(odoo.origin for odoo in settings.odoo)
+            reports = ProviderReports()
             async with AsyncExitStack() as closing:
-                yield Clients(http, store, threads, memory, ProviderReports(), board, closing)
+                yield Clients(http, store, threads, memory, reports, board, gates, closing)
 
 
 @asynccontextmanager
-async def provider_health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
-    """Report calls to the providers' health workflows, and keep their circuits in view."""
-    async with clients.reports.reporting(client), clients.board.refreshing(client):
+async def health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
+    """Report calls to the health workflows of providers and Odoos, and keep circuits in view."""
+    async with (
+        clients.reports.reporting(client),
+        clients.board.refreshing(client),
+        clients.gates.watching(client),
+    ):
         yield
 
 
@@ -129,14 +141,15 @@ def build_workers(client: Client, settings: Settings, clients: Clients) -> list[
     workers = []
     for queue in settings.queues:
         if queue == GENERATION_QUEUE:
-            workers.append(_generation_worker(client, settings, clients))
+            workers += _generation_workers(client, settings, clients)
         else:
             name = queue.removeprefix(PROVIDER_QUEUE_PREFIX)
             workers += _provider_workers(client, settings, clients, name)
     return workers
 
 
-def _generation_worker(client: Client, settings: Settings, clients: Clients) -> Worker:
+def _generation_workers(client: Client, settings: Settings, clients: Clients) -> list[Worker]:
+    """Of the queue `generation`, and of those that come with it: of each Odoo, of notifications."""
     planning = PlanActivities(
         {model_id: model.routes for model_id, model in settings.models.items()},
         {odoo.origin for odoo in settings.odoo},
@@ -149,33 +162,69 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
         notify=settings.notify is not None,
     )
     odoos = {odoo.origin: _odoo(odoo, clients) for odoo in settings.odoo}
+    with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}
+    delivering = OdooActivities(odoos, clients.store, clients.gates, with_data)
+    addresses = {
+        odoo.origin: OdooAddress(
+            (odoo.delivery == "odoorpc" and odoo.url) or odoo.origin, odoo.deliveries_per_second
+        )
+        for odoo in settings.odoo
+    }
+    recovery = OdooRecovery(client, clients.http, clients.gates, addresses)
     activities: list[Callable[..., Any]] = [
         planning.plan,
         CutOffActivities(client, clients.reports).report_cut_off,
-        OdooActivities(odoos, clients.store).deliver,
+        delivering.deliver,  # what a version without queues for Odoos has scheduled
+        recovery.probe_odoo,
+        recovery.release_parked,
         _alerts(settings, clients).send_alerts,
         BacklogActivities(client).count_backlog,
         # Not on the provider's own queue, where it would wait behind the calls that hang.
         ProbeActivities(probes(settings.providers, clients.http)).probe_provider,
     ]
+    # A peer that hangs fills the slots of its own queue, and no other's.
+    workers = [
+        Worker(
+            client,
+            task_queue=odoo_queue(odoo.origin),
+            activities=[delivering.deliver],
+            max_concurrent_activities=_deliveries_at_once(odoo, settings),
+            max_task_queue_activities_per_second=odoo.deliveries_per_second,
+            **_common(settings),
+        )
+        for odoo in settings.odoo
+    ]
     if settings.notify:
         token = settings.notify.token
-        activities.append(
-            NotifyActivities(
-                clients.http,
-                settings.notify.base_url,
-                token.get_secret_value() if token else None,
-            ).notify
+        notify = NotifyActivities(
+            clients.http, settings.notify.base_url, token.get_secret_value() if token else None
+        ).notify
+        activities.append(notify)  # as above
+        workers.append(
+            Worker(
+                client,
+                task_queue=NOTIFICATIONS_QUEUE,
+                activities=[notify],
+                **_common(settings),
+            )
         )
-    return Worker(
+    generation = Worker(
         client,
         task_queue=GENERATION_QUEUE,
-        workflows=[Generation, ProviderHealth, BacklogWatch],
+        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch],
         activities=activities,
         max_cached_workflows=settings.worker.max_cached_workflows,
         max_concurrent_workflow_tasks=settings.worker.max_workflow_tasks,
         **_common(settings),
     )
+    return [generation, *workers]
+
+
+def _deliveries_at_once(odoo: OdooSettings, settings: Settings) -> int:
+    """Each delivery of an image itself holds one in memory."""
+    if odoo.images == "data":
+        return min(odoo.max_in_flight, settings.worker.images_in_memory)
+    return odoo.max_in_flight
 
 
 def _provider_workers(
@@ -238,7 +287,9 @@ def _odoo(odoo: OdooSettings, clients: Clients) -> OdooDelivery:
             odoo.token.get_secret_value() if odoo.token else None,
             odoo.signing_secret.get_secret_value() if odoo.signing_secret else None,
         )
-    return RpcDelivery(rpc_account(odoo), clients.threads)
+    threads = ThreadPoolExecutor(odoo.max_in_flight, thread_name_prefix="odoorpc")
+    clients.closing.callback(threads.shutdown)
+    return RpcDelivery(rpc_account(odoo), threads)
 
 
 def rpc_account(odoo: OdooSettings) -> RpcAccount:

@@ -82,6 +82,11 @@ class Generation:
         """Give a parked delivery up: Odoo never gets the outcome. Refused unless it is parked."""
         self._delivery.abandon(decision)
 
+    @workflow.signal(name=names.ODOO_IS_BACK_SIGNAL)
+    def odoo_is_back(self) -> None:
+        """Try a parked delivery now: what kept it parked is over."""
+        self._delivery.odoo_is_back()
+
     @retry_delivery.validator
     @abandon_delivery.validator
     def _only_when_parked(self, decision: DeliveryDecision) -> None:  # noqa: ARG002  # the update's

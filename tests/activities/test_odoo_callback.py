@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 
 from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooActivities
+from activities.odoo.gate import OdooGates
 from contracts.errors import DeliveryError, ErrorCode
 from contracts.generation import Delivered, DeliverTask, Failure, Outcome
 from deploy.local.stack.local_stack import LocalStack
@@ -45,7 +46,7 @@ def delivering(
 ) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
     delivery = CallbackDelivery(clients.http, url, token, SECRET, **more)
-    return OdooActivities({url: delivery}, clients.store)
+    return OdooActivities({url: delivery}, clients.store, OdooGates([url]))
 
 
 async def delivered(clients: Clients, peer: Peer, task: DeliverTask) -> Delivered:
@@ -143,7 +144,8 @@ async def test_without_secrets(clients: Clients, peer: Peer) -> None:
     """An Odoo without token and secret in the settings gets neither header."""
     peer.says(OK)
     odoos = {peer.url: CallbackDelivery(clients.http, peer.url, None, None)}
-    await Attempt().run(OdooActivities(odoos, clients.store).deliver, odoo_events.failed(peer.url))
+    activity = OdooActivities(odoos, clients.store, OdooGates(odoos))
+    await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
     assert not {"authorization", "webhook-id", "webhook-signature"} & set(peer.received[0].headers)
 
 
@@ -263,7 +265,7 @@ async def test_another_origin(clients: Clients, peer: Peer, foreign: Peer) -> No
 async def test_odoo_left_the_settings(clients: Clients, peer: Peer) -> None:
     """An Odoo that was taken out of the settings is refused with what to do."""
     error = await Attempt().failure(
-        OdooActivities({}, clients.store).deliver, odoo_events.failed(peer.url)
+        OdooActivities({}, clients.store, OdooGates([])).deliver, odoo_events.failed(peer.url)
     )
     assert error.type == DeliveryError.ODOO_REFUSED
     assert "[[odoo]]" in error.message
@@ -316,7 +318,7 @@ async def test_sandbox(
     assert odoo.signing_secret is not None
     token, secret = odoo.token.get_secret_value(), odoo.signing_secret.get_secret_value()
     delivery = CallbackDelivery(clients.http, odoo.origin, token, secret)
-    activity = OdooActivities({odoo.origin: delivery}, clients.store)
+    activity = OdooActivities({odoo.origin: delivery}, clients.store, OdooGates([odoo.origin]))
     task = odoo_events.completed(parts.odoo_url)
     answers = [(await Attempt().run(activity.deliver, task)).answer for _ in range(2)]
     assert ["applied" in answers[0], "repeated" in answers[1]] == [True, True]

@@ -9,6 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from activities.odoo.deliver import TIMEOUT_SECONDS, OdooActivities
+from activities.odoo.gate import OdooGates
 from activities.odoo.rpc import RpcDelivery
 from contracts.errors import DeliveryError
 from contracts.generation import Delivered, DeliverTask
@@ -37,7 +38,7 @@ def delivering(
 ) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
     delivery = RpcDelivery(account(url, **changes), clients.threads, timeout_seconds)
-    return OdooActivities({url: delivery}, clients.store)
+    return OdooActivities({url: delivery}, clients.store, OdooGates([url]))
 
 
 class Odoo:
@@ -236,9 +237,10 @@ async def test_nobody_listens(clients: Clients) -> None:
 async def test_doctor_logs_in(parts: LocalStack, worker_settings: Settings) -> None:
     """A session is what the doctor opens: it logs in, or says what is wrong."""
     known = rpc_account(worker_settings.odoo[0])
-    assert await asyncio.to_thread(OdooSession, known, TIMEOUT_SECONDS)
+    await asyncio.to_thread(OdooSession(known, TIMEOUT_SECONDS).login)
+    wrong = OdooSession(known._replace(password="wrong"), TIMEOUT_SECONDS)
     with pytest.raises(OdooRpcError) as caught:
-        await asyncio.to_thread(OdooSession, known._replace(password="wrong"), TIMEOUT_SECONDS)
+        await asyncio.to_thread(wrong.login)
     assert caught.value.refused
     assert parts.odoo_url in caught.value.detail
 
@@ -246,7 +248,8 @@ async def test_doctor_logs_in(parts: LocalStack, worker_settings: Settings) -> N
 async def test_sandbox(parts: LocalStack, worker_settings: Settings, clients: Clients) -> None:
     """The sandbox Odoo books the event once and knows a repeat; the link stays out of history."""
     known = rpc_account(worker_settings.odoo[0])
-    activity = OdooActivities({known.url: RpcDelivery(known, clients.threads)}, clients.store)
+    odoos = {known.url: RpcDelivery(known, clients.threads)}
+    activity = OdooActivities(odoos, clients.store, OdooGates(odoos))
     task: DeliverTask = odoo_events.completed(parts.odoo_url)
     answers = [(await Attempt().run(activity.deliver, task)).answer for _ in range(2)]
     assert ["applied" in answers[0], "repeated" in answers[1]] == [True, True]

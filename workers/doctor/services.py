@@ -71,7 +71,7 @@ async def odoo_server(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
     what = f"Odoo {odoo.origin}"
     if odoo.delivery == "odoorpc":
         try:
-            await asyncio.to_thread(OdooSession, rpc_account(odoo), LOGIN_SECONDS)
+            await asyncio.to_thread(OdooSession(rpc_account(odoo), LOGIN_SECONDS).login)
         except OdooRpcError as error:
             return Finding(what, error.detail, "check the [[odoo]] table and that Odoo is up")
         return Finding(what, f"takes the login {odoo.login} ({odoo.model}.{odoo.method})")
