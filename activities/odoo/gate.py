@@ -46,8 +46,8 @@ class _Gate:
         self.seen_at = float("-inf")
         self.streak = 0
         self.batch = OdooReport()
-        self.reported = False
-        """Failures were reported, and it was not seen well since: successes are reported, too."""
+        self.counted = False
+        """Failures were counted against it, by whatever process: answers are reported, too."""
         self.looking = asyncio.Lock()
 
     @property
@@ -61,7 +61,7 @@ class _Gate:
 
     @property
     def has_news(self) -> bool:
-        return bool(self.batch.failing_since_answer) or (self.reported and self.batch.answered)
+        return bool(self.batch.failing_since_answer) or (self.counted and self.batch.answered)
 
 
 class OdooGates:
@@ -114,7 +114,9 @@ class OdooGates:
         gate = self._gates[odoo]
         if not gate.must_look:
             return None
-        wanted = asyncio.get_running_loop().time() - age
+        # What was seen before these failures says nothing of them.
+        known = gate.seen is not None and gate.seen.away_since is not None
+        wanted = asyncio.get_running_loop().time() - (age if known else 0)
         async with gate.looking:  # those who wait here share the look that comes next
             if gate.seen_at < wanted:
                 await self._look(gate)
@@ -145,10 +147,9 @@ class OdooGates:
             logger.warning("the health of %s cannot be asked for: %s", gate.odoo, reason)
             gate.seen = gate.seen or OdooHealthView(odoo=gate.odoo)
             return
-        if gate.seen.well:
-            gate.reported = False
-        if gate.seen.away_since is None:
-            gate.streak = gate.batch.failing_since_answer  # the rest is in what was seen
+        gate.counted = not gate.seen.well
+        # What has failed since the report comes on top of what all processes have seen.
+        gate.streak = gate.seen.streak + gate.batch.failing_since_answer
 
     async def _report(self, client: Client, gate: _Gate) -> None:
         if not gate.has_news:
@@ -166,7 +167,7 @@ class OdooGates:
                 start_signal_args=[batch],
                 static_summary=f"health of {gate.odoo}",
             )
-            reported = gate.reported = True
+            reported = True
         finally:
             if not reported:
                 gate.batch = _joined(batch, gate.batch)

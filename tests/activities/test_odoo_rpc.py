@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,7 +21,17 @@ from otel.correlation import Correlation, bound
 from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
-from tests.activities.http_peer import Peer, Received, Reply, answer, hang, html, raw, refusing_url
+from tests.activities.http_peer import (
+    Peer,
+    Received,
+    Reply,
+    answer,
+    drip,
+    hang,
+    html,
+    raw,
+    refusing_url,
+)
 from workers.settings import Settings
 from workers.wiring import Clients, rpc_account
 
@@ -223,6 +234,25 @@ async def test_no_answer_in_time(clients: Clients, peer: Peer) -> None:
     activity = delivering(clients, peer.url, timeout_seconds=0.3)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
+
+
+async def test_a_peer_that_drips(clients: Clients, peer: Peer) -> None:
+    """A byte now and then keeps each read of a socket going: the whole call has its time.
+
+    And the thread is free again: the pool has one, which the next delivery needs.
+    """
+    with ThreadPoolExecutor(1) as one:
+        delivery = RpcDelivery(account(peer.url), one, timeout_seconds=0.3)
+        activity = OdooActivities({peer.url: delivery}, clients.store, OdooGates([peer.url]))
+        for replies in ((drip,), (Odoo().reply,) * 2 + (drip,)):  # at the login, at the call
+            peer.says(*replies)
+            error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
+            assert error.type == DeliveryError.ODOO_UNAVAILABLE
+            assert "0.3 s" in error.message
+        peer.says(Odoo().reply)
+        lasting = RpcDelivery(account(peer.url), one)
+        activity = OdooActivities({peer.url: lasting}, clients.store, OdooGates([peer.url]))
+        await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
 
 
 async def test_nobody_listens(clients: Clients) -> None:
