@@ -68,9 +68,10 @@ class Delivery:
         return True
 
     async def retry(self, decision: DeliveryDecision) -> None:
-        """Try a parked delivery now; returns after the try."""
+        """Try a parked delivery now; returns after the try, or after the one that is under way."""
         workflow.logger.info("delivery is tried again: %s %s", decision.by, decision.reason)
-        self._decision, self._trial = names.RETRY_DELIVERY_UPDATE, decision.trial
+        if self.trouble and self._decision is None:
+            self._decision, self._trial = names.RETRY_DELIVERY_UPDATE, decision.trial
         this_round = self._rounds + 1
         await workflow.wait_condition(lambda: self._rounds >= this_round)
 
