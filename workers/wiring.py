@@ -82,7 +82,11 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     # The caller's own limit covers the whole call; httpx's are for connecting alone.
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="blocking") as threads:
-        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
+        # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR alone: no proxy sees keys and outcomes.
+        trusted = httpx.create_ssl_context()
+        async with httpx.AsyncClient(
+            limits=limits, timeout=timeout, trust_env=False, verify=trusted
+        ) as http:
             if traced:
                 HTTPXClientInstrumentor.instrument_client(http)
                 BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
