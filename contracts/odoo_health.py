@@ -101,7 +101,7 @@ class ReleaseTask(Model):
 
 
 class Released(Model):
-    """Its result. `stopped`: Odoo was away again before all were released."""
+    """Its result. `stopped`: not all are released; Odoo was away again, or the worker had to go."""
 
     released: int = 0
     stopped: bool = False

@@ -164,7 +164,6 @@ class OdooHealth:
             workflow.logger.warning("not released: %s", message_of(error.cause or error))
         else:
             released = self._state.released + done.released
-            # `stopped` without `away_since`: the report that says why is on its way.
             complete = state.only_held and not done.released and not done.stopped
             self._change(released=released, only_held=not done.stopped, release=not complete)
         if self._state.away_since:

@@ -89,26 +89,23 @@ class OdooRecovery:
         if odoo is None:
             return OdooProbed(found="not in the settings", unknown=True)
         async with beating():
-            if silent := await self._silent(odoo.url):
-                return OdooProbed(found=silent)
-            tried = set(task.tried)
-            again: list[str] = []
-            async for each in self._parked(task.odoo):
-                if each.workflow_id in tried:
-                    again.append(each.workflow_id)
-                elif probed := await self._try(each.workflow_id):
-                    return probed
-            # All were tried before: the longest ago is the next.
-            for workflow_id in sorted(again, key=task.tried.index):
-                if probed := await self._try(workflow_id):
-                    return probed
-        return OdooProbed(back=True, found="it answers, and nothing is parked")
+            looking = asyncio.create_task(self._look(task, odoo))
+            leaving = asyncio.create_task(activity.wait_for_worker_shutdown())
+            try:
+                await asyncio.wait({looking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if looking.done():
+                    return looking.result()
+            finally:
+                looking.cancel()
+                leaving.cancel()
+        return OdooProbed(found="the worker that asked has left")
 
     @activity.defn(name=RELEASE_ACTIVITY)
     async def release_parked(self, task: ReleaseTask) -> Released:
         """Have what is parked for this Odoo delivered, the oldest first, at a bounded rate.
 
-        Stops when Odoo is away again. Run again, it goes on with what is left. Raises RPCError.
+        Stops when Odoo is away again, or the worker leaves; run again, it goes on with the rest.
+        Raises RPCError.
         """
         odoo = self._odoos.get(task.odoo)
         if odoo is None:
@@ -120,12 +117,28 @@ class OdooRecovery:
             chosen = [each for each in parked if each.held or not task.only_held]
             due = loop.time()
             for each in sorted(chosen, key=lambda each: each.started):
-                if await self._gates.is_away(task.odoo):
+                if activity.is_worker_shutdown() or await self._gates.is_away(task.odoo):
                     return Released(released=released, stopped=True)
                 await asyncio.sleep(due - loop.time())
                 due = loop.time() + 1 / rate
                 released += await self._release(each.workflow_id)
         return Released(released=released)
+
+    async def _look(self, task: OdooProbeTask, odoo: OdooAddress) -> OdooProbed:
+        if silent := await self._silent(odoo.url):
+            return OdooProbed(found=silent)
+        tried = set(task.tried)
+        again: list[str] = []
+        async for each in self._parked(task.odoo):
+            if each.workflow_id in tried:
+                again.append(each.workflow_id)
+            elif probed := await self._try(each.workflow_id):
+                return probed
+        # All were tried before: the longest ago is the next.
+        for workflow_id in sorted(again, key=task.tried.index):
+            if probed := await self._try(workflow_id):
+                return probed
+        return OdooProbed(back=True, found="it answers, and nothing is parked")
 
     async def _silent(self, url: str) -> str | None:
         """Why nothing answers at `url`; None when something does."""
