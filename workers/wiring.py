@@ -20,11 +20,9 @@ from activities.collect import CollectActivities
 from activities.cut_off import CutOffActivities
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
-from activities.odoo.callback import CallbackDelivery
-from activities.odoo.deliver import OdooActivities, OdooDelivery
+from activities.odoo.deliver import OdooActivities
 from activities.odoo.gate import OdooGates
-from activities.odoo.recovery import OdooAddress, OdooRecovery
-from activities.odoo.rpc import RpcDelivery
+from activities.odoo.recovery import OdooRecovery
 from activities.planning import PlanActivities
 from activities.provider_health import CircuitBoard, ProviderReports
 from activities.providers.kind import Parts
@@ -41,9 +39,9 @@ from contracts.names import (
     provider_jobs_queue,
     provider_queue,
 )
-from peers.odoo_rpc import RpcAccount
 from workers.correlating import CorrelationInterceptor
-from workers.settings import OdooSettings, Settings, StorageSettings
+from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery
+from workers.settings import Settings, StorageSettings
 from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
@@ -165,15 +163,12 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
         },
         notify=settings.notify is not None,
     )
-    odoos = {odoo.origin: _odoo(odoo, clients) for odoo in settings.odoo}
+    odoos = {
+        odoo.origin: odoo_delivery(odoo, clients.http, clients.closing) for odoo in settings.odoo
+    }
     with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}
     delivering = OdooActivities(odoos, clients.store, clients.gates, with_data)
-    addresses = {
-        odoo.origin: OdooAddress(
-            (odoo.delivery == "odoorpc" and odoo.url) or odoo.origin, odoo.deliveries_per_second
-        )
-        for odoo in settings.odoo
-    }
+    addresses = {odoo.origin: odoo_address(odoo) for odoo in settings.odoo}
     recovery = OdooRecovery(client, clients.http, clients.gates, addresses)
     activities: list[Callable[..., Any]] = [
         planning.plan,
@@ -192,7 +187,7 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
             client,
             task_queue=odoo_queue(odoo.origin),
             activities=[delivering.deliver],
-            max_concurrent_activities=_deliveries_at_once(odoo, settings),
+            max_concurrent_activities=deliveries_at_once(odoo, settings.worker.images_in_memory),
             max_task_queue_activities_per_second=odoo.deliveries_per_second,
             **_common(settings),
         )
@@ -222,13 +217,6 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
         **_common(settings),
     )
     return [generation, *workers]
-
-
-def _deliveries_at_once(odoo: OdooSettings, settings: Settings) -> int:
-    """Each delivery of an image itself holds one in memory."""
-    if odoo.images == "data":
-        return min(odoo.max_in_flight, settings.worker.images_in_memory)
-    return odoo.max_in_flight
 
 
 def _provider_workers(
@@ -281,28 +269,3 @@ def _alerts(settings: Settings, clients: Clients) -> AlertActivities:
         return AlertActivities(clients.http, None, None)
     token = alerts.token.get_secret_value() if alerts.token else None
     return AlertActivities(clients.http, alerts.base_url, token, web_url=alerts.web_url)
-
-
-def _odoo(odoo: OdooSettings, clients: Clients) -> OdooDelivery:
-    if odoo.delivery == "callback":
-        return CallbackDelivery(
-            clients.http,
-            odoo.origin,
-            odoo.token.get_secret_value() if odoo.token else None,
-            odoo.signing_secret.get_secret_value() if odoo.signing_secret else None,
-        )
-    threads = ThreadPoolExecutor(odoo.max_in_flight, thread_name_prefix="odoorpc")
-    clients.closing.callback(threads.shutdown)
-    return RpcDelivery(rpc_account(odoo), threads)
-
-
-def rpc_account(odoo: OdooSettings) -> RpcAccount:
-    """Where and as whom odoorpc logs in."""
-    return RpcAccount(
-        url=odoo.url or odoo.origin,
-        database=odoo.database or "",
-        login=odoo.login or "",
-        password=odoo.password.get_secret_value() if odoo.password else "",
-        model=odoo.model,
-        method=odoo.method,
-    )

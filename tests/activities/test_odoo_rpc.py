@@ -32,8 +32,9 @@ from tests.activities.http_peer import (
     raw,
     refusing_url,
 )
+from workers.odoo_wiring import rpc_account
 from workers.settings import Settings
-from workers.wiring import Clients, rpc_account
+from workers.wiring import Clients
 
 PASSWORD = "a-password-0123456789"
 

@@ -18,8 +18,9 @@ from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer
 from tests.activities.test_kubernetes_tls import certificate
 from tests.activities.test_odoo_rpc import Odoo, account
+from workers.odoo_wiring import odoo_delivery
 from workers.settings import OdooSettings, Settings
-from workers.wiring import _odoo, open_clients
+from workers.wiring import open_clients
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys")
 
@@ -47,7 +48,9 @@ async def outcome(settings: Settings, url: str, delivery: str) -> str:
     )
     async with open_clients(settings, traced=False) as clients:
         gates = OdooGates([url])
-        activity = OdooActivities({url: _odoo(odoo, clients)}, clients.store, gates).deliver
+        activity = OdooActivities(
+            {url: odoo_delivery(odoo, clients.http, clients.closing)}, clients.store, gates
+        ).deliver
         try:
             return (await Attempt().run(activity, odoo_events.failed(url))).answer
         except Exception as error:  # noqa: BLE001  # its type is what the test is about

@@ -39,6 +39,7 @@ from tests.starter.operating import (
     redelivered,
     until,
 )
+from tests.workflows.odoo_peer import UNKNOWN_MODEL, odoo_peer, with_odoo
 from workers.settings import Settings
 from workers.wiring import s3_client
 
@@ -252,3 +253,25 @@ async def test_who_stops_listening_leaves_nothing_running() -> None:
     assert await anext(results) == 0
     await results.aclose()
     assert set(canceled) == {1, 2}
+
+
+async def test_an_odoo_that_is_away_is_probed_once(desk: Lab, settings: Settings) -> None:
+    """Twelve are asked for, none is tried, and each is said to wait; once it is back, all go."""
+    async with odoo_peer() as odoo, working(desk.client, with_odoo(settings, odoo)):
+        odoo.status = 503
+        requests = await begun(desk, 12, model_id=UNKNOWN_MODEL, callback_url=odoo.callback_url)
+        await until(lambda: count_parked(desk.client), 12)
+        spent, looks = len(odoo.attempts), odoo.gets
+        for deliveries in (parked(desk.client), these([*map(id_of, requests)])):
+            results = [each async for each in redeliver(desk.client, deliveries, BY)]
+            assert {each.result for each in results} == {Redelivery.STILL_PARKED}
+            assert {each.code for each in results} == {DeliveryError.ODOO_UNAVAILABLE}
+            assert all("is away since" in each.detail for each in results)
+        assert len(odoo.attempts) == spent
+        assert odoo.gets - looks <= 4  # two that were asked for, and those that were due
+        odoo.status = 200
+        results = await redelivered(desk, *requests)
+        good = {Redelivery.DELIVERED, Redelivery.ALREADY}
+        # They end as failed: of an unknown model there is no image, and Odoo knows that now.
+        assert {each.result for each in results} <= good
+        assert odoo.taken == {str(each.request_id): 1 for each in requests}

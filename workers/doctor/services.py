@@ -8,8 +8,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from activities.providers.probing import Probe
 from peers.odoo_rpc import OdooRpcError, OdooSession
+from workers.odoo_wiring import rpc_account
 from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settings
-from workers.wiring import rpc_account, s3_client
+from workers.wiring import s3_client
 
 # A login is a look-up: an Odoo that needs longer would not take outcomes in time either.
 LOGIN_SECONDS = 10.0
