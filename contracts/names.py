@@ -33,7 +33,6 @@ RETRY_DELIVERY_UPDATE = "retry_delivery"
 ABANDON_DELIVERY_UPDATE = "abandon_delivery"
 REPORT_SIGNAL = "report"
 HEALTH_QUERY = "health"
-ODOO_IS_BACK_SIGNAL = "odoo_is_back"
 PROBE_NOW_UPDATE = "probe_now"
 
 GENERATION_QUEUE = "generation"

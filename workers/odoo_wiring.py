@@ -32,7 +32,8 @@ def odoo_delivery(
 def odoo_address(odoo: OdooSettings) -> OdooAddress:
     """Where it is asked whether it is back."""
     there = (odoo.delivery == "odoorpc" and odoo.url) or odoo.origin
-    return OdooAddress(there, odoo.deliveries_per_second)
+    # So that no slot waits for the next one.
+    return OdooAddress(there, odoo.deliveries_per_second, 2 * odoo.max_in_flight)
 
 
 def deliveries_at_once(odoo: OdooSettings, images_in_memory: int) -> int:

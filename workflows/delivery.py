@@ -75,11 +75,6 @@ class Delivery:
         this_round = self._rounds + 1
         await workflow.wait_condition(lambda: self._rounds >= this_round)
 
-    def odoo_is_back(self) -> None:
-        """Try a parked delivery now; nothing to do while it is tried anyway."""
-        if self.trouble and self._decision is None:
-            self._decision = names.ODOO_IS_BACK_SIGNAL
-
     def abandon(self, decision: DeliveryDecision) -> None:
         """Give a parked delivery up: Odoo never gets the outcome."""
         workflow.logger.warning("delivery is abandoned: %s %s", decision.by, decision.reason)

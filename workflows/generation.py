@@ -82,11 +82,6 @@ class Generation:
         """Give a parked delivery up: Odoo never gets the outcome. Refused unless it is parked."""
         self._delivery.abandon(decision)
 
-    @workflow.signal(name=names.ODOO_IS_BACK_SIGNAL)
-    def odoo_is_back(self) -> None:
-        """Try a parked delivery now: what kept it parked is over."""
-        self._delivery.odoo_is_back()
-
     @retry_delivery.validator
     def _only_when_parked_once(self, decision: DeliveryDecision) -> None:
         tried_again = self._view.state is GenerationState.DELIVERING and self._delivery.was_parked

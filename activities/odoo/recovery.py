@@ -21,7 +21,6 @@ from contracts.errors import DeliveryError
 from contracts.generation import DeliveryDecision, DeliveryTrouble, GenerationView
 from contracts.names import (
     ERROR_CODE,
-    ODOO_IS_BACK_SIGNAL,
     PARKED_MEMO,
     PARKED_QUERY,
     PROBE_ODOO_ACTIVITY,
@@ -39,20 +38,25 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 TRIAL_SECONDS = 90.0
 """For one delivery (60 s) and its wait for a free slot."""
 
+RELEASE_SECONDS = 30.0
+"""How long the release waits for one outcome, which Odoo may stumble over again and again."""
+
 MOST_RELEASED_A_SECOND = 50.0
 """An Odoo that has just come back has other work, too."""
 
 PARKED_UNAVAILABLE = f"{PARKED_QUERY} AND {ERROR_CODE} = '{DeliveryError.ODOO_UNAVAILABLE}'"
 """What Odoo refused is none of them: that it is back changes nothing there."""
 
+_RELEASE = DeliveryDecision(by="odoo-health", reason="Odoo is back")
 _TRIAL = DeliveryDecision(by="odoo-health", reason="is Odoo back?", trial=True)
 
 
 class OdooAddress(NamedTuple):
-    """Where an Odoo is asked whether it is back, and how many outcomes a second it then gets."""
+    """Where an Odoo is asked whether it is back, and how many outcomes it gets then."""
 
     url: str
     releases_per_second: float
+    releases_at_once: int
 
 
 class _Parked(NamedTuple):
@@ -110,19 +114,23 @@ class OdooRecovery:
         odoo = self._odoos.get(task.odoo)
         if odoo is None:
             return Released()
-        rate = min(MOST_RELEASED_A_SECOND, odoo.releases_per_second)
-        loop, released = asyncio.get_running_loop(), 0
+        rate, released = min(MOST_RELEASED_A_SECOND, odoo.releases_per_second), 0
+        loop, running = asyncio.get_running_loop(), set[asyncio.Task[int]]()
         async with beating():
             parked = [each async for each in self._parked(task.odoo)]
             chosen = [each for each in parked if each.held or not task.only_held]
             due = loop.time()
             for each in sorted(chosen, key=lambda each: each.started):
+                # No more than Odoo takes: what is begun and waits would be in nobody's memory.
+                if len(running) >= odoo.releases_at_once:
+                    ended, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
+                    released += sum(task.result() for task in ended)
                 if activity.is_worker_shutdown() or await self._gates.is_away(task.odoo):
                     return Released(released=released, stopped=True)
                 await asyncio.sleep(due - loop.time())
                 due = loop.time() + 1 / rate
-                released += await self._release(each.workflow_id)
-        return Released(released=released)
+                running.add(asyncio.create_task(self._release(each.workflow_id)))
+            return Released(released=released + sum(await asyncio.gather(*running)))
 
     async def _look(self, task: OdooProbeTask, odoo: OdooAddress) -> OdooProbed:
         if silent := await self._silent(odoo.url):
@@ -178,9 +186,13 @@ class OdooRecovery:
         return OdooProbed(found=trouble.detail, trial=workflow_id)
 
     async def _release(self, workflow_id: str) -> int:
+        """Have it tried now, and wait for that; 1 when there was something to try."""
         handle = self._client.get_workflow_handle(workflow_id)
         try:
-            await handle.signal(ODOO_IS_BACK_SIGNAL)
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await handle.execute_update(RETRY_DELIVERY_UPDATE, _RELEASE)
+        except (WorkflowUpdateFailedError, TimeoutError, RPCTimeoutOrCancelledError):
+            return 0  # it was given up just now; or the try goes on without us
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended
                 raise
