@@ -108,7 +108,8 @@ class OdooGates:
         finally:
             task.cancel()
             await asyncio.wait({task})
-            await self._report_all()
+            # Without a look: this process may have been the only one that answers it.
+            await asyncio.gather(*map(self._report_rest, self._gates.values()))
 
     async def _away_since(self, odoo: str, age: float) -> str | None:
         gate = self._gates[odoo]
@@ -132,6 +133,16 @@ class OdooGates:
             async with gate.looking:
                 if gate.has_news:
                     await self._look(gate)
+
+    async def _report_rest(self, gate: _Gate) -> None:
+        if self._client is None:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._report(self._client, gate)
+        except Exception as error:  # noqa: BLE001  # statistics: the next deliveries make new ones
+            reason = str(error) or type(error).__name__
+            logger.warning("the health of %s was not reported: %s", gate.odoo, reason)
 
     async def _look(self, gate: _Gate) -> None:
         """Report what is new, then ask: the answer takes the report into account."""

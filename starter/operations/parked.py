@@ -36,8 +36,8 @@ from starter.operations.outages import Outages
 ACCEPT_SECONDS = 10.0
 """A worker that is there takes an update within milliseconds; a busy one within seconds."""
 
-ANSWER_SECONDS = 330.0
-"""One round: four tries of at most 75 s, and the pauses between them."""
+ANSWER_SECONDS = 450.0
+"""One round: 2 min for its turn, four tries of at most 75 s, and the pauses between them."""
 
 COUNT_TIMEOUT = timedelta(seconds=10)
 
