@@ -1,7 +1,7 @@
 """`make bench`: measure, print the table, and keep it as JSON under benchmarks/results/.
 
-`python -m benchmarks latency throughput gateway redeliver odoo` measures a part of it; `odoo` is a real Odoo,
-and needs what `make test-odoo` does.
+`python -m benchmarks latency throughput gateway redeliver odoo` measures a part of it; `odoo` is a
+real Odoo, and needs what `make test-odoo` does.
 """
 
 import asyncio
