@@ -13,6 +13,7 @@ from contracts.names import (
     COUNT_BACKLOG_ACTIVITY,
     ERROR_CODE,
     GENERATION_WORKFLOW,
+    ODOO_HEALTH_WORKFLOW,
     PARKED_QUERY,
     PROVIDER_HEALTH_WORKFLOW,
     STORING_QUERY,
@@ -26,7 +27,7 @@ TIMEOUT = timedelta(seconds=10)
 
 STUCK = (
     f"WorkflowType IN ('{GENERATION_WORKFLOW}', '{PROVIDER_HEALTH_WORKFLOW}',"
-    f" '{BACKLOG_WATCH_WORKFLOW}')"
+    f" '{ODOO_HEALTH_WORKFLOW}', '{BACKLOG_WATCH_WORKFLOW}')"
     " AND ExecutionStatus = 'Running' AND TemporalReportedProblems IS NOT NULL"
 )
 """The server sets the attribute after five failed workflow tasks in a row (about a minute; its

@@ -2,6 +2,7 @@
 
 ProviderError       an image service, or the store, did not give us an image; carries an ErrorCode
 OdooError           Odoo did not take an outcome; carries a DeliveryError
+    OdooAwayError   it was not tried, because Odoo is known to be away
 
 Both become Temporal's ApplicationError at the edge of the activity: its type is the code, its
 details hold the Failure, and the taxonomy decides whether it is tried again.
@@ -13,6 +14,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from contracts.errors import DeliveryError, ErrorCode, ErrorKind
 from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
+from contracts.odoo_health import Held
 from peers.redaction import redact
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
@@ -99,6 +101,25 @@ class OdooError(Exception):
             type=self.code,
             non_retryable=self.code is DeliveryError.ODOO_REFUSED or asks_long,
             next_retry_delay=None if asks_long else _delay(self.retry_after),
+        )
+
+
+class OdooAwayError(OdooError):
+    """The outcome was not tried: it is held until the Odoo at `odoo` is back."""
+
+    def __init__(self, odoo: str, since: str) -> None:
+        detail = f"{odoo} is away since {since}: not tried; it goes on by itself when it is back"
+        super().__init__(DeliveryError.ODOO_UNAVAILABLE, detail)
+        self.since = since
+
+    def to_application_error(self) -> ApplicationError:
+        """The same for Temporal; an expected answer, so that the log has no line for each."""
+        return ApplicationError(
+            self.detail,
+            Held(away_since=self.since),
+            type=self.code,
+            non_retryable=True,
+            category=ApplicationErrorCategory.BENIGN,
         )
 
 

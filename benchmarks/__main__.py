@@ -1,7 +1,7 @@
 """`make bench`: measure, print the table, and keep it as JSON under benchmarks/results/.
 
-`python -m benchmarks latency throughput gateway odoo` measures a part of it; `odoo` is a real Odoo,
-and needs what `make test-odoo` does.
+`python -m benchmarks latency throughput gateway redeliver odoo` measures a part of it; `odoo` is a
+real Odoo, and needs what `make test-odoo` does.
 """
 
 import asyncio
@@ -23,9 +23,10 @@ from benchmarks.measures import (
     until_odoo_has_it,
 )
 from benchmarks.odoo import inside_odoo
+from benchmarks.redelivery import redelivered
 
 RESULTS = Path(__file__).parent / "results"
-SUITES = ("latency", "throughput", "gateway", "odoo")
+SUITES = ("latency", "throughput", "gateway", "redeliver", "odoo")
 # (in flight, latency of the image service in seconds, generations)
 LOADS = ((50, 0, 600), (200, 0, 600), (50, 2, 400), (200, 2, 800))
 
@@ -41,6 +42,8 @@ async def measure(suites: tuple[str, ...]) -> list[Figure]:
     if "gateway" in suites:
         for working in (False, True):
             figures += await gateway_acknowledgement(working=working)
+    if "redeliver" in suites:
+        figures += await redelivered()
     if "odoo" in suites:
         figures += await asyncio.to_thread(inside_odoo)
     return figures

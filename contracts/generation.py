@@ -247,6 +247,10 @@ class DeliveryTrouble(Model):
     since: str | None = None
     """ISO 8601, when it was parked first."""
     next_try: str | None = None
+    odoo: str | None = None
+    """The origin of the Odoo that has not taken it."""
+    held: bool = False
+    """That Odoo was known to be away, so it was not tried; it goes on when Odoo is back."""
 
 
 class GenerationView(Model):
@@ -385,6 +389,10 @@ class DeliverTask(Model):
     callback_url: str
     odoo: str
     outcome: Outcome
+    asked: bool = False
+    """Somebody asks for this try: whether Odoo is away is then looked up anew."""
+    trial: bool = False
+    """This try is to find out whether Odoo is back: it is made although Odoo is away."""
 
     @property
     def message_id(self) -> str:
@@ -409,3 +417,5 @@ class DeliveryDecision(Model):
 
     by: str = ""
     reason: str = ""
+    trial: bool = False
+    """One attempt, to find out whether an Odoo that is away is back."""

@@ -10,6 +10,8 @@ GENERATION_WORKFLOW = "Generation"
 WORKFLOW_ID_PREFIX = "generation-"
 PROVIDER_HEALTH_WORKFLOW = "ProviderHealth"
 PROVIDER_HEALTH_ID_PREFIX = "provider-health-"
+ODOO_HEALTH_WORKFLOW = "OdooHealth"
+ODOO_HEALTH_ID_PREFIX = "odoo-health-"
 BACKLOG_WATCH_WORKFLOW = "BacklogWatch"
 BACKLOG_WATCH_ID = "backlog-watch"
 
@@ -24,6 +26,8 @@ NOTIFY_ACTIVITY = "notify_user"
 SEND_ALERTS_ACTIVITY = "send_alerts"
 PROBE_ACTIVITY = "probe_provider"
 COUNT_BACKLOG_ACTIVITY = "count_backlog"
+PROBE_ODOO_ACTIVITY = "probe_odoo"
+RELEASE_ACTIVITY = "release_parked"
 
 STATUS_QUERY = "status"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
@@ -31,9 +35,12 @@ ABANDON_DELIVERY_UPDATE = "abandon_delivery"
 SPOOL_NEWS_SIGNAL = "spool_news"
 REPORT_SIGNAL = "report"
 HEALTH_QUERY = "health"
+PROBE_NOW_UPDATE = "probe_now"
 
 GENERATION_QUEUE = "generation"
 PROVIDER_QUEUE_PREFIX = "provider."
+ODOO_QUEUE_PREFIX = "odoo."
+NOTIFICATIONS_QUEUE = "notifications"
 
 REQUEST_ID = "RequestId"
 CORRELATION_ID = "CorrelationId"
@@ -112,6 +119,16 @@ def provider_jobs_queue(provider: str) -> str:
 def provider_health_id(provider: str) -> str:
     """The workflow id of what is known of `provider`'s health."""
     return f"{PROVIDER_HEALTH_ID_PREFIX}{provider}"
+
+
+def odoo_queue(origin: str) -> str:
+    """The task queue of deliveries to the Odoo at `origin`: one that hangs fills its own alone."""
+    return f"{ODOO_QUEUE_PREFIX}{origin}"
+
+
+def odoo_health_id(origin: str) -> str:
+    """The workflow id of what is known of the health of the Odoo at `origin`."""
+    return f"{ODOO_HEALTH_ID_PREFIX}{origin}"
 
 
 IMAGES_PREFIX = "generations/"

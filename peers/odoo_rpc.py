@@ -1,8 +1,12 @@
 """Odoo's JSON-RPC by odoorpc: a session, and what went wrong in plain words. All of it blocks."""
 
 import http.client
+import socket
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -36,25 +40,56 @@ class OdooRpcError(Exception):
 
 
 class OdooSession:
-    """A session of one account, for one thread at a time."""
+    """A session of one account, for one thread at a time; any other may abort it.
+
+    `timeout_seconds` is for each read of a socket: a peer that drips a byte at a time is not cut
+    off by it, so whoever waits for a call aborts the session when its time is over.
+    """
 
     def __init__(self, account: RpcAccount, timeout_seconds: float) -> None:
-        """Log in. `timeout_seconds` is for each read of a socket. Raises OdooRpcError."""
         self._account = account
-        try:
-            self._session = _login(account, timeout_seconds)
-        except Exception as error:
-            raise _translated(error, account) from error
+        self._timeout_seconds = timeout_seconds
+        self._session: odoorpc.ODOO | None = None
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._aborted = False
 
-    def call(self, *arguments: Any) -> Any:
-        """Call the account's method with `arguments`. Raises OdooRpcError."""
+    def login(self) -> None:
+        """Log in. Raises OdooRpcError."""
         try:
-            return self._session.execute(self._account.model, self._account.method, *arguments)
+            self._session = _login(self._account, self._timeout_seconds, self._connected)
         except Exception as error:
             raise _translated(error, self._account) from error
 
+    def call(self, *arguments: Any) -> Any:
+        """Call the account's method; logs in before the first call. Raises OdooRpcError."""
+        if self._session is None:
+            self.login()
+        try:
+            return self._session.execute(  # type: ignore[union-attr]  # logged in above
+                self._account.model, self._account.method, *arguments
+            )
+        except Exception as error:
+            raise _translated(error, self._account) from error
 
-def _login(account: RpcAccount, timeout_seconds: float) -> odoorpc.ODOO:
+    def abort(self) -> None:
+        """End what it does just now, and what it would do next: the thread in it gets an error."""
+        with self._lock:
+            self._aborted = True
+            if self._socket:
+                with suppress(OSError):  # the other side has closed it
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _connected(self, opened: socket.socket) -> None:
+        with self._lock:
+            self._socket = opened
+            if self._aborted:
+                raise ConnectionAbortedError("its time is over")
+
+
+def _login(
+    account: RpcAccount, timeout_seconds: float, connected: Callable[[socket.socket], None]
+) -> odoorpc.ODOO:
     url = urlsplit(account.url)
     secure = url.scheme == "https"
     session = odoorpc.ODOO(
@@ -63,11 +98,57 @@ def _login(account: RpcAccount, timeout_seconds: float) -> odoorpc.ODOO:
         port=url.port or (443 if secure else 80),
         timeout=timeout_seconds,
         opener=urllib.request.build_opener(
-            urllib.request.HTTPCookieProcessor(), _CorrelationHandler()
+            urllib.request.ProxyHandler({}),  # as elsewhere: the environment's proxies are not used
+            urllib.request.HTTPCookieProcessor(),
+            _CorrelationHandler(),
+            _PlainHandler(connected),
+            _TlsHandler(connected),
         ),
     )
     session.login(account.database, account.login, account.password)
     return session
+
+
+class _PlainHandler(urllib.request.HTTPHandler):
+    """Hands each socket that it opens to `connected`."""
+
+    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
+        super().__init__()
+        self._connected = connected
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(self._connection, request)
+
+    def _connection(self, host: str, **options: Any) -> http.client.HTTPConnection:
+        return _watched(http.client.HTTPConnection(host, **options), self._connected)
+
+
+class _TlsHandler(urllib.request.HTTPSHandler):
+    """The same for TLS."""
+
+    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
+        super().__init__()
+        self._connected = connected
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(self._connection, request)
+
+    def _connection(self, host: str, **options: Any) -> http.client.HTTPConnection:
+        return _watched(http.client.HTTPSConnection(host, **options), self._connected)
+
+
+def _watched(
+    connection: http.client.HTTPConnection, connected: Callable[[socket.socket], None]
+) -> http.client.HTTPConnection:
+    connect = connection.connect
+
+    def connect_and_report() -> None:
+        connect()
+        # Kept by the caller: urllib lets go of the socket before the answer's body is read.
+        connected(connection.sock)
+
+    connection.connect = connect_and_report  # type: ignore[method-assign]
+    return connection
 
 
 class _CorrelationHandler(urllib.request.BaseHandler):

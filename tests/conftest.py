@@ -24,7 +24,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONG_FILES = (
-    *("workers/test_what_dies.py", "workers/test_crash.py"),
+    *("workers/test_what_dies.py", "workers/test_crash.py", "workflows/test_odoo_health.py"),
     *("workflows/test_provider_health.py", "deploy/test_wheel.py"),
     *("workflows/test_cancel_races.py", "starter/test_operations_rerun.py"),
     *("workflows/test_stateful.py", "starter/test_operator_commands.py"),

@@ -20,6 +20,7 @@ from contracts.names import (
     GENERATION_QUEUE,
     GENERATION_WORKFLOW,
     STATUS_QUERY,
+    odoo_health_id,
     provider_health_id,
     workflow_id,
 )
@@ -27,7 +28,7 @@ from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.config import CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 from workers.settings import Settings
-from workers.wiring import build_workers, open_clients, provider_health_kept, spool_uploaded
+from workers.wiring import build_workers, health_kept, open_clients, spool_uploaded
 
 Handle = WorkflowHandle[Any, Outcome]
 
@@ -133,11 +134,14 @@ class Lab:
         await self._put(self.stack.odoo_url, faults)
 
     async def forget_health(self) -> None:
-        """Close all circuits: what an earlier test did to a provider must not change the routes."""
+        """Forget what earlier tests did to providers and Odoo: it must change nothing."""
         for provider in ("openai", "flux"):
             with suppress(RPCError):  # nothing was ever reported
                 health = self.client.get_workflow_handle(provider_health_id(provider))
                 await health.terminate("the next test begins")
+        with suppress(RPCError):
+            odoo = self.client.get_workflow_handle(odoo_health_id(self.stack.odoo_url))
+            await odoo.terminate("the next test begins")
 
     async def clear_faults(self) -> None:
         """No more faults."""
@@ -171,7 +175,7 @@ async def working(client: Client, settings: Settings) -> AsyncIterator[None]:
     settings = settings.model_copy(update={"worker": quick})
     async with (
         open_clients(settings, traced=False) as clients,
-        provider_health_kept(client, clients),
+        health_kept(client, clients),
         spool_uploaded(client, clients),
     ):
         workers = build_workers(client, settings, clients)

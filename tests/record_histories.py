@@ -35,11 +35,14 @@ from contracts.names import (
     GENERATION_QUEUE,
     GENERATION_WORKFLOW,
     HEALTH_QUERY,
+    PROBE_NOW_UPDATE,
     RETRY_DELIVERY_UPDATE,
     SEND_ALERTS_ACTIVITY,
+    odoo_health_id,
     provider_health_id,
     workflow_id,
 )
+from contracts.odoo_health import OdooHealthView
 from contracts.provider_health import Circuit, ProviderHealthView
 from deploy.local.stack.local_stack import LocalStack
 from starter.operations.bulk import these
@@ -147,6 +150,32 @@ async def _provider_health(lab: Lab) -> Handle:
     return handle
 
 
+async def _odoo_away(lab: Lab) -> tuple[Handle, Handle]:
+    """Odoo's health workflow, and a generation that was held: away, a trial in vain, back."""
+    await lab.break_odoo(status=503)
+    handles = [await lab.start(lab.request()) for _ in range(4)]
+    for each in handles:
+        await lab.reaches(each, GenerationState.PARKED)
+    held = await lab.start(lab.request())
+    await lab.reaches(held, GenerationState.PARKED)
+    health: Handle = lab.client.get_workflow_handle(odoo_health_id(lab.stack.odoo_url))
+    view: OdooHealthView = await health.execute_update(PROBE_NOW_UPDATE, result_type=OdooHealthView)
+    await lab.clear_faults()
+    await _ended(held)
+    while view.away_since or view.releasing:
+        await asyncio.sleep(0.5)
+        view = await health.query(HEALTH_QUERY, result_type=OdooHealthView)
+    return health, held
+
+
+async def _odoo_health(lab: Lab) -> Handle:
+    return (await _odoo_away(lab))[0]
+
+
+async def _held(lab: Lab) -> Handle:
+    return (await _odoo_away(lab))[1]
+
+
 async def _backlog_watch(lab: Lab) -> Handle:
     """Raised an alert for a parked one, and resolved it."""
     await lab.client.get_workflow_handle(BACKLOG_WATCH_ID).terminate("it has seen other recordings")
@@ -206,6 +235,8 @@ RECORDINGS = {
     "failed_over": _failed_over,
     "rerun": _rerun,
     "provider_health": _provider_health,
+    "odoo_health": _odoo_health,
+    "held": _held,
     "backlog_watch": _backlog_watch,
     "parked": _parked,
 }

@@ -24,7 +24,7 @@ from peers.settings import SettingsError
 from workers.health_server import health_server
 from workers.runtime import logging_runtime
 from workers.settings import Settings
-from workers.wiring import build_workers, open_clients, provider_health_kept, spool_uploaded
+from workers.wiring import build_workers, health_kept, open_clients, spool_uploaded
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ async def run_worker(settings: Settings) -> None:
         except SpoolError as error:
             raise SettingsError(str(error)) from None
         uploads = await stack.enter_async_context(spool_uploaded(client, clients))
-        await stack.enter_async_context(provider_health_kept(client, clients))
+        await stack.enter_async_context(health_kept(client, clients))
         workers += build_workers(client, settings, clients)
         for worker in workers:
             await stack.enter_async_context(worker)

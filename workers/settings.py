@@ -98,6 +98,12 @@ class OdooSettings(Group):
     """A password or, better, an API key."""
     model: str = "duragen.generation.request"
     method: str = "apply_event"
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000)] = 8
+    """Deliveries at a time, a process: an Odoo that hangs holds so many up, and no other's."""
+    deliveries_per_second: Annotated[float, Field(gt=0, le=10_000)] = 100
+    """Over all processes; held by the server."""
+    images: Literal["link", "data"] = "link"
+    """What an outcome carries: a link to the image, or the image itself, as base64."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -6,9 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import boto3
 import httpx
-from botocore.config import Config
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from temporalio.client import Client
@@ -16,49 +14,43 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
-from activities.bucket import Bucket
 from activities.collect import CollectActivities
 from activities.cut_off import CutOffActivities
 from activities.keeping import ImageKeeper
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
-from activities.odoo.callback import CallbackDelivery
-from activities.odoo.deliver import OdooActivities, OdooDelivery
-from activities.odoo.rpc import RpcDelivery
+from activities.odoo.deliver import OdooActivities
+from activities.odoo.gate import OdooGates
+from activities.odoo.recovery import OdooRecovery
 from activities.planning import PlanActivities
 from activities.provider_health import CircuitBoard, ProviderReports
 from activities.providers.kind import Parts
 from activities.providers.probing import ProbeActivities
 from activities.providers.registry import kind_of, probes
 from activities.providers.service import JobService
-from activities.s3 import S3Bucket
 from activities.spool import Spool
 from activities.spool_uploads import SpoolUploads, StoredActivities
 from activities.storage import ImageStore
-from activities.store_ways import Ways
 from activities.submit import SubmitActivities
 from contracts.names import (
     GENERATION_QUEUE,
+    NOTIFICATIONS_QUEUE,
     PROVIDER_QUEUE_PREFIX,
+    odoo_queue,
     provider_jobs_queue,
     provider_queue,
 )
-from peers.odoo_rpc import RpcAccount
 from workers.correlating import CorrelationInterceptor
-from workers.settings import OdooSettings, Settings, StorageSettings
+from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery
+from workers.settings import Settings
+from workers.store_wiring import IMAGE_THREADS, STORE_THREADS, bucket_of
 from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
+from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
 
 if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
-
-THREADS = 8
-"""For odoorpc. What blocks never shares threads with what must not wait for it."""
-
-STORE_THREADS, IMAGE_THREADS = 8, 4
-"""For boto3; and for what needs nobody else: decoding an image, the spool's disk. More would only
-wait for the two or so cores."""
+    pass
 
 CONNECT_SECONDS = 5.0
 
@@ -74,9 +66,11 @@ class Clients(NamedTuple):
     images: ImageKeeper
     spool: Spool
     threads: ThreadPoolExecutor
+    """The store's own: nothing else waits in them."""
     memory: ImageMemory
     reports: ProviderReports
     board: CircuitBoard
+    gates: OdooGates
     closing: AsyncExitStack
     """Closes what one provider alone has opened."""
 
@@ -88,19 +82,24 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     # The caller's own limit covers the whole call; httpx's are for connecting alone.
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
     with (
-        ThreadPoolExecutor(THREADS, thread_name_prefix="blocking") as threads,
-        ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store") as calls,
+        ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store") as threads,
         ThreadPoolExecutor(IMAGE_THREADS, thread_name_prefix="images") as here,
     ):
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
-        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
+        # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR alone: no proxy sees keys and outcomes.
+        trusted = httpx.create_ssl_context()
+        async with httpx.AsyncClient(
+            limits=limits, timeout=timeout, trust_env=False, verify=trusted
+        ) as http:
             if traced:
                 HTTPXClientInstrumentor.instrument_client(http)
                 BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
-            store = ImageStore(bucket_of(settings.storage), calls, here)
+            store = ImageStore(bucket_of(settings.storage), threads, here)
             memory = ImageMemory(process.images_in_memory)
             board = CircuitBoard(_with_alternatives(settings))
+            gates = OdooGates(odoo.origin for odoo in settings.odoo)
+            reports = ProviderReports()
             async with AsyncExitStack() as closing:
                 yield Clients(
                     http=http,
@@ -109,8 +108,9 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
                     spool=spool,
                     threads=threads,
                     memory=memory,
-                    reports=ProviderReports(),
+                    reports=reports,
                     board=board,
+                    gates=gates,
                     closing=closing,
                 )
 
@@ -124,9 +124,13 @@ async def spool_uploaded(client: Client, clients: Clients) -> AsyncIterator[Spoo
 
 
 @asynccontextmanager
-async def provider_health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
-    """Report calls to the providers' health workflows, and keep their circuits in view."""
-    async with clients.reports.reporting(client), clients.board.refreshing(client):
+async def health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
+    """Report calls to the health workflows of providers and Odoos, and keep circuits in view."""
+    async with (
+        clients.reports.reporting(client),
+        clients.board.refreshing(client),
+        clients.gates.watching(client),
+    ):
         yield
 
 
@@ -136,70 +140,20 @@ def _with_alternatives(settings: Settings) -> set[str]:
     return {route.provider for routes in shared for route in routes}
 
 
-def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
-    """The bucket of the settings; links are for whoever reaches the public endpoint.
-
-    `known` in place of what the settings know of its ways.
-    """
-    public = storage.public_endpoint_url
-    encryption = {
-        "ServerSideEncryption": storage.encryption,
-        "SSEKMSKeyId": storage.kms_key_id,
-    }
-    s3 = S3Bucket(
-        s3_client(storage),
-        storage.bucket,
-        {name: value for name, value in encryption.items() if value},
-    )
-    return Bucket(
-        s3,
-        known or Ways(storage.checksums, storage.conditional_writes),
-        link_seconds=storage.link_seconds,
-        linking=S3Bucket(s3_client(storage, public), storage.bucket) if public else None,
-    )
-
-
-def s3_client(storage: StorageSettings, endpoint_url: str | None = None) -> "S3Client":
-    """A boto3 client for the store; retries are ours (`activities.storage`), timeouts short.
-
-    For another address of the same store, give its `endpoint_url`.
-    """
-    secret = storage.secret_access_key
-    endpoint_url = endpoint_url or storage.endpoint_url
-    style = storage.addressing_style or ("path" if endpoint_url else "auto")
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name=storage.region,
-        aws_access_key_id=storage.access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=30,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            signature_version="s3v4",  # the older one, boto3's default for links, AWS refuses
-            max_pool_connections=STORE_THREADS,
-            # Path style needs no host name for each bucket; checksums only where we give one.
-            s3={"addressing_style": style},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
-
-
 def build_workers(client: Client, settings: Settings, clients: Clients) -> list[Worker]:
     """A worker for each task queue that this process serves."""
     workers = []
     for queue in settings.queues:
         if queue == GENERATION_QUEUE:
-            workers.append(_generation_worker(client, settings, clients))
+            workers += _generation_workers(client, settings, clients)
         else:
             name = queue.removeprefix(PROVIDER_QUEUE_PREFIX)
             workers += _provider_workers(client, settings, clients, name)
     return workers
 
 
-def _generation_worker(client: Client, settings: Settings, clients: Clients) -> Worker:
+def _generation_workers(client: Client, settings: Settings, clients: Clients) -> list[Worker]:
+    """Of the queue `generation`, and of those that come with it: of each Odoo, of notifications."""
     planning = PlanActivities(
         {model_id: model.routes for model_id, model in settings.models.items()},
         {odoo.origin for odoo in settings.odoo},
@@ -211,35 +165,61 @@ def _generation_worker(client: Client, settings: Settings, clients: Clients) -> 
         },
         notify=settings.notify is not None,
     )
-    odoos = {odoo.origin: _odoo(odoo, clients) for odoo in settings.odoo}
+    odoos = {
+        odoo.origin: odoo_delivery(odoo, clients.http, clients.closing) for odoo in settings.odoo
+    }
+    with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}
+    delivering = OdooActivities(odoos, clients.store, clients.gates, with_data)
+    addresses = {odoo.origin: odoo_address(odoo) for odoo in settings.odoo}
+    recovery = OdooRecovery(client, clients.http, clients.gates, addresses)
     activities: list[Callable[..., Any]] = [
         planning.plan,
         CutOffActivities(client, clients.reports).report_cut_off,
-        OdooActivities(odoos, clients.store).deliver,
+        delivering.deliver,  # what a version without queues for Odoos has scheduled
         StoredActivities(clients.store).find_stored,
+        recovery.probe_odoo,
+        recovery.release_parked,
         _alerts(settings, clients).send_alerts,
         BacklogActivities(client).count_backlog,
         # Not on the provider's own queue, where it would wait behind the calls that hang.
         ProbeActivities(probes(settings.providers, clients.http)).probe_provider,
     ]
+    # A peer that hangs fills the slots of its own queue, and no other's.
+    workers = [
+        Worker(
+            client,
+            task_queue=odoo_queue(odoo.origin),
+            activities=[delivering.deliver],
+            max_concurrent_activities=deliveries_at_once(odoo, settings.worker.images_in_memory),
+            max_task_queue_activities_per_second=odoo.deliveries_per_second,
+            **_common(settings),
+        )
+        for odoo in settings.odoo
+    ]
     if settings.notify:
         token = settings.notify.token
-        activities.append(
-            NotifyActivities(
-                clients.http,
-                settings.notify.base_url,
-                token.get_secret_value() if token else None,
-            ).notify
+        notify = NotifyActivities(
+            clients.http, settings.notify.base_url, token.get_secret_value() if token else None
+        ).notify
+        activities.append(notify)  # as above
+        workers.append(
+            Worker(
+                client,
+                task_queue=NOTIFICATIONS_QUEUE,
+                activities=[notify],
+                **_common(settings),
+            )
         )
-    return Worker(
+    generation = Worker(
         client,
         task_queue=GENERATION_QUEUE,
-        workflows=[Generation, ProviderHealth, BacklogWatch],
+        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch],
         activities=activities,
         max_cached_workflows=settings.worker.max_cached_workflows,
         max_concurrent_workflow_tasks=settings.worker.max_workflow_tasks,
         **_common(settings),
     )
+    return [generation, *workers]
 
 
 def _provider_workers(
@@ -292,26 +272,3 @@ def _alerts(settings: Settings, clients: Clients) -> AlertActivities:
         return AlertActivities(clients.http, None, None)
     token = alerts.token.get_secret_value() if alerts.token else None
     return AlertActivities(clients.http, alerts.base_url, token, web_url=alerts.web_url)
-
-
-def _odoo(odoo: OdooSettings, clients: Clients) -> OdooDelivery:
-    if odoo.delivery == "callback":
-        return CallbackDelivery(
-            clients.http,
-            odoo.origin,
-            odoo.token.get_secret_value() if odoo.token else None,
-            odoo.signing_secret.get_secret_value() if odoo.signing_secret else None,
-        )
-    return RpcDelivery(rpc_account(odoo), clients.threads)
-
-
-def rpc_account(odoo: OdooSettings) -> RpcAccount:
-    """Where and as whom odoorpc logs in."""
-    return RpcAccount(
-        url=odoo.url or odoo.origin,
-        database=odoo.database or "",
-        login=odoo.login or "",
-        password=odoo.password.get_secret_value() if odoo.password else "",
-        model=odoo.model,
-        method=odoo.method,
-    )

@@ -5,6 +5,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contracts.generation import DeliverTask
+    from contracts.names import NOTIFICATIONS_QUEUE
     from workflows import options
     from workflows.failures import failure_of
     from workflows.signatures import Activities
@@ -16,6 +17,9 @@ async def notify_user(task: DeliverTask) -> None:
         await workflow.execute_activity_method(
             Activities.notify,
             task,
+            # Not where a service that hangs would fill the slots of others.
+            task_queue=NOTIFICATIONS_QUEUE,
+            schedule_to_start_timeout=options.NOTIFY_QUEUE_TIMEOUT,
             start_to_close_timeout=options.NOTIFY_TIMEOUT,
             heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
             retry_policy=options.NOTIFY_RETRY,

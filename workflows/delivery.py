@@ -1,11 +1,17 @@
 """Delivering an outcome to Odoo, however long it takes: retries, then parked until it is taken."""
 
+import builtins
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    TimeoutError,  # noqa: A004  # the SDK's name for what the server cuts off
+    TimeoutType,
+)
 
 with workflow.unsafe.imports_passed_through():
     from contracts import names
@@ -33,6 +39,7 @@ class Delivery:
     def __init__(self, changed: Callable[[], None], trouble: DeliveryTrouble | None) -> None:
         self._changed = changed
         self._decision: str | None = None
+        self._trial = False
         self._rounds = 0
         self.trouble = trouble
         self.was_parked = False
@@ -55,14 +62,16 @@ class Delivery:
             await self._wait(self.trouble)
             if self.abandoned:
                 return True
-            self._decision = None
-            await self._try(task)
+            asked, self._decision = self._decision is not None, None
+            trial, self._trial = self._trial, False
+            await self._try(task.model_copy(update={"asked": asked, "trial": trial}))
         return True
 
     async def retry(self, decision: DeliveryDecision) -> None:
-        """Try a parked delivery now; returns after the try."""
+        """Try a parked delivery now; returns after the try, or after the one that is under way."""
         workflow.logger.info("delivery is tried again: %s %s", decision.by, decision.reason)
-        self._decision = names.RETRY_DELIVERY_UPDATE
+        if self.trouble and self._decision is None:
+            self._decision, self._trial = names.RETRY_DELIVERY_UPDATE, decision.trial
         this_round = self._rounds + 1
         await workflow.wait_condition(lambda: self._rounds >= this_round)
 
@@ -86,13 +95,16 @@ class Delivery:
             await workflow.execute_activity_method(
                 Activities.deliver,
                 task,
+                # One for each Odoo: one that hangs holds up no other.
+                task_queue=names.odoo_queue(task.odoo),
+                schedule_to_start_timeout=options.DELIVER_QUEUE_TIMEOUT,
                 start_to_close_timeout=options.DELIVER_TIMEOUT,
                 heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
-                retry_policy=options.ODOO_RETRY,
+                retry_policy=options.ONCE if task.trial else options.ODOO_RETRY,
                 summary=f"{task.outcome.state} to {task.odoo}",
             )
         except ActivityError as error:
-            self._park(_trouble(error, before))
+            self._park(_trouble(error, task, before))
         self._rounds += 1
 
     def _park(self, trouble: DeliveryTrouble) -> None:
@@ -117,7 +129,7 @@ class Delivery:
         pause = shown - workflow.now() if shown else timedelta(0)
         if pause <= timedelta(0) or self._decision:
             return
-        with suppress(TimeoutError):
+        with suppress(builtins.TimeoutError):
             await workflow.wait_condition(
                 lambda: self._decision is not None,
                 timeout=pause,
@@ -125,14 +137,27 @@ class Delivery:
             )
 
 
-def _trouble(error: ActivityError, before: DeliveryTrouble | None) -> DeliveryTrouble:
+def _trouble(
+    error: ActivityError, task: DeliverTask, before: DeliveryTrouble | None
+) -> DeliveryTrouble:
     cause, now = error.cause, workflow.now()
-    attempts = before.attempts + 1 if before else 1
+    not_taken = isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START
+    not_tried = isinstance(cause, ApplicationError) and any(cause.details)
+    # What was not tried at all is no round of tries.
+    attempts = (before.attempts if before else 0) + (0 if not_taken or not_tried else 1)
+    # After a trial in vain Odoo is away, as before.
+    held = not_tried or task.trial
+    pause = options.HELD_PAUSE if held else options.park_pause(attempts)
+    detail = message_of(cause or error)
+    if not_taken:
+        detail = f"no worker took it in time: has one {task.odoo} in its [[odoo]]? {detail}"
     return DeliveryTrouble(
         code=(cause.type if isinstance(cause, ApplicationError) else None)
         or DeliveryError.ODOO_UNAVAILABLE,
-        detail=message_of(cause or error),
+        detail=detail,
         attempts=attempts,
         since=(before and before.since) or now.isoformat(timespec="seconds"),
-        next_try=(now + options.park_pause(attempts)).isoformat(timespec="seconds"),
+        next_try=(now + pause).isoformat(timespec="seconds"),
+        odoo=task.odoo,
+        held=held,
     )

@@ -51,7 +51,10 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
     if view.outcome:
         lines += _outcome_lines(view.outcome)
     if view.parked:
-        lines.append(f"- Odoo: `{view.parked.code}` after {view.parked.attempts} rounds of tries")
+        odoo = view.parked.odoo or "Odoo"
+        if view.parked.held:
+            lines.append(f"- {odoo} is away; this outcome waits, and goes on when Odoo is back")
+        lines.append(f"- {odoo}: `{view.parked.code}` after {view.parked.attempts} rounds of tries")
         lines.append(f"- {' '.join(view.parked.detail.split())}")
         lines.append(f"- parked since {view.parked.since}; next try: {view.parked.next_try}")
         lines.append(_PARKED_HELP.format(id=workflow_id))

@@ -81,7 +81,7 @@ class Generation:
     async def retry_delivery(self, decision: DeliveryDecision) -> GenerationView:
         """Try a parked delivery now; answers after the try: `parked` says whether it still is.
 
-        Refused unless the delivery is parked.
+        Refused unless the delivery is parked, or just being tried again.
         """
         await self._delivery.retry(decision)
         return self._view
@@ -92,12 +92,22 @@ class Generation:
         self._delivery.abandon(decision)
 
     @retry_delivery.validator
+    def _only_when_parked_once(self, decision: DeliveryDecision) -> None:
+        tried_again = self._view.state is GenerationState.DELIVERING and self._delivery.was_parked
+        if decision.trial or not tried_again:
+            self._refuse_unless_parked()
+        if decision.trial:
+            self._delivery.refuse_second_decision()
+
     @abandon_delivery.validator
     def _only_when_parked(self, decision: DeliveryDecision) -> None:  # noqa: ARG002  # the update's
+        self._refuse_unless_parked()
+        self._delivery.refuse_second_decision()
+
+    def _refuse_unless_parked(self) -> None:
         state = self._view.state
         if state is not GenerationState.PARKED:
             raise ValueError(f"the delivery is not parked; the generation is {state}")
-        self._delivery.refuse_second_decision()
 
     async def _plan_and_generate(self) -> tuple[Plan, Outcome]:
         plan = await shielded(self._plan())

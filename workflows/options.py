@@ -54,6 +54,13 @@ FETCH_ALLOWANCE = timedelta(seconds=30)
 # spec: the callback's timeout is 60 s; the rest is for the link and a slow machine.
 DELIVER_TIMEOUT = timedelta(seconds=75)
 
+# Nobody takes a delivery, or a notification: no worker has this Odoo in its settings, or so much
+# waits for it that the outcome is better parked, where it is seen.
+DELIVER_QUEUE_TIMEOUT = NOTIFY_QUEUE_TIMEOUT = timedelta(minutes=2)
+
+# One attempt: it asks a question, and comes again by itself.
+ONCE = RetryPolicy(maximum_attempts=1)
+
 # The notification service has 20 s (`activities.notify`); the rest is for a slow machine.
 NOTIFY_TIMEOUT = timedelta(seconds=30)
 
@@ -66,6 +73,9 @@ STOP_RETRY = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_attempts
 PARK_FIRST_PAUSE = timedelta(minutes=1)
 PARK_LONGEST_PAUSE = timedelta(hours=1)
 
+# An outcome that is held while Odoo is away is released when Odoo is back: this is a safety net.
+HELD_PAUSE = timedelta(hours=1)
+
 
 def park_pause(rounds: int) -> timedelta:
     """How long a delivery waits that has been tried in so many rounds."""
@@ -75,6 +85,13 @@ def park_pause(rounds: int) -> timedelta:
 
 # A look-up has 10 s (`activities.providers.probing`); the rest is for a slow machine.
 PROBE_TIMEOUT = timedelta(seconds=20)
+
+# A look at Odoo (10 s) and one delivery, which may wait for its turn.
+PROBE_ODOO_TIMEOUT = timedelta(seconds=120)
+
+# 50 a second: 180,000 outcomes. A release that was cut off begins again with those that are left.
+RELEASE_TIMEOUT = timedelta(hours=1)
+RELEASE_RETRY = RetryPolicy(initial_interval=timedelta(seconds=2), backoff_coefficient=1)
 
 # An Alertmanager that is away must not hold up the workflow that raises alerts; its next round
 # sends them again.

@@ -24,6 +24,7 @@ from contracts.generation import (
     SubmitTask,
     Submitted,
 )
+from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
 from contracts.provider_health import Probed, ProbeTask
 
 
@@ -69,6 +70,14 @@ class Activities(Protocol):
     @activity.defn(name=names.PROBE_ACTIVITY)
     async def probe_provider(self, task: ProbeTask) -> Probed:
         """Ask a provider, for free, whether it would serve us."""
+
+    @activity.defn(name=names.PROBE_ODOO_ACTIVITY)
+    async def probe_odoo(self, task: OdooProbeTask) -> OdooProbed:
+        """Look whether an Odoo that was away is back."""
+
+    @activity.defn(name=names.RELEASE_ACTIVITY)
+    async def release_parked(self, task: ReleaseTask) -> Released:
+        """Have the outcomes that are parked for an Odoo delivered, the oldest first."""
 
     @activity.defn(name=names.COUNT_BACKLOG_ACTIVITY)
     async def count_backlog(self, task: CountTask) -> Backlog:

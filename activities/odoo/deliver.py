@@ -1,17 +1,20 @@
 """Delivering the outcome to Odoo: EVT-AIG-002 or EVT-AIG-003, by the way its settings say."""
 
+import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from temporalio import activity
 
 from activities.errors import OdooError, ProviderError
 from activities.heartbeat import beating
+from activities.images import MAX_IMAGE_BYTES
+from activities.odoo.gate import OdooGates
 from activities.storage import ImageStore
 from contracts.errors import DeliveryError, ErrorCode, ErrorKind
 from contracts.events import GenerationCompleted, GenerationFailed, ImageMetadata
-from contracts.generation import Delivered, DeliverTask, Failure
+from contracts.generation import Delivered, DeliverTask, Failure, StoredImage
 from contracts.names import DELIVER_ACTIVITY
 
 # spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
@@ -28,11 +31,22 @@ class OdooDelivery(Protocol):
 
 
 class OdooActivities:
-    """Delivery to each Odoo of the settings, by origin."""
+    """Delivery to each Odoo of the settings, by origin.
 
-    def __init__(self, odoos: Mapping[str, OdooDelivery], store: ImageStore) -> None:
+    Those in `with_data` get the image itself, the others a link to it.
+    """
+
+    def __init__(
+        self,
+        odoos: Mapping[str, OdooDelivery],
+        store: ImageStore,
+        gates: OdooGates,
+        with_data: Collection[str] = (),
+    ) -> None:
         self._odoos = odoos
         self._store = store
+        self._gates = gates
+        self._with_data = with_data
 
     @activity.defn(name=DELIVER_ACTIVITY)
     async def deliver(self, task: DeliverTask) -> Delivered:
@@ -45,7 +59,9 @@ class OdooActivities:
             ).to_application_error()
         try:
             async with beating():
-                answer = await odoo.deliver(task, await self._event(task))
+                if not task.trial:
+                    await self._gates.pass_through(task.odoo, asked=task.asked)
+                answer = await self._tried(odoo, task, await self._event(task))
         except OdooError as error:
             error.detail = _without_link(task, error.detail)
             raise error.to_application_error() from None
@@ -54,9 +70,23 @@ class OdooActivities:
             raise away.to_application_error() from None
         return Delivered(answer=_without_link(task, answer))
 
+    async def _tried(self, odoo: OdooDelivery, task: DeliverTask, event: OutcomeEvent) -> str:
+        """One attempt, noted for Odoo's health: a refusal of one outcome is an answer as well."""
+        try:
+            answer = await odoo.deliver(task, event)
+        except OdooError as error:
+            if error.code is DeliveryError.ODOO_UNAVAILABLE:
+                self._gates.failed(task.odoo, _without_link(task, error.detail))
+            else:
+                self._gates.answered(task.odoo)
+            raise
+        self._gates.answered(task.odoo)
+        return answer
+
     async def _event(self, task: DeliverTask) -> OutcomeEvent:
         image, failure = task.outcome.image, task.outcome.failure
         if image:
+            data = await self._data(image) if task.odoo in self._with_data else None
             return GenerationCompleted(
                 request_id=task.request_id,
                 correlation_id=task.correlation_id,
@@ -65,12 +95,19 @@ class OdooActivities:
                     format=image.format, size=image.size, width=image.width, height=image.height
                 ),
                 hash_value=image.sha256,
-                image_url=self._store.link(image),
+                image_data=data,
+                image_url=None if data else self._store.link(image),
                 ignored_fields=task.outcome.ignored or None,
             )
         if failure is None:
             raise ValueError("an outcome has an image or a failure")
         return failed_event(task, failure)
+
+    async def _data(self, image: StoredImage) -> str:
+        data = await self._store.read(image.key, MAX_IMAGE_BYTES)
+        if data is None:
+            raise ProviderError(ErrorCode.INTERNAL, f"the store has no {image.key} any more")
+        return base64.b64encode(data).decode()
 
 
 def _detail(task: DeliverTask, failure: Failure) -> str:

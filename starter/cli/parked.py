@@ -92,9 +92,9 @@ def redeliver(
         from starter.operations.bulk import these  # noqa: PLC0415
         from starter.operations.parked import Redelivery, parked, redeliver  # noqa: PLC0415
 
-        every = (each.workflow_id async for each in parked(client, error))
         decision = DeliveryDecision(by=name_of(by), reason=reason)
-        results = redeliver(client, every if everything else these(wanted), decision, pace)
+        chosen = parked(client, error) if everything else these(wanted)
+        results = redeliver(client, chosen, decision, pace)
         good = frozenset({Redelivery.DELIVERED, Redelivery.ALREADY})
         codes: dict[str, int] = {
             Redelivery.NOT_FOUND: exits.NOT_FOUND,

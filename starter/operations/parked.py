@@ -31,12 +31,13 @@ from contracts.generation import (
 )
 from starter.client import NotFoundError, error_of
 from starter.operations.bulk import in_bulk
+from starter.operations.outages import Outages
 
 ACCEPT_SECONDS = 10.0
 """A worker that is there takes an update within milliseconds; a busy one within seconds."""
 
-ANSWER_SECONDS = 330.0
-"""One round: four tries of at most 75 s, and the pauses between them."""
+ANSWER_SECONDS = 450.0
+"""One round: 2 min for its turn, four tries of at most 75 s, and the pauses between them."""
 
 COUNT_TIMEOUT = timedelta(seconds=10)
 
@@ -101,23 +102,36 @@ async def count_parked(client: Client, error: str | None = None) -> int:
 
 def redeliver(
     client: Client,
-    workflow_ids: AsyncIterable[str],
+    deliveries: AsyncIterable[str | ParkedGeneration],
     decision: DeliveryDecision,
     rate: float | None = None,
 ) -> AsyncGenerator[Redelivered, None]:
-    """Try these deliveries now, at most `rate` a second; a result for each, as they come."""
-    return in_bulk(workflow_ids, partial(redeliver_one, client, decision=decision), rate=rate)
+    """Try these deliveries now, at most `rate` a second; a result for each, as they come.
+
+    Each is a workflow id, or what `parked` lists. An Odoo that is known to be away is probed once;
+    while it is, its outcomes stay parked, and none is tried.
+    """
+    one = partial(redeliver_one, client, outages=Outages(client), decision=decision)
+    return in_bulk(deliveries, one, rate=rate)
 
 
 async def redeliver_one(
-    client: Client, workflow_id: str, *, decision: DeliveryDecision
+    client: Client,
+    delivery: str | ParkedGeneration,
+    *,
+    outages: Outages,
+    decision: DeliveryDecision,
 ) -> Redelivered:
     """Try one delivery now. A failure is a result too, never an exception."""
+    listed = delivery if isinstance(delivery, ParkedGeneration) else None
+    workflow_id = listed.workflow_id if listed else str(delivery)
     handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
     try:
-        answer = await _update(handle, names.RETRY_DELIVERY_UPDATE, decision)
-    except WorkflowUpdateFailedError as refused:
-        return await _not_parked(handle, _text_of(refused))
+        odoo = listed.trouble.odoo if listed else await _odoo_of(handle)
+        if odoo and (away := await outages.away(odoo)):
+            code = DeliveryError.ODOO_UNAVAILABLE
+            return Redelivered(workflow_id, Redelivery.STILL_PARKED, code, f"{code}: {away}")
+        return await _tried(handle, decision)
     except NoWorkerError as silent:
         return Redelivered(workflow_id, Redelivery.NO_WORKER, detail=str(silent))
     except RPCError as error:
@@ -125,11 +139,18 @@ async def redeliver_one(
         if isinstance(fault, NotFoundError):  # also what the server says of one that has ended
             return await _not_parked(handle, "")
         return Redelivered(workflow_id, Redelivery.ERROR, detail=str(fault))
+
+
+async def _tried(handle: WorkflowHandle[Any, Any], decision: DeliveryDecision) -> Redelivered:
+    try:
+        answer = await _update(handle, names.RETRY_DELIVERY_UPDATE, decision)
+    except WorkflowUpdateFailedError as refused:
+        return await _not_parked(handle, _text_of(refused))
     trouble = GenerationView.model_validate(answer).parked
     if trouble:
         detail = f"{trouble.code}: {trouble.detail}"
-        return Redelivered(workflow_id, Redelivery.STILL_PARKED, trouble.code, detail)
-    return Redelivered(workflow_id, Redelivery.DELIVERED)
+        return Redelivered(handle.id, Redelivery.STILL_PARKED, trouble.code, detail)
+    return Redelivered(handle.id, Redelivery.DELIVERED)
 
 
 async def abandon(client: Client, workflow_id: str, decision: DeliveryDecision) -> None:
@@ -160,6 +181,14 @@ def _query(error: str | None) -> str:
     return (
         f"{names.PARKED_QUERY} AND {names.ERROR_CODE} = '{error}'" if error else names.PARKED_QUERY
     )
+
+
+async def _odoo_of(handle: WorkflowHandle[Any, Any]) -> str | None:
+    """Whose outcome it is, if it is parked."""
+    found = await handle.describe()
+    if found.status is not WorkflowExecutionStatus.RUNNING:
+        return None
+    return (await _trouble(found)).odoo
 
 
 async def _trouble(found: WorkflowExecution) -> DeliveryTrouble:

@@ -21,7 +21,7 @@ from tests.activities.odd_store import OddStore, odd_store
 from tests.activities.provider_calls import submission
 from tests.activities.stored_images import image_of
 from workers.settings import StorageSettings
-from workers.wiring import bucket_of
+from workers.store_wiring import bucket_of
 
 LIKE_AMAZON = Ways(checksums=True, conditional=True, hides_missing=False)
 

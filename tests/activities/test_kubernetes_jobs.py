@@ -27,7 +27,8 @@ from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, status
 from tests.activities.provider_calls import at_once, refusal
 from tests.activities.stored_images import image_of, stored
 from workers.settings import Settings
-from workers.wiring import Clients, s3_client
+from workers.store_wiring import s3_client
+from workers.wiring import Clients
 
 
 @pytest.fixture

@@ -1,19 +1,24 @@
 """Delivery to Odoo over HTTP: what it gets, and what its answers mean."""
 
+import base64
 import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import jsonschema_rs
 import pytest
 from standardwebhooks import Webhook
 
+from activities.images import Wanted
 from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooActivities
+from activities.odoo.gate import OdooGates
 from contracts.errors import DeliveryError, ErrorCode
 from contracts.generation import Delivered, DeliverTask, Failure, Outcome
+from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
 from tests.activities import odoo_events
@@ -45,7 +50,7 @@ def delivering(
 ) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
     delivery = CallbackDelivery(clients.http, url, token, SECRET, **more)
-    return OdooActivities({url: delivery}, clients.store)
+    return OdooActivities({url: delivery}, clients.store, OdooGates([url]))
 
 
 async def delivered(clients: Clients, peer: Peer, task: DeliverTask) -> Delivered:
@@ -143,7 +148,8 @@ async def test_without_secrets(clients: Clients, peer: Peer) -> None:
     """An Odoo without token and secret in the settings gets neither header."""
     peer.says(OK)
     odoos = {peer.url: CallbackDelivery(clients.http, peer.url, None, None)}
-    await Attempt().run(OdooActivities(odoos, clients.store).deliver, odoo_events.failed(peer.url))
+    activity = OdooActivities(odoos, clients.store, OdooGates(odoos))
+    await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
     assert not {"authorization", "webhook-id", "webhook-signature"} & set(peer.received[0].headers)
 
 
@@ -263,7 +269,7 @@ async def test_another_origin(clients: Clients, peer: Peer, foreign: Peer) -> No
 async def test_odoo_left_the_settings(clients: Clients, peer: Peer) -> None:
     """An Odoo that was taken out of the settings is refused with what to do."""
     error = await Attempt().failure(
-        OdooActivities({}, clients.store).deliver, odoo_events.failed(peer.url)
+        OdooActivities({}, clients.store, OdooGates([])).deliver, odoo_events.failed(peer.url)
     )
     assert error.type == DeliveryError.ODOO_REFUSED
     assert "[[odoo]]" in error.message
@@ -316,10 +322,47 @@ async def test_sandbox(
     assert odoo.signing_secret is not None
     token, secret = odoo.token.get_secret_value(), odoo.signing_secret.get_secret_value()
     delivery = CallbackDelivery(clients.http, odoo.origin, token, secret)
-    activity = OdooActivities({odoo.origin: delivery}, clients.store)
+    activity = OdooActivities({odoo.origin: delivery}, clients.store, OdooGates([odoo.origin]))
     task = odoo_events.completed(parts.odoo_url)
     answers = [(await Attempt().run(activity.deliver, task)).answer for _ in range(2)]
     assert ["applied" in answers[0], "repeated" in answers[1]] == [True, True]
     record = (await http.get(f"{parts.odoo_url}/_sandbox/requests/{task.request_id}")).json()
     assert record["state"] == "completed"
     assert [entry["kind"] for entry in record["ledger"]] == ["capture"]
+
+
+async def test_the_image_itself(clients: Clients, parts: LocalStack) -> None:
+    """An Odoo with `images = "data"` gets the bytes in place of a link; the sandbox takes them."""
+    settings = parts.secrets
+    data = paint(Picture("A lighthouse at dusk", 7, 128, 96))
+    wanted = Wanted("png", (128, 96))
+    request_id = uuid4()
+    image = await clients.store.keep(request_id, data, wanted)
+    task = odoo_events.of(Outcome(image=image), parts.odoo_url)
+    task = task.model_copy(update={"request_id": request_id})
+    delivery = CallbackDelivery(
+        clients.http, parts.odoo_url, settings.odoo_token, settings.odoo_signing_secret
+    )
+    gates = OdooGates([parts.odoo_url])
+    activity = OdooActivities({parts.odoo_url: delivery}, clients.store, gates, [parts.odoo_url])
+    await Attempt().run(activity.deliver, task)
+    url = f"{parts.odoo_url}/_sandbox/deliveries"
+    [taken] = (await clients.http.get(url, params={"request_id": str(request_id)})).json()
+    assert taken["effect"] == "applied"
+    event = json.loads(taken["body"])
+    assert "imageUrl" not in event
+    assert base64.b64decode(event["imageData"]) == data
+    assert event["hashValue"] == image.sha256
+
+
+async def test_an_image_that_is_gone(clients: Clients, peer: Peer) -> None:
+    """Nothing is sent: the outcome is parked, and Odoo's health has nothing to do with it."""
+    peer.says(OK)
+    delivery = CallbackDelivery(clients.http, peer.url, TOKEN, SECRET)
+    activity = OdooActivities(
+        {peer.url: delivery}, clients.store, OdooGates([peer.url]), [peer.url]
+    )
+    error = await Attempt().failure(activity.deliver, odoo_events.completed(peer.url))
+    assert error.type == DeliveryError.ODOO_UNAVAILABLE
+    assert "the store has no generations/" in error.message
+    assert peer.received == []

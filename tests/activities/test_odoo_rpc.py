@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from activities.odoo.deliver import TIMEOUT_SECONDS, OdooActivities
+from activities.odoo.gate import OdooGates
 from activities.odoo.rpc import RpcDelivery
 from contracts.errors import DeliveryError
 from contracts.generation import Delivered, DeliverTask
@@ -19,9 +21,20 @@ from otel.correlation import Correlation, bound
 from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
-from tests.activities.http_peer import Peer, Received, Reply, answer, hang, html, raw, refusing_url
+from tests.activities.http_peer import (
+    Peer,
+    Received,
+    Reply,
+    answer,
+    drip,
+    hang,
+    html,
+    raw,
+    refusing_url,
+)
+from workers.odoo_wiring import rpc_account
 from workers.settings import Settings
-from workers.wiring import Clients, rpc_account
+from workers.wiring import Clients
 
 PASSWORD = "a-password-0123456789"
 
@@ -37,7 +50,7 @@ def delivering(
 ) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
     delivery = RpcDelivery(account(url, **changes), clients.threads, timeout_seconds)
-    return OdooActivities({url: delivery}, clients.store)
+    return OdooActivities({url: delivery}, clients.store, OdooGates([url]))
 
 
 class Odoo:
@@ -224,6 +237,25 @@ async def test_no_answer_in_time(clients: Clients, peer: Peer) -> None:
     assert error.type == DeliveryError.ODOO_UNAVAILABLE
 
 
+async def test_a_peer_that_drips(clients: Clients, peer: Peer) -> None:
+    """A byte now and then keeps each read of a socket going: the whole call has its time.
+
+    And the thread is free again: the pool has one, which the next delivery needs.
+    """
+    with ThreadPoolExecutor(1) as one:
+        delivery = RpcDelivery(account(peer.url), one, timeout_seconds=0.3)
+        activity = OdooActivities({peer.url: delivery}, clients.store, OdooGates([peer.url]))
+        for replies in ((drip,), (Odoo().reply,) * 2 + (drip,)):  # at the login, at the call
+            peer.says(*replies)
+            error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
+            assert error.type == DeliveryError.ODOO_UNAVAILABLE
+            assert "0.3 s" in error.message
+        peer.says(Odoo().reply)
+        lasting = RpcDelivery(account(peer.url), one)
+        activity = OdooActivities({peer.url: lasting}, clients.store, OdooGates([peer.url]))
+        await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
+
+
 async def test_nobody_listens(clients: Clients) -> None:
     """An Odoo that is being restarted is away; an empty password does not garble the text."""
     url = refusing_url()
@@ -236,9 +268,10 @@ async def test_nobody_listens(clients: Clients) -> None:
 async def test_doctor_logs_in(parts: LocalStack, worker_settings: Settings) -> None:
     """A session is what the doctor opens: it logs in, or says what is wrong."""
     known = rpc_account(worker_settings.odoo[0])
-    assert await asyncio.to_thread(OdooSession, known, TIMEOUT_SECONDS)
+    await asyncio.to_thread(OdooSession(known, TIMEOUT_SECONDS).login)
+    wrong = OdooSession(known._replace(password="wrong"), TIMEOUT_SECONDS)
     with pytest.raises(OdooRpcError) as caught:
-        await asyncio.to_thread(OdooSession, known._replace(password="wrong"), TIMEOUT_SECONDS)
+        await asyncio.to_thread(wrong.login)
     assert caught.value.refused
     assert parts.odoo_url in caught.value.detail
 
@@ -246,7 +279,8 @@ async def test_doctor_logs_in(parts: LocalStack, worker_settings: Settings) -> N
 async def test_sandbox(parts: LocalStack, worker_settings: Settings, clients: Clients) -> None:
     """The sandbox Odoo books the event once and knows a repeat; the link stays out of history."""
     known = rpc_account(worker_settings.odoo[0])
-    activity = OdooActivities({known.url: RpcDelivery(known, clients.threads)}, clients.store)
+    odoos = {known.url: RpcDelivery(known, clients.threads)}
+    activity = OdooActivities(odoos, clients.store, OdooGates(odoos))
     task: DeliverTask = odoo_events.completed(parts.odoo_url)
     answers = [(await Attempt().run(activity.deliver, task)).answer for _ in range(2)]
     assert ["applied" in answers[0], "repeated" in answers[1]] == [True, True]

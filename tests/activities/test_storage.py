@@ -22,7 +22,8 @@ from deploy.local.stack.config import BUCKET
 from tests.activities.http_peer import Peer, answer, refusing_url
 from tests.activities.stored_images import SIZE, image_of, kept_by, stored
 from workers.settings import Settings, StorageSettings
-from workers.wiring import Clients, bucket_of, s3_client
+from workers.store_wiring import bucket_of, s3_client
+from workers.wiring import Clients
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

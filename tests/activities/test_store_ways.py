@@ -16,7 +16,8 @@ from deploy.local.stack.config import BUCKET
 from tests.activities.odd_store import OddStore, odd_store
 from tests.activities.stored_images import SIZE, kept_by
 from workers.settings import StorageSettings
-from workers.wiring import Clients, bucket_of
+from workers.store_wiring import bucket_of
+from workers.wiring import Clients
 
 KEYS = {"access_key_id": "id", "secret_access_key": "secret"}
 WANTED = ImageId(uuid4(), "0" * 64, "png")

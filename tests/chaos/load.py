@@ -37,8 +37,12 @@ class Load:
         copies: int,
         seed: int,
         models: tuple[UUID, ...],
+        relayed: tuple[str, float] | None = None,
     ) -> None:
         self._stack = stack
+        self._relayed = relayed
+        self.direct: set[str] = set()
+        """Request ids whose outcome does not go through the second Odoo."""
         self._models = models
         self._rate = rate
         self.copies = copies
@@ -118,13 +122,19 @@ class Load:
         return bool(answer.json()["created"])
 
     def _event(self, number: int) -> dict[str, Any]:
+        request_id, odoo = str(uuid.uuid4()), self._stack.odoo_url
+        url, share = self._relayed or (odoo, 0)
+        if number * share % 1 + share >= 1:
+            odoo = url
+        else:
+            self.direct.add(request_id)
         return {
-            "requestId": str(uuid.uuid4()),
+            "requestId": request_id,
             "correlationId": str(uuid.uuid4()),
             "userId": self._users[number % USERS],
             "prompt": f"a red fox in the snow, number {number}",
             "modelId": str(self._models[number % len(self._models)]),
             "resolution": "128x128",
             "aspectRatio": "1:1",
-            "callbackUrl": self._stack.odoo_url + CALLBACK_PATH,
+            "callbackUrl": odoo + CALLBACK_PATH,
         }

@@ -15,7 +15,9 @@ from typing import Any
 from contracts.alerts import AlertName
 from tests.chaos.evidence import Evidence
 from tests.chaos.judge import Expectation, Figures
-from tests.chaos.stage import Scene, Stage
+from tests.chaos.scene import Scene
+from tests.chaos.second_odoo import sleep_until
+from tests.chaos.stage import Stage
 
 SHARE = 0.3
 
@@ -144,10 +146,26 @@ async def _store_away(stage: Stage) -> None:
 async def _odoo_away(stage: Stage) -> None:
     """No Odoo for 60 s; then half of the parked ones are sent off by the operator."""
     await stage.sent(0.2)
-    await stage.away("odoo", 60)
+    async with stage.second_odoo.outage():
+        await stage.away("odoo", 60)
     stage.fixed()
     parked = sorted(await stage.parked_now())
     await stage.redeliver(*parked[::2])
+
+
+async def _one_odoo_silent(stage: Stage) -> None:
+    """One of two Odoos takes what comes and never answers, while the load lasts and for 75 s.
+
+    A delivery has 60 s: so it is found out that this Odoo is away, and what waits is held.
+    """
+    began = time.monotonic()
+    async with stage.second_odoo.silent():
+        await stage.sent(1)
+        if behind := await stage.recorded(60):
+            stage.complaints.append(f"{behind} outcomes waited behind those of the silent Odoo")
+        await sleep_until(began, 75)
+        stage.met += stage.second_odoo.unanswered
+    stage.fixed()
 
 
 async def _odoo_500(stage: Stage) -> None:
@@ -306,6 +324,15 @@ ROWS = (
         _odoo_away,
         by_hand,
         Expectation(alert=AlertName.DELIVERIES_PARKED),
+        scene=Scene(relayed=1),
+        seconds=130,
+    ),
+    Row(
+        "one of two Odoos silent",
+        _one_odoo_silent,
+        by_hand,
+        Expectation(alert=AlertName.DELIVERIES_PARKED),
+        scene=Scene(relayed=0.5),
         seconds=130,
     ),
     Row("Odoo answers 500", _odoo_500, at_odoo, seconds=70),

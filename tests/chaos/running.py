@@ -12,7 +12,8 @@ from rich.console import Console
 
 from tests.chaos.judge import Figures, figures, verdict
 from tests.chaos.rows import Row
-from tests.chaos.stage import Scene, Stage
+from tests.chaos.scene import Scene
+from tests.chaos.stage import Stage
 
 ALIVE = 3
 """Stacks at a time. Most of a row is waiting: for heartbeats to be missed, for pauses to end."""
@@ -111,7 +112,8 @@ async def _measure(
         watching.cancel()
         evidence = await stage.evidence()
     measured = figures(evidence)
-    return measured, row.met(stage, evidence, measured), stage.complaints
+    wrong = stage.complaints + stage.second_odoo.complaints()
+    return measured, row.met(stage, evidence, measured), wrong
 
 
 def _file_name(name: str) -> str:

@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
 
 import httpx
 from temporalio.client import Client
@@ -20,20 +19,20 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from contracts.names import request_id_of
-from deploy.local.sandbox.images.openai import MODELS
-from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.sandbox.serving import HOST
-from deploy.local.stack.config import TWO_ROUTES_MODEL_ID
 from deploy.local.stack.layout import SandboxOptions, environment_of_part
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.supervisor import Part, Supervisor
 from tests.chaos.evidence import Evidence, images_in, read_sandboxes
 from tests.chaos.load import Load
+from tests.chaos.scene import Scene
+from tests.chaos.second_odoo import SecondOdoo
 
 LEAVING_SECONDS = 200.0
 """What a worker may need to leave that finishes its calls first."""
 
 LOOK_SECONDS = 0.5
+ENDS = {"completed", "failed"}
 AWAY_SECONDS = 90.0
 """Longer than any row keeps a sandbox away."""
 
@@ -47,56 +46,23 @@ def _quiet() -> Runtime:
     return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What a row's stack is like, where it is not like the others'."""
-
-    latency_seconds: float = 0.5
-    """What an image takes while all is well, so that calls are in flight when something dies."""
-    route_seconds: float = 5
-    """How long the image service may take for one call: hanging ones end soon."""
-    deadline_seconds: float = 600
-    grace_seconds: float = 10
-    flux_first: bool = False
-    """All requests are for the model with two routes, and FLUX is the first of them."""
-    poll_seconds: float = 1
-    """Between two polls of a job: where all jobs wait, polling must not be the load."""
-
-    @property
-    def models(self) -> tuple[UUID, ...]:
-        """What is asked for, in turn."""
-        if self.flux_first:
-            return (TWO_ROUTES_MODEL_ID,)
-        return (OPENAI_MODEL_ID, FLUX_MODEL_ID) * 2 + (TWO_ROUTES_MODEL_ID,)
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """Over the stack's own settings."""
-        openai = {"provider": "openai", "model": MODELS[1], "timeout_seconds": self.route_seconds}
-        flux = {"provider": "flux", "model": "flux-2-pro", "timeout_seconds": self.route_seconds}
-        routes = {
-            OPENAI_MODEL_ID: [openai],
-            FLUX_MODEL_ID: [flux],
-            TWO_ROUTES_MODEL_ID: [flux, openai] if self.flux_first else [openai, flux],
-        }
-        return {
-            "models": {str(model_id): {"routes": each} for model_id, each in routes.items()},
-            "providers": {"flux": {"poll_seconds": self.poll_seconds}},
-            "generation": {"deadline_seconds": self.deadline_seconds},
-            "worker": {"graceful_seconds": self.grace_seconds},
-        }
-
-
 class Stage:
     """One row while it runs.
 
     `met` counts what was broken by hand, `complaints` are commands that did not do what they say.
     """
 
-    def __init__(
-        self, stack: LocalStack, load: Load, client: Client, seed: int, scene: Scene
+    def __init__(  # what a row asks for, each by its name
+        self,
+        stack: LocalStack,
+        load: Load,
+        client: Client,
+        seed: int,
+        scene: Scene,
+        second_odoo: SecondOdoo,
     ) -> None:
         self.stack = stack
+        self.second_odoo = second_odoo
         self.scene = scene
         self.load = load
         self.dice = random.Random(seed)
@@ -114,23 +80,30 @@ class Stage:
         cls, home: Path, total: int, rate: float, copies: int, seed: int, scene: Scene
     ) -> AsyncIterator[Self]:
         """A fresh stack, ready, with all requests reserved; it ends with the block."""
-        options = SandboxOptions(latency_seconds=scene.latency_seconds, credits=max(1_000, total))
-        # What dies is meant to: nothing is said about it.
-        stack = LocalStack(home, options=options, overrides=scene.overrides, say=lambda _: None)
-        await asyncio.to_thread(stack.start)
-        try:
-            client = await Client.connect(stack.temporal_address, runtime=_quiet())
-            load = Load(stack, total, rate, copies, seed, scene.models)
-            stage = cls(stack, load, client, seed, scene)
-            async with stage.http:
-                await stage.load.reserve(stage.http)
-                try:
-                    yield stage
-                finally:
-                    if stage._deployed:
-                        await asyncio.to_thread(stage._deployed.stop)
-        finally:
-            await asyncio.to_thread(stack.stop)
+        async with SecondOdoo.listening() as second:
+            options = SandboxOptions(
+                scene.latency_seconds,
+                credits=max(1_000, total),
+                more_odoos=(second.url,) if scene.relayed else (),
+            )
+            # What dies is meant to: nothing is said about it.
+            stack = LocalStack(home, options=options, overrides=scene.overrides, say=lambda _: None)
+            await asyncio.to_thread(stack.start)
+            try:
+                second.aim(stack.odoo_url)
+                client = await Client.connect(stack.temporal_address, runtime=_quiet())
+                relayed = scene.relayed and (second.url, scene.relayed)
+                load = Load(stack, total, rate, copies, seed, scene.models, relayed or None)
+                stage = cls(stack, load, client, seed, scene, second)
+                async with stage.http:
+                    await stage.load.reserve(stage.http)
+                    try:
+                        yield stage
+                    finally:
+                        if stage._deployed:
+                            await asyncio.to_thread(stage._deployed.stop)
+            finally:
+                await asyncio.to_thread(stack.stop)
 
     # What faults are made of.
 
@@ -262,6 +235,17 @@ class Stage:
     async def parked_now(self) -> set[str]:
         """Request ids of the parked ones."""
         return set(await self._statuses(f"{_GENERATIONS} AND GenerationStatus = 'parked'"))
+
+    async def recorded(self, patience: float) -> int:
+        """Wait until Odoo knows the end of all that do not go through the second; what is left."""
+        give_up = time.monotonic() + patience
+        while True:
+            found = await asyncio.to_thread(read_sandboxes, self.stack.home)
+            known = {key for key, each in found.records.items() if each.state in ENDS}
+            left = len(self.load.direct - known)
+            if not left or time.monotonic() > give_up:
+                return left
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def closed(self, patience: float) -> bool:
         """Wait until no generation runs any more; False when patience ends first."""

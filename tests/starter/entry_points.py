@@ -131,7 +131,8 @@ async def working(temporal: Client) -> AsyncIterator[None]:
 
     queue, provider = names.GENERATION_QUEUE, names.provider_queue("sandbox")
     async with (
-        Worker(temporal, task_queue=queue, workflows=[Generation], activities=[plan, deliver]),
+        Worker(temporal, task_queue=queue, workflows=[Generation], activities=[plan]),
+        Worker(temporal, task_queue=names.odoo_queue(ODOO), activities=[deliver]),
         Worker(temporal, task_queue=provider, activities=[submit]),
     ):
         yield

@@ -23,7 +23,7 @@ from tests.activities.stored_images import SIZE, kept_by
 from tests.system.conftest import PATIENCE_SECONDS
 from workers.doctor.store import store as examine
 from workers.settings import Settings, StorageSettings
-from workers.wiring import bucket_of, s3_client
+from workers.store_wiring import bucket_of, s3_client
 
 BUILD = Path("build").resolve()
 BUCKET = "duragen"

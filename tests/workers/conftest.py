@@ -27,6 +27,7 @@ async def examined(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lo
     """A stack and a worker where all is well: in the others' stack are parked deliveries."""
     folder = tmp_path_factory.mktemp("examined")
     with LocalStack(folder / "home", ("temporal", "store", "images", "odoo")) as stack:
-        async with working_process(folder, environment(stack)) as worker:
+        env = environment(stack, DURAGEN_NOTIFY__BASE_URL=stack.odoo_url)
+        async with working_process(folder, env) as worker:
             await worker.answers("/health/ready")
             yield stack

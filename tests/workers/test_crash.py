@@ -14,7 +14,7 @@ from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Lab, flux_behind_a_relay, working
 from workers.settings import Settings
-from workers.wiring import s3_client
+from workers.store_wiring import s3_client
 
 
 @pytest.fixture

@@ -21,15 +21,19 @@ from contracts.names import (
     ERROR_CODE,
     GENERATION_STATUS,
     GENERATION_WORKFLOW,
+    ODOO_HEALTH_WORKFLOW,
     PROVIDER_HEALTH_WORKFLOW,
+    odoo_health_id,
     provider_health_id,
 )
+from contracts.odoo_health import OdooHealthState
 from contracts.provider_health import Bucket, Circuit, ProviderHealthState, ProviderHealthView
 from deploy.local.stack.layout import program
 from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Lab
 from tests.workers.doctor_runs import doctor, spare, wrong
 from workers.doctor import temporal
+from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
 
 
@@ -102,6 +106,24 @@ async def test_an_open_circuit_names_the_key(examined: LocalStack, client: Clien
         "; set a valid key: providers.spare.api_key",
     ]
     assert [part for part in parts if part not in line] == [], line
+
+
+async def test_an_odoo_that_is_away_is_wrong(examined: LocalStack, client: Client) -> None:
+    """Since when, what it answered last, and that what waits goes on by itself."""
+    odoo, queue = examined.odoo_url, str(uuid.uuid4())
+    state = OdooHealthState(odoo=odoo, streak=8, away_since="2026-11-21T08:00:00+00:00")
+    state = state.model_copy(update={"detail": "answered 503"})
+    async with Worker(client, task_queue=queue, workflows=[OdooHealth]):
+        handle = await client.start_workflow(
+            ODOO_HEALTH_WORKFLOW, state, id=odoo_health_id(odoo), task_queue=queue
+        )
+        ended = await doctor(examined)
+        await handle.terminate()
+    [line] = wrong(ended)
+    assert line == (
+        f"wrong health of {odoo}: away since 2026-11-21T08:00:00+00:00, outcomes wait for it;"
+        " last answer: answered 503; fix it; what waits goes on by itself"
+    )
 
 
 async def test_parked_deliveries_are_counted(examined: LocalStack, client: Client) -> None:

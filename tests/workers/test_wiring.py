@@ -37,8 +37,10 @@ OF_NO_GENERATION = {
     names.PROBE_ACTIVITY,
     names.SEND_ALERTS_ACTIVITY,
     names.COUNT_BACKLOG_ACTIVITY,
+    names.PROBE_ODOO_ACTIVITY,
+    names.RELEASE_ACTIVITY,
 }
-"""They look at a provider, or at all generations."""
+"""They look at a provider, at an Odoo, or at all generations."""
 
 IDS = Correlation(correlation_id=uuid4(), request_id=uuid4())
 
@@ -102,11 +104,13 @@ async def test_every_activity_is_bound_to_the_ids_of_its_generation(
 
 
 async def test_each_queue_has_a_worker_and_jobs_have_their_own(
-    workers: dict[str, Worker],
+    workers: dict[str, Worker], settings: Settings
 ) -> None:
     """Workflows run on `generation` alone."""
-    jobs = names.provider_jobs_queue("flux")
-    assert set(workers) == {"generation", "provider.openai", "provider.flux", jobs}
+    [odoo] = settings.odoo
+    theirs = {names.odoo_queue(odoo.origin), names.provider_jobs_queue("flux")}
+    ours = {"generation", "notifications", "provider.openai", "provider.flux"}
+    assert set(workers) == ours | theirs
     with_workflows = [queue for queue, each in workers.items() if each.config()["workflows"]]
     assert with_workflows == ["generation"]
 

@@ -14,11 +14,13 @@ class Wire(StrEnum):
     DEAF    passes on what is asked, and ends it when the first answer comes: the work is done, and
             whoever asked never learns of it
     READS   passes on what only reads; a PUT is refused as a store does without the right to write
+    SILENT  takes what comes, passes nothing on and never answers
     """
 
     WHOLE = "whole"
     CUT = "cut"
     DEAF = "deaf"
+    SILENT = "silent"
     READS = "reads"
 
 
@@ -33,11 +35,17 @@ class Relay:
     """Plain TCP to `target` (host:port or an origin), through a free port of loopback."""
 
     def __init__(self, target: str) -> None:
-        where = urlsplit(target if "//" in target else f"//{target}")
-        self._target = where.hostname, where.port
+        self.aim(target)
+        self.unanswered = 0
+        """POSTs that were not passed on: the wire was silent, or nobody listened at the target."""
         self._wire = Wire.WHOLE
         self._open: set[asyncio.StreamWriter] = set()
         self.address = ""
+
+    def aim(self, target: str) -> None:
+        """Where new connections lead from now on."""
+        where = urlsplit(target if "//" in target else f"//{target}")
+        self._target = where.hostname, where.port
 
     @property
     def url(self) -> str:
@@ -71,7 +79,15 @@ class Relay:
         if self._wire is Wire.CUT:
             writer.transport.abort()
             return
-        upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+        if self._wire is Wire.SILENT:
+            await self._swallow(reader, writer)
+            return
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            self._count(await reader.read(65_536))
+            writer.transport.abort()
+            return
         both = {writer, upstream_writer}
         self._open |= both
         try:
@@ -84,6 +100,20 @@ class Relay:
             self._open -= both
             for end in both:
                 end.close()
+
+    async def _swallow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            while data := await reader.read(65_536):
+                self._count(data)
+        except OSError:
+            pass  # cut
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    def _count(self, data: bytes) -> None:
+        self.unanswered += data.startswith(b"POST ")
 
     async def _ask(
         self,

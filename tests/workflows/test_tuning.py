@@ -25,6 +25,7 @@ ROOMS = ("contracts", "workflows", "activities", "workers", "peers", "otel", "st
 RULES = {
     "contracts/generation.py": "FlowRules",
     "contracts/provider_health.py": "HealthRules",
+    "contracts/odoo_health.py": "OdooHealthRules",
     "contracts/alerts.py": "BacklogRules",
 }
 
@@ -106,7 +107,11 @@ async def test_without_the_recorded_rules_it_would(tuned: Path, tmp_path: Path) 
         bare.append(tmp_path / path.name)
         bare[-1].write_text(json.dumps(changed))
     diverged = [path.stem for path in bare if (await _replay(tuned, path)).returncode]
-    assert {each.partition(".")[0] for each in diverged} >= {"failed_over", "provider_health"}
+    assert {each.partition(".")[0] for each in diverged} >= {
+        "failed_over",
+        "provider_health",
+        "odoo_health",
+    }
 
 
 def _without_rules(node: Any) -> Any:

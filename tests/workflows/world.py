@@ -33,7 +33,7 @@ from tests.lab import Handle, Lab, Ledgers, working
 from tests.workflows.relay import Relay, Wire
 from tests.workflows.reservations import reserve
 from workers.settings import NotifySettings, Settings
-from workers.wiring import s3_client
+from workers.store_wiring import s3_client
 
 QUIET_LOOKS = 3
 """It is at rest when so many looks, 15 ms apart, find it the same."""

@@ -68,7 +68,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
+    trusted = httpx.create_ssl_context()  # as the worker's
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=trusted) as http:
         yield await _bounded("store", store(settings, http))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
@@ -90,6 +91,9 @@ async def _temporal(client: Client, settings: Settings) -> AsyncIterator[Finding
         yield await _bounded(f"queue {queue}", temporal.served(client, queue, served_as))
     for name in settings.providers:
         yield await _bounded(f"health of {name}", temporal.health(client, name))
+    for odoo in settings.odoo:
+        what = f"health of {odoo.origin}"
+        yield await _bounded(what, temporal.odoo_health(client, odoo.origin))
     if attributes.fix:
         return  # nothing can be counted by attributes that are not there
     yield await _bounded("parked deliveries", temporal.parked(client))

@@ -7,8 +7,8 @@ import httpx
 from activities.providers.probing import Probe
 from peers.odoo_rpc import OdooRpcError, OdooSession
 from workers.doctor.finding import Finding
+from workers.odoo_wiring import rpc_account
 from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settings
-from workers.wiring import rpc_account
 
 # A login is a look-up: an Odoo that needs longer would not take outcomes in time either.
 LOGIN_SECONDS = 10.0
@@ -44,7 +44,7 @@ async def odoo_server(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
     what = f"Odoo {odoo.origin}"
     if odoo.delivery == "odoorpc":
         try:
-            await asyncio.to_thread(OdooSession, rpc_account(odoo), LOGIN_SECONDS)
+            await asyncio.to_thread(OdooSession(rpc_account(odoo), LOGIN_SECONDS).login)
         except OdooRpcError as error:
             return Finding(what, error.detail, "check the [[odoo]] table and that Odoo is up")
         return Finding(what, f"takes the login {odoo.login} ({odoo.model}.{odoo.method})")

@@ -9,7 +9,7 @@ from activities.s3 import StoreError
 from activities.store_ways import CHECK, Ways
 from workers.doctor.finding import Finding
 from workers.settings import Settings
-from workers.wiring import bucket_of
+from workers.store_wiring import bucket_of
 
 
 async def store(settings: Settings, http: httpx.AsyncClient) -> Finding:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -21,16 +22,23 @@ from contracts.errors import ErrorCode
 from contracts.names import (
     GENERATION_QUEUE,
     HEALTH_QUERY,
+    NOTIFICATIONS_QUEUE,
+    ODOO_QUEUE_PREFIX,
     PROVIDER_QUEUE_PREFIX,
     SEARCH_ATTRIBUTES,
+    odoo_health_id,
+    odoo_queue,
     provider_health_id,
     provider_jobs_queue,
 )
+from contracts.odoo_health import OdooHealthView
 from contracts.provider_health import Circuit, ProviderHealthView
 from peers.temporal import target
 from starter.operations.failed import failed as list_failed
 from workers.doctor.finding import Finding
 from workers.settings import Settings
+
+V = TypeVar("V")
 
 QUERY_TIMEOUT = timedelta(seconds=5)
 """A worker answers a query at once, or there is none."""
@@ -101,6 +109,9 @@ def queues(settings: Settings) -> list[tuple[str, str]]:
         name = queue.removeprefix(PROVIDER_QUEUE_PREFIX)
         if name != queue and kind_of(settings.providers[name]).has_jobs:
             found.append((provider_jobs_queue(name), queue))
+        if queue == GENERATION_QUEUE:
+            found += [(odoo_queue(odoo.origin), queue) for odoo in settings.odoo]
+            found += [(NOTIFICATIONS_QUEUE, queue)] if settings.notify else []
     return found
 
 
@@ -116,7 +127,10 @@ async def served(client: Client, queue: str, served_as: str) -> Finding:
     )
     what = f"queue {queue}"
     if not answer.pollers:
-        return Finding(what, "no worker serves it", f"duragen worker --queue {served_as}")
+        fix = f"duragen worker --queue {served_as}"
+        if queue.startswith(ODOO_QUEUE_PREFIX) or queue == NOTIFICATIONS_QUEUE:
+            fix += " with these settings: restart the workers after a change"
+        return Finding(what, "no worker serves it", fix)
     who = sorted({poller.identity for poller in answer.pollers})
     return Finding(what, f"{len(who)} worker{'s' * (len(who) > 1)} ({', '.join(who)})")
 
@@ -124,11 +138,38 @@ async def served(client: Client, queue: str, served_as: str) -> Finding:
 async def health(client: Client, name: str, query_timeout: timedelta = QUERY_TIMEOUT) -> Finding:
     """What the calls to a provider came to of late; wrong when its circuit is not closed."""
     what = f"health of {name}"
-    handle = client.get_workflow_handle(provider_health_id(name))
+    id_ = provider_health_id(name)
+    view = await _asked(client, what, id_, ProviderHealthView, query_timeout)
+    return view if isinstance(view, Finding) else _read(what, view)
+
+
+async def odoo_health(
+    client: Client, odoo: str, query_timeout: timedelta = QUERY_TIMEOUT
+) -> Finding:
+    """Whether outcomes for an Odoo are held, because it is away."""
+    what = f"health of {odoo}"
+    view = await _asked(client, what, odoo_health_id(odoo), OdooHealthView, query_timeout)
+    if isinstance(view, Finding):
+        return view
+    if view.away_since:
+        found = f"away since {view.away_since}, outcomes wait for it; last answer: {view.detail}"
+        return Finding(what, found, "fix it; what waits goes on by itself")
+    if view.releasing:
+        return Finding(what, "is back; parked outcomes are being delivered")
+    if view.streak:
+        return Finding(what, f"{view.streak} deliveries in a row failed; the last: {view.detail}")
+    return Finding(what, "answers deliveries")
+
+
+async def _asked(
+    client: Client, what: str, id_: str, view: type[V], query_timeout: timedelta
+) -> V | Finding:
+    """What a health workflow says, or why it says nothing."""
+    handle = client.get_workflow_handle(id_)
     try:
-        view = await handle.query(
+        answer: V = await handle.query(
             HEALTH_QUERY,
-            result_type=ProviderHealthView,
+            result_type=view,
             reject_condition=QueryRejectCondition.NOT_OPEN,
             rpc_timeout=query_timeout,
         )
@@ -141,7 +182,7 @@ async def health(client: Client, name: str, query_timeout: timedelta = QUERY_TIM
             return Finding(what, "nothing was reported yet")
         why = f"no worker answers for it ({error.message})"
         return Finding(what, why, f"duragen worker --queue {GENERATION_QUEUE}")
-    return _read(what, view)
+    return answer
 
 
 def _read(what: str, view: ProviderHealthView) -> Finding:

@@ -26,6 +26,7 @@ from peers.temporal import connect, target
 from workers.replay.divergence import explain
 from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
+from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
 
 EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_UNKNOWN = 1, 2, 3, 4
@@ -45,7 +46,7 @@ class Replayed(NamedTuple):
 async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replayed:
     """Replay one history against the code as it is now. `debug` lifts the deadlock detector."""
     replayer = Replayer(
-        workflows=[Generation, ProviderHealth, BacklogWatch],
+        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch],
         data_converter=pydantic_data_converter,
         debug_mode=debug,
         # The sandbox forbids what a debugger does.

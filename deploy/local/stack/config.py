@@ -84,6 +84,8 @@ class Peers:
     """Who gets outcomes, notifications and alerts: origins. The last two may be absent."""
 
     odoo: str
+    more_odoos: tuple[str, ...] = ()
+    """Further addresses by which outcomes may be delivered; each is an Odoo of its own to us."""
     notify: str | None = None
     alerts: str | None = None
 
@@ -117,13 +119,14 @@ def settings(ports: Ports, known: Secrets, peers: Peers, home: Path) -> dict[str
         "models": models,
         "odoo": [
             {
-                "origin": peers.odoo,
+                "origin": origin,
                 "token": known.odoo_token,
                 "signing_secret": known.odoo_signing_secret,
                 "database": ODOO_DATABASE,
                 "login": ODOO_LOGIN,
                 "password": known.odoo_password,
             }
+            for origin in (peers.odoo, *peers.more_odoos)
         ],
         "gateway": {
             "host": HOST,

@@ -24,6 +24,8 @@ class SandboxOptions:
     user_errors: str = "release"
     credits: int = 1_000
     """What a new user of the sandbox Odoo is granted; a request costs 1."""
+    more_odoos: tuple[str, ...] = ()
+    """Further origins by which the sandbox Odoo is reached: to us, each is an Odoo of its own."""
 
 
 @dataclass(frozen=True)

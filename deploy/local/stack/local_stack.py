@@ -194,6 +194,7 @@ class LocalStack:
         there = "notifications" in self.parts
         peers = Peers(
             odoo=self.odoo_url,
+            more_odoos=self.options.more_odoos,
             notify=self.notifications_url if there else None,
             alerts=self.alerts_url if there or self._alertmanager_url else None,
         )

@@ -1,0 +1,55 @@
+"""The part of the wiring that is an Odoo's: its client, its threads, its slots."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+import httpx
+
+from activities.odoo.callback import CallbackDelivery
+from activities.odoo.deliver import OdooDelivery
+from activities.odoo.recovery import OdooAddress
+from activities.odoo.rpc import RpcDelivery
+from peers.odoo_rpc import RpcAccount
+from workers.settings import OdooSettings
+
+
+def odoo_delivery(
+    odoo: OdooSettings, http: httpx.AsyncClient, closing: AsyncExitStack
+) -> OdooDelivery:
+    """The way that its settings say; threads are ended by `closing`."""
+    if odoo.delivery == "callback":
+        return CallbackDelivery(
+            http,
+            odoo.origin,
+            odoo.token.get_secret_value() if odoo.token else None,
+            odoo.signing_secret.get_secret_value() if odoo.signing_secret else None,
+        )
+    threads = ThreadPoolExecutor(odoo.max_in_flight, thread_name_prefix="odoorpc")
+    closing.callback(threads.shutdown)
+    return RpcDelivery(rpc_account(odoo), threads)
+
+
+def odoo_address(odoo: OdooSettings) -> OdooAddress:
+    """Where it is asked whether it is back."""
+    there = (odoo.delivery == "odoorpc" and odoo.url) or odoo.origin
+    # So that no slot waits for the next one.
+    return OdooAddress(there, odoo.deliveries_per_second, 2 * odoo.max_in_flight)
+
+
+def deliveries_at_once(odoo: OdooSettings, images_in_memory: int) -> int:
+    """In one process; each delivery of an image itself holds one in memory."""
+    if odoo.images == "data":
+        return min(odoo.max_in_flight, images_in_memory)
+    return odoo.max_in_flight
+
+
+def rpc_account(odoo: OdooSettings) -> RpcAccount:
+    """Where and as whom odoorpc logs in."""
+    return RpcAccount(
+        url=odoo.url or odoo.origin,
+        database=odoo.database or "",
+        login=odoo.login or "",
+        password=odoo.password.get_secret_value() if odoo.password else "",
+        model=odoo.model,
+        method=odoo.method,
+    )

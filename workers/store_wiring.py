@@ -1,0 +1,71 @@
+"""The part of the wiring that is the store's."""
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from activities.bucket import Bucket
+from activities.s3 import S3Bucket
+from activities.store_ways import Ways
+from workers.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+STORE_THREADS, IMAGE_THREADS = 8, 4
+"""For boto3; and for what needs nobody else: decoding an image, the spool's disk. More would only
+wait for the two or so cores."""
+
+CONNECT_SECONDS = 5.0
+
+
+def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
+    """The bucket of the settings; links are for whoever reaches the public endpoint.
+
+    `known` in place of what the settings know of its ways.
+    """
+    public = storage.public_endpoint_url
+    encryption = {
+        "ServerSideEncryption": storage.encryption,
+        "SSEKMSKeyId": storage.kms_key_id,
+    }
+    s3 = S3Bucket(
+        s3_client(storage),
+        storage.bucket,
+        {name: value for name, value in encryption.items() if value},
+    )
+    return Bucket(
+        s3,
+        known or Ways(storage.checksums, storage.conditional_writes),
+        link_seconds=storage.link_seconds,
+        linking=S3Bucket(s3_client(storage, public), storage.bucket) if public else None,
+    )
+
+
+def s3_client(storage: StorageSettings, endpoint_url: str | None = None) -> "S3Client":
+    """A boto3 client for the store; retries are ours (`activities.storage`), timeouts short.
+
+    For another address of the same store, give its `endpoint_url`.
+    """
+    secret = storage.secret_access_key
+    endpoint_url = endpoint_url or storage.endpoint_url
+    style = storage.addressing_style or ("path" if endpoint_url else "auto")
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=storage.region,
+        aws_access_key_id=storage.access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=30,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            signature_version="s3v4",  # the older one, boto3's default for links, AWS refuses
+            max_pool_connections=STORE_THREADS,
+            # Path style needs no host name for each bucket; checksums only where we give one.
+            s3={"addressing_style": style},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
