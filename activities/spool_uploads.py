@@ -32,15 +32,19 @@ LONGEST_PAUSE_SECONDS = 10.0
 FEW = 3
 """So many files that the store does not take end a round: it is not one image's fault."""
 
-SIGNAL_TIMEOUT = timedelta(seconds=10)
+SIGNAL_SECONDS = 10.0
+"""For one word to a workflow."""
 
 
 class SpoolUploads:
     """Uploads what is in a spool. A file is deleted when its workflow knows of its image."""
 
-    def __init__(self, spool: Spool, store: ImageStore) -> None:
+    def __init__(
+        self, spool: Spool, store: ImageStore, *, signal_seconds: float = SIGNAL_SECONDS
+    ) -> None:
         self._spool = spool
         self._store = store
+        self._signal_timeout = timedelta(seconds=signal_seconds)
         self._refused: set[Path] = set()
         """What the store did not take before: it comes last, so that it holds up nothing."""
 
@@ -80,8 +84,8 @@ class SpoolUploads:
         for path in sorted(paths, key=lambda each: each in self._refused):
             try:
                 taken = await self._upload(client, path)
-            except RPCError as error:
-                logger.warning("Temporal cannot be reached, %s waits: %s", path.name, error.message)
+            except (RPCError, RuntimeError) as error:  # the latter: it could never be reached
+                logger.warning("Temporal cannot be reached, %s waits: %s", path.name, error)
                 return False
             if not taken:
                 self._refused.add(path)
@@ -132,7 +136,7 @@ class SpoolUploads:
         """Signal the workflow; one that has ended needs nothing more. Raises RPCError."""
         handle = client.get_workflow_handle(workflow_id(request_id))
         try:
-            await handle.signal(SPOOL_NEWS_SIGNAL, news, rpc_timeout=SIGNAL_TIMEOUT)
+            await handle.signal(SPOOL_NEWS_SIGNAL, news, rpc_timeout=self._signal_timeout)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

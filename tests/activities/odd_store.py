@@ -40,6 +40,8 @@ class OddStore:
     may_list: bool = True
     may_read: bool = True
     refuses_writes: bool = False
+    refused: set[str] = field(default_factory=set)
+    """Requests whose images it does not take."""
     objects: dict[str, Object] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     writes: int = 0
@@ -89,7 +91,7 @@ class OddStore:
             return _error(501, "NotImplemented", "A header you provided is not implemented")
         if self.wants_encryption and "x-amz-server-side-encryption" not in headers:
             return _error(403, "AccessDenied", "explicit deny")
-        if self.refuses_writes:
+        if self.refuses_writes or any(each in key for each in self.refused):
             return _error(403, "AccessDenied", "Access Denied")
         if key in self.objects and self.condition == "kept" and "if-none-match" in headers:
             return _error(412, "PreconditionFailed", "it is there")
