@@ -116,6 +116,9 @@ class GenerationReconciliation(models.Model):
             # Odoo runs, since it asks: the outcome need not wait for its next try.
             self.env["duragen.connection"]._client().redeliver(self.request_id)
             return _("The outcome was parked (%s); Odoo asked for it again.", parked.get("code"))
+        if state == "storing":
+            # It may take hours, and it is paid for: neither started again nor ended here.
+            return _("The image is made. It waits for the image store, which Duragen cannot reach.")
         if state not in ("completed", "failed", "canceled", "abandoned"):
             return _("Duragen says: %s.", state)
         if image:

@@ -42,6 +42,18 @@ class TestReconciliation(DuragenCase):
         self.assertEqual((self.made.state, self.made.check_attempts), ("started", 4))
         self.assertIn("generating", self.made.progress_note)
 
+    def test_an_image_that_waits_for_the_store_is_waited_for(self):
+        """However often it is asked about: it is made and paid for, so nothing starts or ends."""
+        for attempt in range(1, 13):
+            self.made._reconcile({**STATUS, "state": "storing"})
+            self.assertEqual((self.made.state, self.made.check_attempts), ("started", attempt))
+        self.assertFalse(self.made.next_start_at)
+        self.assertIn("The image is made. It waits for the image store", self.made.progress_note)
+        self.assertEqual(self.booked(self.made), [("reserve", -2)])
+        self.set_up(image_storage="s3")
+        self.deliver(self.completed(self.made))
+        self.assertEqual((self.made.state, self.made.progress_note), ("completed", False))
+
     def test_what_failed_there_fails_here(self):
         """With the code and the message for people, and the credits as a callback would have it."""
         self.made._reconcile(ended("POLICY_INPUT", hint="It says 'nude'."))
