@@ -49,7 +49,7 @@ class TestQueries(DuragenCase):
 
     def test_a_submission(self):
         """Until it is committed."""
-        self.assertLessEqual(self._queries(self.asks), 16)
+        self.assertLessEqual(self._queries(self.asks), 12)
 
     def test_what_follows_a_start(self):
         """The record and the open pages are brought up to date."""
