@@ -1,5 +1,8 @@
 """How many SQL queries one delivery and one submission take: what makes Odoo fast, countable."""
 
+from datetime import timedelta
+
+from odoo import fields
 from odoo.tests import tagged
 
 from .common import DuragenCase
@@ -50,6 +53,18 @@ class TestQueries(DuragenCase):
     def test_a_submission(self):
         """Until it is committed."""
         self.assertLessEqual(self._queries(self.asks), 12)
+
+    def test_reconciliation_of_many(self):
+        """Those that Duragen still works on are brought up to date together."""
+        self.requests.search([("state", "in", ("requested", "started"))]).write({"state": "failed"})
+        self.cheap.price = 0
+        many = self.requests.union(*(self._started() for _ in range(20)))
+        many.write({"next_check_at": fields.Datetime.now() - timedelta(hours=1)})
+        working = {"state": "generating", "image": None, "error": None, "parked": None}
+        with self.gateway((200, working)), self.own_cursors_are_ours():
+            self.assertLessEqual(self._queries(self.requests._cron_reconcile), 15)
+        self.assertEqual(set(many.mapped("check_attempts")), {1})
+        self.assertGreater(min(many.mapped("next_check_at")), fields.Datetime.now())
 
     def test_what_follows_a_start(self):
         """The record and the open pages are brought up to date."""
