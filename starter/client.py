@@ -396,8 +396,11 @@ class AsyncDuragenClient:
             finally:
                 _carrier.reset(token)
 
-    async def status(self, request_id: str) -> dict[str, Any]:
+    async def status(self, request_id: str, *, ask_worker: bool = True) -> dict[str, Any]:
         """Where the generation stands; answers at any time, with or without a worker.
+
+        With `ask_worker` False no worker has to work for the answer. A generation that runs then
+        has the state that Temporal lists it by, without progress, route and why it is parked.
 
         Keys: requestId, workflowId, runId, state, progress (percent), route {provider, model},
         image {key, format, size, width, height, sha256}, error {code, detail, hint,
@@ -406,7 +409,7 @@ class AsyncDuragenClient:
         ones as {type, attempt, heartbeat, lastFailure}; live, whether a worker answered.
         """
         workflow_id = workflow_id_of(request_id)
-        return await self._call(lambda client: _status(client, workflow_id))
+        return await self._call(lambda client: _status(client, workflow_id, ask_worker=ask_worker))
 
     async def cancel(self, request_id: str) -> bool:
         """Ask for the cancellation; False when the generation has already ended."""
@@ -559,19 +562,20 @@ async def _ended(client: Client, workflow_id: str, wait: float) -> bool:
     return True
 
 
-async def _status(client: Client, workflow_id: str) -> dict[str, Any]:
+async def _status(client: Client, workflow_id: str, *, ask_worker: bool) -> dict[str, Any]:
     handle = client.get_workflow_handle(workflow_id)
     described = await handle.describe()
     answered, live = None, False
-    if described.status is WorkflowExecutionStatus.RUNNING:
+    if described.status is not WorkflowExecutionStatus.RUNNING:
+        handle = client.get_workflow_handle(workflow_id, run_id=described.run_id)
+        answered = await _closed(handle)
+    elif ask_worker:
         try:
             wait = timedelta(seconds=QUERY_SECONDS)
             answered = await handle.query(STATUS_QUERY, rpc_timeout=wait)
             live = True
         except (RPCError, WorkflowQueryFailedError):
             pass  # no worker, or a busy one: what the server knows is the answer
-    else:
-        answered = await _closed(client.get_workflow_handle(workflow_id, run_id=described.run_id))
     return {**_view(answered, described), "activities": _pending(described), "live": live}
 
 
@@ -701,9 +705,9 @@ class DuragenClient:
         """See AsyncDuragenClient.start."""
         return self._run(lambda client: client.start(event))
 
-    def status(self, request_id: str) -> dict[str, Any]:
+    def status(self, request_id: str, *, ask_worker: bool = True) -> dict[str, Any]:
         """See AsyncDuragenClient.status."""
-        return self._run(lambda client: client.status(request_id))
+        return self._run(lambda client: client.status(request_id, ask_worker=ask_worker))
 
     def cancel(self, request_id: str) -> bool:
         """See AsyncDuragenClient.cancel."""

@@ -84,8 +84,8 @@ class GatewayClient:
         names = ("requestId", "workflowId", "runId", "created")
         return Started(*(answer[name] for name in names))
 
-    def status(self, request_id: str) -> dict[str, Any]:
-        """See AsyncDuragenClient.status."""
+    def status(self, request_id: str, *, ask_worker: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """See AsyncDuragenClient.status; whether to ask a worker is the gateway's own choice."""
         return self._call("GET", "/" + self._id(request_id))
 
     def cancel(self, request_id: str) -> bool:

@@ -166,6 +166,25 @@ def test_a_link_that_leads_nowhere_is_a_failure_of_the_link(url: str) -> None:
     assert "/x" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("origin", "place"),
+    [
+        ("http://user:word@127.0.0.1:1", "127.0.0.1:1"),
+        ("https://store.invalid", "store.invalid:443"),
+        ("http://[::1]:1", "[::1]:1"),
+    ],
+)
+def test_an_operator_reads_which_store_odoo_must_reach(origin: str, place: str) -> None:
+    """Host and port, and what to set; nothing that gives access to the image."""
+    with pytest.raises(fetching.FetchError) as raised:
+        fetching.fetch(announced(origin + "/bucket/key.png?X-Amz-Signature=secret"))
+    said = str(raised.value)
+    assert f" at {place}. " in said
+    assert "storage.public_endpoint_url" in said
+    assert 'images = "data"' in said
+    assert not any(part in said for part in ("secret", "key.png", "word"))
+
+
 def test_a_link_that_says_nothing_in_time_is_a_failure(server: Server) -> None:
     """An Odoo worker is not held by a store that hangs, nor by one that drips."""
     ended = threading.Event()

@@ -107,6 +107,17 @@ async def test_a_parked_outcome_is_delivered_when_odoo_asks(client: AsyncDuragen
         await client.redeliver(request_id)
 
 
+async def test_a_status_needs_no_worker_to_work_for_it(client: AsyncDuragenClient) -> None:
+    """Without asking one, it is what Temporal lists it by; the end is as complete as ever."""
+    request_id = await parked(client)
+    found = await client.status(request_id, ask_worker=False)
+    assert (found["state"], found["live"], found["parked"]) == ("parked", False, None)
+    await client.redeliver(request_id)
+    image = await client.result(request_id, 20)
+    ended = await client.status(request_id, ask_worker=False)
+    assert (ended["state"], ended["image"]) == ("completed", image)
+
+
 async def test_a_parked_outcome_is_delivered_through_the_gateway(
     client: AsyncDuragenClient, caller: GatewayClient
 ) -> None:

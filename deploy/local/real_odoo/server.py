@@ -102,7 +102,9 @@ class RealOdoo:
         how, site = self.how, self.site
         ports = {"http_port": self.port, "gevent_port": self._evented}
         forks = {"workers": how.workers, "max_cron_threads": how.cron_threads}
-        only = {"db_name": self.database, "dbfilter": f"^{self.database}$"}
+        # No `dbfilter`: with one, Odoo connects to the server's list of databases for each request
+        # without a session, which every callback is.
+        only = {"db_name": self.database}
         command = site.command(name, site.options(how.addons, {**ports, **forks, **only}))
         return Part(
             name,

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 READ_SECONDS, TOTAL_SECONDS = 20, 45
@@ -55,11 +56,31 @@ def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
         with error:
             raise FetchError(f"the image's link answered {error.code}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # Its text quotes the link, which gives access to the image.
-        raise FetchError(f"the image's link failed: {type(error).__name__}") from error
+        raise FetchError(_no_answer(image.url, error)) from error
     if len(data) < image.size:
         raise FetchError(f"the image's link gave {len(data)} of {image.size} bytes")
     return verified(image, data)
+
+
+def _no_answer(url, error):
+    """What failed, where, and what to set. The link's path and query give access to the image."""
+    reason = getattr(error, "reason", None)
+    cause = type(reason if isinstance(reason, Exception) else error).__name__
+    return (
+        f"the image's link failed: {cause} at {_place(url)}. Odoo must reach the store:"
+        " set storage.public_endpoint_url in Duragen's settings,"
+        ' or images = "data" in its [[odoo]] table, so that the bytes come in the event'
+    )
+
+
+def _place(url):
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or {"https": 443}.get(parts.scheme, 80)
+    except ValueError:
+        return "an address that is not valid"
+    host = parts.hostname or "no host"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _read(answer, size, seconds):

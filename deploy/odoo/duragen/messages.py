@@ -36,6 +36,8 @@ def texts(_):
         "QUOTA_EXHAUSTED": our_fault,
         "MODEL_CONFIG": our_fault,
         "CANCELED": _("The request was canceled."),
+        "STORE_UNAVAILABLE": our_fault,
+        "CONFLICT": our_fault,
         "INTERNAL": our_fault,
     }
 

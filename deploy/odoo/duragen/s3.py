@@ -16,13 +16,21 @@ class S3Error(Exception):
 
 
 class Store:
-    """One bucket, with credentials that may read it. Raises S3Error when something is not set."""
+    """One bucket, with credentials that may read it. Raises S3Error when something is not set.
 
-    def __init__(self, *, bucket, endpoint_url, region, access_key_id, secret_access_key):
+    `addressing_style` is "path", "virtual" (the bucket is part of the host's name), or empty: path
+    with an endpoint, virtual at AWS.
+    """
+
+    def __init__(
+        self, *, bucket, endpoint_url, region, access_key_id, secret_access_key, addressing_style=""
+    ):
         if not bucket or not access_key_id or not secret_access_key:
             raise S3Error("set the bucket and the keys that may read it")
         self.bucket = bucket
-        self._client = _client(endpoint_url, region, access_key_id, secret_access_key)
+        # Every S3 server takes paths, or nearly; AWS has the bucket in the host's name.
+        style = addressing_style or ("path" if endpoint_url else "virtual")
+        self._client = _client(endpoint_url, region, access_key_id, secret_access_key, style)
 
     def link(self, key, file_name=None):
         """A link to the object `key`, valid for five minutes; `file_name` is its name when saved.
@@ -56,21 +64,21 @@ class Store:
 
 
 @functools.lru_cache(maxsize=16)
-def _client(endpoint_url, region, access_key_id, secret_access_key):
+def _client(endpoint_url, region, access_key_id, secret_access_key, addressing_style):
     try:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
     except ImportError:
         raise S3Error("install boto3 into Odoo's Python: pip install boto3") from None
-    options = Config(
-        connect_timeout=_SECONDS,
-        read_timeout=_SECONDS,
-        retries={"total_max_attempts": _ATTEMPTS},
-        signature_version="s3v4",
-        # Every S3 server takes paths; AWS itself is reached by its own kind of address.
-        s3={"addressing_style": "path" if endpoint_url else "virtual"},
-    )
     try:
+        options = Config(
+            connect_timeout=_SECONDS,
+            read_timeout=_SECONDS,
+            retries={"total_max_attempts": _ATTEMPTS},
+            signature_version="s3v4",
+            s3={"addressing_style": addressing_style},
+        )
         return boto3.client(
             "s3",
             endpoint_url=endpoint_url,
@@ -79,5 +87,5 @@ def _client(endpoint_url, region, access_key_id, secret_access_key):
             aws_secret_access_key=secret_access_key,
             config=options,
         )
-    except ValueError as error:
+    except (BotoCoreError, ValueError) as error:
         raise S3Error(f"the S3 settings are wrong: {error}") from error

@@ -28,9 +28,7 @@ class Account(models.Model):
     @api.model
     def _of(self, user, company):
         """The account (sudo); if there is none yet, it is made with what new users are granted."""
-        accounts = self.sudo()
-        domain = [("user_id", "=", user.id), ("company_id", "=", company.id)]
-        found = accounts.search(domain, limit=1)
+        found = self._find(user, company)
         if found:
             return found
         # Not create(): when two come at once, the second must find the first's row, not fail.
@@ -42,10 +40,15 @@ class Account(models.Model):
             [user.id, company.id, self.env.uid, self.env.uid],
         )
         initial = self._initial(user) if self.env.cr.fetchone() else 0
-        found = accounts.search(domain, limit=1)
+        found = self._find(user, company)
         if initial > 0:
             found._book("grant", initial, note=_("Welcome"))
         return found
+
+    def _find(self, user, company):
+        domain = [("user_id", "=", user.id), ("company_id", "=", company.id)]
+        # There is one at most. The usual order would join users, partners and companies for it.
+        return self.sudo().search_fetch(domain, ["balance"], limit=1, order="id")
 
     def _initial(self, user):
         """What a user begins with: granted once, in the first company that he asks in."""
@@ -56,9 +59,7 @@ class Account(models.Model):
     @api.model
     def _balance_of(self, user, company):
         """Credits that may be spent, without making an account."""
-        found = self.sudo().search(
-            [("user_id", "=", user.id), ("company_id", "=", company.id)], limit=1
-        )
+        found = self._find(user, company)
         return found.balance if found else max(0, self._initial(user))
 
     def _lock(self):
@@ -100,7 +101,8 @@ class Account(models.Model):
                     balance=account.balance,
                 )
             )
-        return account.entry_ids.create(
+        # Not through `entry_ids`: that would read all the entries that the account has.
+        return account.env["duragen.credit.entry"].create(
             {
                 "account_id": account.id,
                 "request_id": request.id if request else False,

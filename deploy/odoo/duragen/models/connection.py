@@ -29,6 +29,7 @@ DEFAULTS = {
     "s3_bucket": "",
     "s3_endpoint_url": "",
     "s3_region": "us-east-1",
+    "s3_addressing_style": "",
     "s3_access_key_id": "",
     "s3_secret_access_key": "",
     "user_errors": "release",
@@ -144,6 +145,7 @@ class Connection(models.AbstractModel):
             region=self._setting("s3_region"),
             access_key_id=self._setting("s3_access_key_id"),
             secret_access_key=self._setting("s3_secret_access_key"),
+            addressing_style=self._setting("s3_addressing_style"),
         )
 
     @api.model

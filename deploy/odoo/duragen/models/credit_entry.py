@@ -45,8 +45,9 @@ class CreditEntry(models.Model):
     account_id = fields.Many2one(
         "duragen.account", required=True, readonly=True, ondelete="restrict", index=True
     )
-    user_id = fields.Many2one(related="account_id.user_id", store=True)
-    company_id = fields.Many2one(related="account_id.company_id", store=True)
+    # Computed before the row is written: otherwise each entry would be written twice.
+    user_id = fields.Many2one(related="account_id.user_id", store=True, precompute=True)
+    company_id = fields.Many2one(related="account_id.company_id", store=True, precompute=True)
     request_id = fields.Many2one("duragen.generation.request", readonly=True, ondelete="restrict")
     kind = fields.Selection(KINDS, required=True, readonly=True)
     delta = fields.Integer("Credits", required=True, readonly=True)

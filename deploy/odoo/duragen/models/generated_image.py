@@ -41,10 +41,11 @@ class GeneratedImage(models.Model):
     request_id = fields.Many2one(
         "duragen.generation.request", required=True, readonly=True, ondelete="restrict"
     )
-    user_id = fields.Many2one(related="request_id.user_id", store=True, index=True)
-    company_id = fields.Many2one(related="request_id.company_id", store=True)
+    # Computed before the row is written: otherwise each image would be written twice.
+    user_id = fields.Many2one(related="request_id.user_id", store=True, index=True, precompute=True)
+    company_id = fields.Many2one(related="request_id.company_id", store=True, precompute=True)
     prompt = fields.Text(related="request_id.prompt")
-    model_id = fields.Many2one(related="request_id.model_id", store=True)
+    model_id = fields.Many2one(related="request_id.model_id", store=True, precompute=True)
     format = fields.Char(required=True, readonly=True)
     size = fields.Integer("Size (bytes)", required=True, readonly=True)
     width = fields.Integer("Width (pixels)", required=True, readonly=True)

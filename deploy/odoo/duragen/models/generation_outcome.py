@@ -21,6 +21,14 @@ _FOLLOWS = {
     "canceled": _OPEN,
 }
 
+_READ = (
+    *("request_id", "correlation_id", "user_id", "company_id", "state", "price", "charged"),
+    *("cancel_requested", "name", "prompt", "model_id", "resolution", "requested_at", "started_at"),
+)
+"""Read with the request in one query; any other field would be a second one."""
+
+_ENTRY = ("account_id", "kind")
+
 
 class GenerationOutcome(models.Model):
     """Applies EVT-AIG-002 and EVT-AIG-003: to the record, the image, the ledger, the open pages."""
@@ -41,7 +49,8 @@ class GenerationOutcome(models.Model):
             outcome = wire.parse_outcome(event)
         except wire.WireError as error:
             raise ValidationError("\n".join(error.faults)) from None
-        request = self.sudo().search([("request_id", "=", outcome.request_id)], limit=1)
+        named = [("request_id", "=", outcome.request_id)]
+        request = self.sudo().search_fetch(named, _READ, limit=1, order="id")
         if not request or request.state == "draft":
             raise MissingError(_("There is no request %s.", outcome.request_id))
         if request.correlation_id != outcome.correlation_id:
@@ -56,8 +65,6 @@ class GenerationOutcome(models.Model):
         image = outcome.image and self._image_values(outcome.image)
         # The image comes before the lock: fetching may take a while.
         self._lock()
-        if self.state not in _FOLLOWS[outcome.state]:
-            return "repeated"
         values = {
             "state": outcome.state,
             "ended_at": fields.Datetime.now(),
@@ -67,8 +74,8 @@ class GenerationOutcome(models.Model):
         }
         if image:
             # Otherwise Odoo would shrink a picture of more than 1920 pixels, and encode it again.
-            images = self.image_ids.with_context(image_no_postprocess=True)
-            images.create({"request_id": self.id, **image})
+            images = self.env["duragen.generated.image"]
+            images.with_context(image_no_postprocess=True).create({"request_id": self.id, **image})
             self._capture()
             ignored = ", ".join(outcome.image.ignored)
             self.write({**values, **_no_failure(), "ignored_fields": ignored or False})
@@ -115,11 +122,15 @@ class GenerationOutcome(models.Model):
         path = unquote(urlsplit(url).path)
         return path[path.index(start) :] if start in path else False
 
-    def _reservation_stands(self):
-        kinds = set(self.entry_ids.mapped("kind"))
-        return "reserve" in kinds and not kinds & {"capture", "release"}
+    def _booked(self):
+        """This request's entries, by kind."""
+        entries = self.env["duragen.credit.entry"].sudo()
+        of_this = [("request_id", "=", self.id)]
+        return {entry.kind: entry for entry in entries.search_fetch(of_this, _ENTRY)}
 
-    def _account(self):
+    def _account(self, booked):
+        if "reserve" in booked:
+            return booked["reserve"].account_id
         return self.env["duragen.account"]._of(self.user_id, self.company_id)
 
     def _capture(self):
@@ -127,11 +138,13 @@ class GenerationOutcome(models.Model):
 
         It is free when the user asked again meanwhile and pays for that: an image is paid once.
         """
-        if "capture" in self.entry_ids.mapped("kind"):
+        booked = self._booked()
+        if "capture" in booked:
             return
-        stands = self._reservation_stands()
+        stands = _reservation_stands(booked)
         free = not stands and self._is_paid_by_another()
-        self._account()._book("capture", 0 if stands or free else -self.price, request=self)
+        delta = 0 if stands or free else -self.price
+        self._account(booked)._book("capture", delta, request=self)
         self.charged = not free
 
     def _is_paid_by_another(self):
@@ -140,9 +153,14 @@ class GenerationOutcome(models.Model):
 
     def _release(self):
         """Give the reservation back, unless it is final or given back already."""
-        if self._reservation_stands():
-            self._account()._book("release", self.price, request=self)
+        booked = self._booked()
+        if _reservation_stands(booked):
+            self._account(booked)._book("release", self.price, request=self)
             self.charged = False
+
+
+def _reservation_stands(booked):
+    return "reserve" in booked and not booked.keys() & {"capture", "release"}
 
 
 def _failure(failure):

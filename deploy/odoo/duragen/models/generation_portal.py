@@ -14,7 +14,9 @@ class GenerationPortal(models.Model):
         """This request for its user: texts in his language, links below this Odoo's address."""
         self.ensure_one()
         labels = dict(self._fields["state"]._description_selection(self.env))
-        image = self.image_id
+        # Only what is completed has one; for the others this saves a query.
+        images = self.env["duragen.generated.image"]
+        image = self.image_id if self.state == "completed" else images
         return {
             "id": self.id,
             "requestId": self.request_id,

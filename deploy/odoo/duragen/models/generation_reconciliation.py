@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -21,7 +22,9 @@ BATCH, CHUNK, ASKERS = 1_000, 50, 8
 many questions it asks at once. The rest waits for the next run."""
 
 RUN_SECONDS = 60.0
-"""Odoo ends a cron that takes two minutes; without workers each answer takes a second."""
+"""Odoo ends a cron that takes two minutes."""
+
+ENDED = frozenset({"completed", "failed", "canceled", "abandoned"})
 
 LONGEST_PAUSE = timedelta(hours=1)
 
@@ -53,13 +56,23 @@ class GenerationReconciliation(models.Model):
                 if all(isinstance(answer, UnavailableError) for answer in answers):
                     _logger.warning("reconciliation waits: %s", answers[0])
                     return
-                for request_id, answer in zip(chunk.ids, answers, strict=True):
-                    try:
-                        in_own_transaction(self.env.registry, request_id, "_reconcile", answer)
-                    except psycopg2.OperationalError:
-                        continue  # its outcome is coming right now; the next run looks again
-                    except Exception:
-                        _logger.exception("request %s was not reconciled", request_id)
+                self._reconcile_chunk(dict(zip(chunk.ids, answers, strict=True)))
+
+    @api.model
+    def _reconcile_chunk(self, answers):
+        """Apply Duragen's answers, by id: those who wait together, the others one by one."""
+        waiting = defaultdict(list)
+        for request_id, answer in answers.items():
+            waiting[self._working_note(answer)].append(request_id)
+        todo = [([each], "_reconcile", answers[each]) for each in waiting.pop("", [])]
+        todo += [(ids, "_wait_on", note) for note, ids in waiting.items()]
+        for ids, method, argument in todo:
+            try:
+                in_own_transaction(self.env.registry, ids, method, argument)
+            except psycopg2.OperationalError:
+                continue  # an outcome is coming right now; the next run looks again
+            except Exception:
+                _logger.exception("requests %s were not reconciled", ids)
 
     def action_refresh(self):
         """Ask Duragen about these requests now. Raises UserError when it cannot be reached."""
@@ -99,14 +112,39 @@ class GenerationReconciliation(models.Model):
         except (DuragenError, UserError) as error:
             note = str(error)
         if self.state == "started":
-            pause = min(self._patience() * 2 ** min(self.check_attempts, 10), LONGEST_PAUSE)
-            self.write(
+            self._ask_later(note)
+
+    def _wait_on(self, note):
+        """Ask later about those that are still open, but for those whose outcome is coming now."""
+        self.env.cr.execute(
+            "SELECT id FROM duragen_generation_request WHERE id = ANY(%s) AND state = 'started'"
+            " FOR UPDATE SKIP LOCKED",
+            [self.ids],
+        )
+        self.browse(row[0] for row in self.env.cr.fetchall())._ask_later(note)
+
+    def _ask_later(self, note):
+        """Each time after twice the pause, up to an hour."""
+        now, patience = fields.Datetime.now(), self._patience()
+        for attempts, requests in self.grouped("check_attempts").items():
+            requests.write(
                 {
                     "progress_note": note[:500],
-                    "check_attempts": self.check_attempts + 1,
-                    "next_check_at": fields.Datetime.now() + pause,
+                    "check_attempts": attempts + 1,
+                    "next_check_at": now + min(patience * 2 ** min(attempts, 10), LONGEST_PAUSE),
                 }
             )
+
+    @api.model
+    def _working_note(self, answer):
+        """A note for operators when Duragen still works on it; empty when there is more to do."""
+        if isinstance(answer, Exception) or answer.get("parked"):
+            return ""
+        state = str(answer.get("state"))
+        if state == "storing":
+            # It may take hours, and it is paid for: neither started again nor ended here.
+            return _("The image is made. It waits for the image store, which Duragen cannot reach.")
+        return "" if state in ENDED else _("Duragen says: %s.", state)
 
     def _healed(self, status):
         """Apply a status to the record; a note for operators, empty if the outcome was applied."""
@@ -116,8 +154,8 @@ class GenerationReconciliation(models.Model):
             # Odoo runs, since it asks: the outcome need not wait for its next try.
             self.env["duragen.connection"]._client().redeliver(self.request_id)
             return _("The outcome was parked (%s); Odoo asked for it again.", parked.get("code"))
-        if state not in ("completed", "failed", "canceled", "abandoned"):
-            return _("Duragen says: %s.", state)
+        if note := self._working_note(status):
+            return note
         if image:
             names = ("format", "size", "width", "height", "sha256")
             found = Image(*(image[name] for name in names), key=image["key"])
@@ -163,9 +201,15 @@ class GenerationReconciliation(models.Model):
 
 
 def _ask(client, request_id):
-    """The status of a request, or the error in its place: this runs in a thread."""
+    """The status of a request, or the error in its place: this runs in a thread.
+
+    What Temporal lists the generation by is enough for nearly all. A worker would be asked for each
+    of a thousand, and they are slow when workers are busy.
+    """
     try:
-        return client.status(request_id)
+        found = client.status(request_id, ask_worker=False)
+        unexplained = found.get("state") == "parked" and not found.get("parked")
+        return client.status(request_id) if unexplained else found
     except Exception as error:  # whatever it is, it concerns only this request
         return error
 

@@ -283,14 +283,13 @@ class GenerationRequest(models.Model):
         return self.sudo()
 
     def _lock(self):
-        """Hold the row until the transaction ends, and see its state as it is now.
+        """Hold the row until the transaction ends; what was read of it before still holds.
 
-        When another transaction has just changed it, PostgreSQL refuses. Odoo then runs the whole
-        request again, on the new state.
+        When another transaction has changed it since this one began, PostgreSQL refuses (Odoo's
+        transactions are REPEATABLE READ). Odoo then runs the whole request again, on the new state.
         """
         self.ensure_one()
         self.flush_recordset()
         self.env.cr.execute(
-            "SELECT state FROM duragen_generation_request WHERE id = %s FOR UPDATE", [self.id]
+            "SELECT 1 FROM duragen_generation_request WHERE id = %s FOR UPDATE", [self.id]
         )
-        self.invalidate_recordset()

@@ -35,20 +35,30 @@ QUIET_SECONDS = 10.0
 _quiet_until = {}
 
 
-def try_after_commit(registry, request_id, method, *, quiet=False):
-    """Call `method` of one request, in a hook after the commit.
+def start_after_commit(registry, request_id):
+    """Start a new request, in a hook after its commit; the pages of its user then show it.
+
+    One message, that it is being made or that it waits: a second one would cost each submission
+    another connection to the database server, which is Odoo's way to wake up the pages.
+    """
+    quiet = time.monotonic() < _quiet_until.get(registry.db_name, 0)
+    if quiet or not try_after_commit(registry, request_id, "_start"):
+        try_after_commit(registry, request_id, "_shown_as_waiting")
+
+
+def try_after_commit(registry, request_id, method):
+    """Call `method` of one request, in a hook after the commit; False when it failed.
 
     Odoo skips the hooks behind one that raises, so this never raises; the outbox tries again.
     """
-    if quiet and time.monotonic() < _quiet_until.get(registry.db_name, 0):
-        return
     try:
         reached = in_own_transaction(registry, request_id, method)
     except Exception:
         _logger.exception("%s of request %s is left to the outbox", method, request_id)
-        return
+        return False
     if not reached:
         _quiet_until[registry.db_name] = time.monotonic() + QUIET_SECONDS
+    return True
 
 
 def in_own_transaction(registry, request_id, method, *args):
@@ -161,6 +171,10 @@ class GenerationStart(models.Model):
             self._started()
         return True
 
+    def _shown_as_waiting(self):
+        self._notify_pages()
+        return True
+
     def _started(self):
         self.env["duragen.connection"]._claim()
         now = fields.Datetime.now()
@@ -180,6 +194,8 @@ class GenerationStart(models.Model):
 
     def _postpone(self, why):
         now = fields.Datetime.now()
+        if not self.start_attempts:
+            self._notify_pages()
         self.write(
             {
                 "start_attempts": self.start_attempts + 1,

@@ -9,7 +9,7 @@ from odoo.exceptions import UserError, ValidationError
 from ..exceptions import ConflictError
 from ..wire import UUID
 from .generation_request import EDITABLE, OPEN_STATES, ORIGINS, ratio_of
-from .generation_start import try_after_commit
+from .generation_start import start_after_commit
 
 MAX_PROMPT_CHARACTERS = 32_000
 MAX_SEED = 2**63 - 1
@@ -156,10 +156,8 @@ class GenerationSubmission(models.Model):
             }
         )
         self.event = self._event()
-        self._notify_pages()
         # Only a try: the process may die right here. The outbox starts what is left.
-        hook = partial(try_after_commit, self.env.registry, self.id, "_start", quiet=True)
-        self.env.cr.postcommit.add(hook)
+        self.env.cr.postcommit.add(partial(start_after_commit, self.env.registry, self.id))
 
     def _user_uuid(self):
         """The user's id on the wire, where it must be a UUID: the same one each time."""

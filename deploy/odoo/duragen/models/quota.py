@@ -55,16 +55,13 @@ class Quota(models.Model):
     def _standing(self, user, company):
         """For each period with a limit: {"period", "limit", "used", "resets_in"} (seconds)."""
         now = fields.Datetime.now()
+        theirs = [("company_id", "=", company.id), ("user_id", "in", [user.id, False])]
+        # The usual order would join companies and users.
+        rows = self.sudo().search(theirs, order="id")
         found = []
         for period, _label in PERIODS:
-            rows = self.sudo().search(
-                [
-                    ("company_id", "=", company.id),
-                    ("period", "=", period),
-                    ("user_id", "in", [user.id, False]),
-                ]
-            )
-            quota = rows.filtered("user_id") or rows
+            of_period = rows.filtered_domain([("period", "=", period)])
+            quota = of_period.filtered("user_id") or of_period
             if quota:
                 begin, end = _bounds(period, now)
                 found.append(

@@ -47,6 +47,11 @@ class ResConfigSettings(models.TransientModel):
     duragen_s3_bucket = fields.Char("Bucket", **_parameter("s3_bucket"))
     duragen_s3_endpoint_url = fields.Char("Endpoint URL", **_parameter("s3_endpoint_url"))
     duragen_s3_region = fields.Char("Region", **_parameter("s3_region"))
+    duragen_s3_addressing_style = fields.Selection(
+        [("path", "Path: the bucket is in the path"), ("virtual", "Virtual: it is in the host")],
+        "Addressing style",
+        **_parameter("s3_addressing_style"),
+    )
     duragen_s3_access_key_id = fields.Char("Access key ID", **_parameter("s3_access_key_id"))
     duragen_s3_secret_access_key = fields.Char(
         "Secret access key", **_parameter("s3_secret_access_key")

@@ -5,6 +5,7 @@ from . import (
     test_ledger,
     test_outbox,
     test_outcome,
+    test_queries,
     test_reconciliation,
     test_security,
     test_settings,

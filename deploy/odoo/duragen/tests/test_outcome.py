@@ -4,14 +4,18 @@ import base64
 import hashlib
 import io
 import itertools
+import math
 
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 from odoo.tests import tagged
+from odoo.tools import mute_logger
 from PIL import Image
 
 from ..messages import english
+from ..models import generation_start
 from .common import CLOSED, CREDITS, IMAGE, REFUSED, TAKEN_BACK, UNREACHABLE, DuragenCase
 
+STARTS = "odoo.addons.duragen.models.generation_start"
 FAILURES = {"closed": CLOSED, "refused": REFUSED, "taken back": TAKEN_BACK}
 STATES = {
     "completed": "completed",
@@ -291,8 +295,9 @@ class TestPages(DuragenCase):
         """With the state and the balance; a repeat sends nothing."""
         self._messages()
         made = self.asks()
+        made._started()
         [message] = self._messages()
-        self.assertIn('"state":"requested"', message.replace(" ", ""))
+        self.assertIn('"state":"started"', message.replace(" ", ""))
         self.assertIn(f'"balance":{CREDITS - 2}', message.replace(" ", ""))
         self.deliver(self.failed(made))
         [message] = self._messages()
@@ -300,3 +305,31 @@ class TestPages(DuragenCase):
         self.assertIn(f'"balance":{CREDITS}', message.replace(" ", ""))
         self.deliver(self.failed(made))
         self.assertEqual(self._messages(), [])
+
+    def test_a_submission_is_one_message(self):
+        """It says how the first try to start it went; one that was not tried waits."""
+        for answers, quiet, state in (
+            ([(202, None)], False, "started"),
+            ([(503, None)], False, "requested"),
+            ([(409, None)], False, "requested"),  # not as the gateway says it
+            ([(202, None)], True, "requested"),
+        ):
+            with self.subTest(state=state, quiet=quiet), self.gateway(*answers):
+                if quiet:
+                    generation_start._quiet_until[self.env.cr.dbname] = math.inf
+                made = self.asks()
+                self._messages()
+                with self.own_cursors_are_ours(), mute_logger(STARTS):
+                    generation_start.start_after_commit(self.env.registry, made.id)
+                    [message] = self._messages()
+                self.assertEqual(made.state, state)
+                self.assertIn(f'"state":"{state}"', message.replace(" ", ""))
+
+    def test_a_try_that_broke_off_is_shown_as_waiting(self):
+        """Whatever went wrong in it."""
+        made = self.asks()
+        made.event = 7
+        with self.own_cursors_are_ours(), mute_logger(STARTS):
+            generation_start.start_after_commit(self.env.registry, made.id)
+            [message] = self._messages()
+        self.assertIn('"state":"requested"', message.replace(" ", ""))

@@ -42,6 +42,18 @@ class TestReconciliation(DuragenCase):
         self.assertEqual((self.made.state, self.made.check_attempts), ("started", 4))
         self.assertIn("generating", self.made.progress_note)
 
+    def test_an_image_that_waits_for_the_store_is_waited_for(self):
+        """However often it is asked about: it is made and paid for, so nothing starts or ends."""
+        for attempt in range(1, 13):
+            self.made._reconcile({**STATUS, "state": "storing"})
+            self.assertEqual((self.made.state, self.made.check_attempts), ("started", attempt))
+        self.assertFalse(self.made.next_start_at)
+        self.assertIn("The image is made. It waits for the image store", self.made.progress_note)
+        self.assertEqual(self.booked(self.made), [("reserve", -2)])
+        self.set_up(image_storage="s3")
+        self.deliver(self.completed(self.made))
+        self.assertEqual((self.made.state, self.made.progress_note), ("completed", False))
+
     def test_what_failed_there_fails_here(self):
         """With the code and the message for people, and the credits as a callback would have it."""
         self.made._reconcile(ended("POLICY_INPUT", hint="It says 'nude'."))
@@ -167,6 +179,37 @@ class TestReconciliation(DuragenCase):
         path = f"/v1/generations/{self.made.request_id}/redeliver"
         self.assertEqual(gateway.calls, [("POST", path, None)])
         self.assertIn("ODOO_UNAVAILABLE", self.made.progress_note)
+
+    def test_why_it_is_parked_is_asked_for(self):
+        """What Temporal lists a generation by has its state alone."""
+        self.made.next_check_at = fields.Datetime.now() - timedelta(hours=1)
+        brief = {**STATUS, "state": "parked"}
+        parked = {**brief, "parked": {"code": "ODOO_UNAVAILABLE"}}
+        answers = [(200, brief), (200, parked), (200, None)]
+        with self.gateway(*answers) as gateway, self.own_cursors_are_ours():
+            self.requests._cron_reconcile()
+        self.assertEqual([call[0] for call in gateway.calls], ["GET", "GET", "POST"])
+        self.assertIn("ODOO_UNAVAILABLE", self.made.progress_note)
+
+    def test_those_that_wait_are_brought_up_to_date_together(self):
+        """Each by its own count of questions; one that has ended meanwhile is left alone."""
+        others = [self.asks() for _ in range(3)]
+        for number, other in enumerate(others):
+            other._started()
+            other.check_attempts = number
+        self.deliver(self.completed(others[0]))
+        storing = {**STATUS, "state": "storing"}
+        answers = {self.made.id: STATUS, **{each.id: storing for each in others}}
+        with self.own_cursors_are_ours():
+            self.requests._reconcile_chunk(answers)
+        self.assertEqual(others[0].state, "completed")
+        self.assertFalse(others[0].progress_note)
+        self.assertEqual([each.check_attempts for each in (self.made, *others[1:])], [1, 2, 3])
+        self.assertIn("generating", self.made.progress_note)
+        for other, minutes in ((others[1], 30), (others[2], 60)):
+            self.assertIn("waits for the image store", other.progress_note)
+            left = other.next_check_at - fields.Datetime.now()
+            self.assertAlmostEqual(left.total_seconds() / 60, minutes, delta=0.2)
 
     def test_one_that_ended_while_it_was_asked_for_is_not_started_again(self):
         """It was parked, and then it was not: the next question finds its outcome."""
