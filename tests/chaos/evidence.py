@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import boto3
 
+from activities.s3 import CHECK_PREFIX
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
 
@@ -123,6 +124,8 @@ def images_in(stack: LocalStack) -> dict[str, str]:
     found = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="generations/"):
         for item in page.get("Contents", ()):
+            if item["Key"].startswith(CHECK_PREFIX):
+                continue  # of a worker that was killed while it looked what the store can
             body = s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
             found[Path(item["Key"]).stem] = hashlib.sha256(body).hexdigest()
     return found

@@ -45,6 +45,7 @@ class Load:
         """Request ids whose outcome does not go through the second Odoo."""
         self._models = models
         self._rate = rate
+        self.total = total
         self.copies = copies
         self._dice = random.Random(seed)
         self._users = [str(uuid.uuid4()) for _ in range(USERS)]

@@ -23,6 +23,8 @@ class Scene:
     """All requests are for the model with two routes, and FLUX is the first of them."""
     relayed: float = 0
     """The share of outcomes that go to a second Odoo, whose line a row can silence."""
+    store_line: bool = False
+    """The worker reaches the store by a line that a row can break."""
     poll_seconds: float = 1
     """Between two polls of a job: where all jobs wait, polling must not be the load."""
 

@@ -27,6 +27,7 @@ from tests.chaos.evidence import Evidence, images_in, read_sandboxes
 from tests.chaos.load import Load
 from tests.chaos.scene import Scene
 from tests.chaos.second_odoo import SecondOdoo
+from tests.workflows.relay import Relay
 
 LEAVING_SECONDS = 200.0
 """What a worker may need to leave that finishes its calls first."""
@@ -60,8 +61,10 @@ class Stage:
         seed: int,
         scene: Scene,
         second_odoo: SecondOdoo,
+        store_line: Relay,
     ) -> None:
         self.stack = stack
+        self.store_line = store_line
         self.second_odoo = second_odoo
         self.scene = scene
         self.load = load
@@ -80,21 +83,25 @@ class Stage:
         cls, home: Path, total: int, rate: float, copies: int, seed: int, scene: Scene
     ) -> AsyncIterator[Self]:
         """A fresh stack, ready, with all requests reserved; it ends with the block."""
-        async with SecondOdoo.listening() as second:
+        async with SecondOdoo.listening() as second, Relay("127.0.0.1:1") as store_line:
             options = SandboxOptions(
                 scene.latency_seconds,
                 credits=max(1_000, total),
                 more_odoos=(second.url,) if scene.relayed else (),
             )
             # What dies is meant to: nothing is said about it.
-            stack = LocalStack(home, options=options, overrides=scene.overrides, say=lambda _: None)
+            overrides = scene.overrides
+            if scene.store_line:
+                overrides["storage"] = {"endpoint_url": store_line.url}
+            stack = LocalStack(home, options=options, overrides=overrides, say=lambda _: None)
             await asyncio.to_thread(stack.start)
             try:
                 second.aim(stack.odoo_url)
+                store_line.aim(stack.s3_url)
                 client = await Client.connect(stack.temporal_address, runtime=_quiet())
                 relayed = scene.relayed and (second.url, scene.relayed)
                 load = Load(stack, total, rate, copies, seed, scene.models, relayed or None)
-                stage = cls(stack, load, client, seed, scene, second)
+                stage = cls(stack, load, client, seed, scene, second, store_line)
                 async with stage.http:
                     await stage.load.reserve(stage.http)
                     try:

@@ -38,6 +38,8 @@ class Relay:
         self.aim(target)
         self.unanswered = 0
         """POSTs that were not passed on: the wire was silent, or nobody listened at the target."""
+        self.refused = 0
+        """PUTs that were refused."""
         self._wire = Wire.WHOLE
         self._open: set[asyncio.StreamWriter] = set()
         self.address = ""
@@ -123,6 +125,7 @@ class Relay:
     ) -> None:
         while data := await reader.read(65_536):
             if self._wire is Wire.READS and data.startswith(b"PUT "):
+                self.refused += 1
                 back.write(_FORBIDDEN)
                 await back.drain()
                 break
