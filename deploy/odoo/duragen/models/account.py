@@ -48,7 +48,8 @@ class Account(models.Model):
     def _find(self, user, company):
         domain = [("user_id", "=", user.id), ("company_id", "=", company.id)]
         # There is one at most. The usual order would join users, partners and companies for it.
-        return self.sudo().search_fetch(domain, ["balance"], limit=1, order="id")
+        names = ["balance", "user_id", "company_id"]  # an entry has the last two as well
+        return self.sudo().search_fetch(domain, names, limit=1, order="id")
 
     def _initial(self, user):
         """What a user begins with: granted once, in the first company that he asks in."""
