@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 from standardwebhooks import Webhook
 
-from activities.images import Wanted
+from activities.bucket import ImageId
 from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooActivities
 from activities.odoo.gate import OdooGates
@@ -36,6 +36,7 @@ from tests.activities.http_peer import (
     refusing_url,
     reset,
 )
+from tests.activities.stored_images import stored
 from workers.settings import Settings
 from workers.wiring import Clients
 
@@ -335,9 +336,8 @@ async def test_the_image_itself(clients: Clients, parts: LocalStack) -> None:
     """An Odoo with `images = "data"` gets the bytes in place of a link; the sandbox takes them."""
     settings = parts.secrets
     data = paint(Picture("A lighthouse at dusk", 7, 128, 96))
-    wanted = Wanted("png", (128, 96))
     request_id = uuid4()
-    image = await clients.store.keep(request_id, data, wanted)
+    image = await stored(clients, ImageId(request_id, "0" * 64, "png"), data)
     task = odoo_events.of(Outcome(image=image), parts.odoo_url)
     task = task.model_copy(update={"request_id": request_id})
     delivery = CallbackDelivery(
