@@ -193,7 +193,6 @@ ROWS = (
         "one of two Odoos silent",
         one_odoo_silent,
         by_hand,
-        Expectation(alert=AlertName.DELIVERIES_PARKED),
         scene=Scene(relayed=0.5),
         seconds=130,
     ),
