@@ -159,6 +159,8 @@ class Making:
             except asyncio.CancelledError as error:
                 if is_cancellation(error):
                     return taken_back(failure.perhaps_paid)
+            if made.store_away:
+                limits = self._limits(route, routes_left)
 
     def _store_pause(self, waits: int) -> float:
         """Before the store is asked again; after so many pauses it is the longest one."""
