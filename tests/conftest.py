@@ -22,6 +22,8 @@ hypothesis.settings.load_profile("untimed")
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Every worker of a test, and every process that it starts, runs workflows where mistakes are found.
+os.environ["DURAGEN_WORKER__SANDBOX"] = "true"
 
 LONG_FILES = (
     *("workers/test_what_dies.py", "workers/test_crash.py", "workflows/test_odoo_health.py"),

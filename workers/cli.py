@@ -29,9 +29,10 @@ def worker(
         print(error, file=sys.stderr)  # noqa: T201  # before there is a log: a person reads this
         raise typer.Exit(EXIT_SETTINGS) from None
     configure_logging()
-    # The sandbox imports the workflow's module anew for each run: without bytecode on disk (images
-    # often set PYTHONDONTWRITEBYTECODE) it would be compiled each time, a tenth of the CPU.
-    sys.dont_write_bytecode = False
+    if settings.worker.sandbox:
+        # It imports the workflow's module anew for each run: without bytecode on disk (images often
+        # set PYTHONDONTWRITEBYTECODE) it would be compiled each time, a tenth of the CPU.
+        sys.dont_write_bytecode = False
     try:
         uvloop.run(run_worker(settings))
     except SettingsError as error:

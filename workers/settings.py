@@ -148,6 +148,8 @@ class ProcessSettings(Group):
     """Images being read, verified and stored at the same time; bounds the memory."""
     max_workflow_tasks: Annotated[int, Field(ge=2)] = 100
     max_cached_workflows: Annotated[int, Field(ge=0)] = 500
+    sandbox: bool = False
+    """Run workflows in the SDK's sandbox, which finds what is not deterministic, for a price."""
     graceful_seconds: Annotated[float, Field(ge=0)] | None = None
     """How long running activities may finish after SIGTERM; None: `Settings.grace_seconds`."""
     spool_dir: Path = Field(default_factory=_spool_dir)

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import httpx
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
@@ -48,9 +49,6 @@ from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
-
-if TYPE_CHECKING:
-    pass
 
 CONNECT_SECONDS = 5.0
 
@@ -214,6 +212,9 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
         client,
         task_queue=GENERATION_QUEUE,
         workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch],
+        workflow_runner=(
+            SandboxedWorkflowRunner() if settings.worker.sandbox else UnsandboxedWorkflowRunner()
+        ),
         activities=activities,
         max_cached_workflows=settings.worker.max_cached_workflows,
         max_concurrent_workflow_tasks=settings.worker.max_workflow_tasks,

@@ -12,15 +12,17 @@ from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
     PollerBehaviorAutoscaling,
+    UnsandboxedWorkflowRunner,
     Worker,
 )
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contracts import names
 from deploy.local.stack.local_stack import LocalStack
 from otel import correlation
 from otel.correlation import Correlation
 from workers.correlating import CorrelationInterceptor
-from workers.settings import NotifySettings, Settings
+from workers.settings import NotifySettings, ProcessSettings, Settings
 from workers.wiring import build_workers, open_clients
 
 ACTIVITIES = {
@@ -42,6 +44,8 @@ OF_NO_GENERATION = {
 }
 """They look at a provider, at an Odoo, or at all generations."""
 
+RUNNERS = [(False, UnsandboxedWorkflowRunner), (True, SandboxedWorkflowRunner)]
+
 IDS = Correlation(correlation_id=uuid4(), request_id=uuid4())
 
 
@@ -55,6 +59,21 @@ async def workers(stack: LocalStack, settings: Settings) -> AsyncIterator[dict[s
     async with open_clients(everything, traced=False) as clients:
         made = build_workers(client, everything, clients)
         yield {worker.task_queue: worker for worker in made}
+
+
+@pytest.mark.parametrize(("sandbox", "runner"), RUNNERS, ids=["production", "tests"])
+async def test_workflows_run_in_the_sandbox_where_it_is_set(
+    stack: LocalStack, settings: Settings, sandbox: bool, runner: type
+) -> None:
+    """A worker in production does without it; every test has it (tests/conftest.py)."""
+    assert settings.worker.sandbox
+    assert not ProcessSettings().sandbox
+    process = settings.worker.model_copy(update={"sandbox": sandbox})
+    client = await Client.connect(stack.temporal_address)
+    chosen = settings.model_copy(update={"worker": process})
+    async with open_clients(chosen, traced=False) as clients:
+        [worker, *_] = build_workers(client, chosen, clients)
+    assert isinstance(worker.config()["workflow_runner"], runner)
 
 
 def _activities(workers: dict[str, Worker]) -> dict[str, Any]:
