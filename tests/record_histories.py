@@ -48,8 +48,13 @@ from deploy.local.stack.local_stack import LocalStack
 from starter.operations.bulk import these
 from starter.operations.rerun import Target, rerun
 from tests.lab import Handle, Lab
+from tests.workers.worker_process import environment, working_process
+from tests.workflows.relay import Relay, Wire
 
 Recording = Callable[[Lab], Awaitable[Handle]]
+
+
+PARTS = ("temporal", "store", "images", "odoo")
 
 
 async def _ended(handle: Handle) -> Handle:
@@ -135,6 +140,28 @@ async def _rerun(lab: Lab) -> Handle:
     async for each in rerun(lab.client, targets, DeliveryDecision(by="recorder")):
         print(f"  {each.result} {each.detail}")
     return await _ended(lab.client.get_workflow_handle(handle.id, result_type=Outcome))
+
+
+async def _storing(lab: Lab) -> Handle:
+    """The store is away before the paid call, and refuses what is paid for; then it takes it."""
+    async with Relay(lab.stack.s3_url) as store:
+        with tempfile.TemporaryDirectory() as folder:
+            env = environment(
+                lab.stack,
+                DURAGEN_STORAGE__ENDPOINT_URL=store.url,
+                DURAGEN_WORKER__SPOOL_DIR=str(Path(folder) / "spool"),
+            )
+            async with working_process(Path(folder), env) as worker:
+                await worker.answers("/health/ready")
+                await lab.outcome(lab.request())  # it knows the store's ways
+                store.wire = Wire.CUT
+                handle = await lab.start(lab.request())
+                while not (await lab.view(handle)).waits_for:
+                    await asyncio.sleep(0.2)
+                store.wire = Wire.READS
+                await lab.reaches(handle, GenerationState.STORING)
+                store.wire = Wire.WHOLE
+                return await _ended(handle)
 
 
 async def _provider_health(lab: Lab) -> Handle:
@@ -245,13 +272,16 @@ RECORDINGS = {
 WITHOUT_NOTIFICATIONS = {"without_notifications": _happy}
 """On a stack whose settings name no notification service."""
 
+WITH_A_WORKER_OF_THEIR_OWN = {"storing": _storing}
+"""On a stack without a worker: theirs reaches the store through a wire that can be cut."""
+
 
 async def record(folder: Path) -> None:
     """Run each recording once, and write its history."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ("temporal", "store", "images", "odoo", "worker")
-    await _record(folder, RECORDINGS, (*parts, "notifications"))
-    await _record(folder, WITHOUT_NOTIFICATIONS, parts)
+    await _record(folder, RECORDINGS, (*PARTS, "worker", "notifications"))
+    await _record(folder, WITHOUT_NOTIFICATIONS, (*PARTS, "worker"))
+    await _record(folder, WITH_A_WORKER_OF_THEIR_OWN, (*PARTS, "notifications"))
 
 
 async def _record(folder: Path, recordings: Mapping[str, Recording], parts: Iterable[str]) -> None:

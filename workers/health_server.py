@@ -1,4 +1,7 @@
-"""The worker's health over HTTP: `/health` says alive, `/health/ready` that it polls its queues."""
+"""The worker's health over HTTP: `/health` says alive, `/health/ready` that it polls its queues.
+
+Both count what waits in the spool: `{"spool": {"images": N, "bytes": N}}`, null before it is open.
+"""
 
 import asyncio
 import socket
@@ -11,20 +14,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from activities.spool import Held
+
 
 @asynccontextmanager
 async def health_server(
-    host: str, port: int, queues: tuple[str, ...], ready: Callable[[], bool]
+    host: str,
+    port: int,
+    queues: tuple[str, ...],
+    *,
+    ready: Callable[[], bool],
+    held: Callable[[], Held | None],
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port. Raises OSError when the port is taken."""
 
+    def answer(status: str, code: int = 200) -> JSONResponse:
+        waiting = held()
+        spool = waiting and waiting._asdict()
+        return JSONResponse({"status": status, "queues": queues, "spool": spool}, code)
+
     def health(_: Request) -> JSONResponse:
-        return JSONResponse({"status": "alive", "queues": queues})
+        return answer("alive")
 
     def readiness(_: Request) -> JSONResponse:
-        if ready():
-            return JSONResponse({"status": "ready", "queues": queues})
-        return JSONResponse({"status": "not ready", "queues": queues}, status_code=503)
+        return answer("ready") if ready() else answer("not ready", 503)
 
     app = Starlette(routes=[Route("/health", health), Route("/health/ready", readiness)])
     listening = socket.create_server((host, port))

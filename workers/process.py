@@ -53,13 +53,15 @@ async def run_worker(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     workers: list[Worker] = []
+    spool: Spool | None = None
     process = settings.worker
     async with AsyncExitStack() as stack:
         health = health_server(
             process.health_host,
             process.health_port,
             settings.queues,
-            lambda: bool(workers) and all(worker.is_running for worker in workers),
+            ready=lambda: bool(workers) and all(worker.is_running for worker in workers),
+            held=lambda: spool.held() if spool else None,
         )
         try:
             port = await stack.enter_async_context(health)
@@ -75,6 +77,7 @@ async def run_worker(settings: Settings) -> None:
             clients = await stack.enter_async_context(open_clients(settings, traced=traced))
         except SpoolError as error:
             raise SettingsError(str(error)) from None
+        spool = clients.spool
         uploads = await stack.enter_async_context(spool_uploaded(client, clients))
         await stack.enter_async_context(health_kept(client, clients))
         workers += build_workers(client, settings, clients)
@@ -84,7 +87,7 @@ async def run_worker(settings: Settings) -> None:
             watching = asyncio.create_task(_keep_watch(client))
             stack.callback(watching.cancel)
         # What was loaded until here stays: the collector need not look at it again, and so comes
-        # more often to what finished workflows leave behind (a sandbox each, full of cycles).
+        # more often to what finished workflows leave behind, full of cycles.
         gc.collect()
         gc.freeze()
         logger.info("worker serves %s", ", ".join(settings.queues), extra={"health_port": port})
@@ -96,7 +99,7 @@ async def run_worker(settings: Settings) -> None:
         gone_at = loop.time() + settings.grace_seconds
         # All at once: each waits for its own activities, and one after the other would add up.
         await asyncio.gather(*(worker.shutdown() for worker in workers))
-        await _empty(clients.spool, uploads, gone_at - loop.time())
+        await _empty(spool, uploads, gone_at - loop.time())
     logger.info("worker has left")
 
 
@@ -107,9 +110,9 @@ async def _empty(spool: Spool, uploads: SpoolUploads, seconds: float) -> None:
             await uploads.emptied()
     if images := spool.held().images:
         logger.warning(
-            "%d images that are paid for stay in %s: keep it, and start a worker there",
-            images,
+            "images that are paid for stay in %s: %d; keep it, and start a worker there",
             spool.where,
+            images,
         )
 
 
