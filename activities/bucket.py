@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 
 from activities.s3 import CHECK_PREFIX, S3Bucket, StoreError
 from activities.store_ways import CHECK, Ways, found_out
-from contracts.generation import CollectTask, FindTask, StoredImage, SubmitTask
+from contracts.generation import StoredImage
 from contracts.names import IMAGES_PREFIX, distinct_image_key, image_key
+from contracts.tasks import CollectTask, FindTask, SubmitTask
 
 
 class ForeignError(StoreError):

@@ -17,8 +17,9 @@ from activities.provider_health import ProviderReports
 from activities.providers.service import JobProgress, JobService
 from activities.time_left import TimeLeft
 from contracts.errors import ErrorCode
-from contracts.generation import Collected, CollectTask, Spooled, Stopped, StoredImage
+from contracts.generation import Spooled, StoredImage
 from contracts.names import COLLECT_ACTIVITY, STOP_JOB_ACTIVITY
+from contracts.tasks import Collected, CollectTask, Stopped
 
 T = TypeVar("T")
 

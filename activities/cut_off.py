@@ -11,8 +11,9 @@ from temporalio.service import RPCError
 
 from activities.provider_health import ProviderReports
 from contracts.errors import ErrorCode
-from contracts.generation import CutOff, Failure
+from contracts.generation import Failure
 from contracts.names import REPORT_CUT_OFF_ACTIVITY
+from contracts.tasks import CutOff
 
 LOOK_UP_TIMEOUT = timedelta(seconds=5)
 

@@ -8,7 +8,8 @@ from activities.images import Wanted
 from activities.spool import Label, Spool
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
-from contracts.generation import CollectTask, Spooled, StoredImage, SubmitTask
+from contracts.generation import Spooled, StoredImage
+from contracts.tasks import CollectTask, SubmitTask
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import beating
 from contracts.errors import ErrorKind
-from contracts.generation import Delivered, DeliverTask
 from contracts.names import NOTIFY_ACTIVITY
+from contracts.tasks import Delivered, DeliverTask
 from peers.http import TooLargeError, call
 
 TIMEOUT_SECONDS = 20.0

@@ -9,8 +9,9 @@ from temporalio import activity
 from activities.provider_health import CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.events import RequestField, origin_of
-from contracts.generation import Failure, Plan, PlanTask, Route
+from contracts.generation import Failure, Plan, Route
 from contracts.names import PLAN_ACTIVITY
+from contracts.tasks import PlanTask
 
 
 class PlanActivities:

@@ -17,8 +17,9 @@ from activities.errors import ProviderError
 from activities.spool import Spool, SpoolError, request_id_in
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
-from contracts.generation import Failure, FindTask, Found, SpoolNews
+from contracts.generation import Failure
 from contracts.names import FIND_STORED_ACTIVITY, SPOOL_NEWS_SIGNAL, workflow_id
+from contracts.tasks import FindTask, Found, SpoolNews
 from otel.correlation import Correlation, bound
 
 logger = logging.getLogger(__name__)

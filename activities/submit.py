@@ -17,15 +17,9 @@ from activities.provider_health import ProviderReports
 from activities.providers.service import ImageService
 from activities.time_left import TimeLeft
 from contracts.errors import ErrorCode
-from contracts.generation import (
-    Job,
-    Spooled,
-    StoredImage,
-    SubmitMark,
-    SubmitTask,
-    Submitted,
-)
+from contracts.generation import Job, Spooled, StoredImage
 from contracts.names import SUBMIT_ACTIVITY
+from contracts.tasks import SubmitMark, SubmitTask, Submitted
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import math
 
 from temporalio import activity
 
-from contracts.generation import SubmitTask
+from contracts.tasks import SubmitTask
 
 
 class TimeLeft:

@@ -20,15 +20,7 @@ from temporalio.service import RPCError
 
 from contracts.alerts import BacklogWatchState
 from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import (
-    DeliveryDecision,
-    DeliveryTrouble,
-    Failure,
-    GenerationState,
-    Outcome,
-    Parked,
-    Plan,
-)
+from contracts.generation import DeliveryTrouble, Failure, GenerationState, Outcome, Parked, Plan
 from contracts.names import (
     BACKLOG_WATCH_ID,
     BACKLOG_WATCH_WORKFLOW,
@@ -44,6 +36,7 @@ from contracts.names import (
 )
 from contracts.odoo_health import OdooHealthView
 from contracts.provider_health import Circuit, ProviderHealthView
+from contracts.tasks import DeliveryDecision
 from deploy.local.stack.local_stack import LocalStack
 from starter.operations.bulk import these
 from starter.operations.rerun import Target, rerun

@@ -9,7 +9,7 @@ from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from contracts.events import GenerationRequested, RequestHead
-from contracts.generation import CollectTask, CutOff, DeliverTask, FindTask, PlanTask, SubmitTask
+from contracts.tasks import CollectTask, CutOff, DeliverTask, FindTask, PlanTask, SubmitTask
 from otel.correlation import Correlation, bound
 
 _of_this_activity: ContextVar[Correlation | None] = ContextVar("of_this_activity", default=None)

@@ -4,8 +4,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from contracts.generation import DeliverTask
     from contracts.names import NOTIFICATIONS_QUEUE
+    from contracts.tasks import DeliverTask
     from workflows import options
     from workflows.failures import failure_of
     from workflows.signatures import Activities

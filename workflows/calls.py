@@ -9,16 +9,9 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contracts.errors import ErrorCode
-    from contracts.generation import (
-        CollectTask,
-        CutOff,
-        Failure,
-        Spooled,
-        StoredImage,
-        SubmitTask,
-        Submitted,
-    )
+    from contracts.generation import Failure, Spooled, StoredImage
     from contracts.names import provider_jobs_queue, provider_queue
+    from contracts.tasks import CollectTask, CutOff, SubmitTask, Submitted
     from workflows import options
     from workflows.failures import failure_of, has_recorded, lost_submission
     from workflows.shielding import shielded

@@ -16,12 +16,8 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from contracts import names
     from contracts.errors import DeliveryError
-    from contracts.generation import (
-        DeliverTask,
-        DeliveryDecision,
-        DeliveryTrouble,
-        GenerationState,
-    )
+    from contracts.generation import DeliveryTrouble, GenerationState
+    from contracts.tasks import DeliverTask, DeliveryDecision
     from workflows import options
     from workflows.display import ERROR_CODE, publish
     from workflows.failures import message_of

@@ -9,7 +9,8 @@ from temporalio.exceptions import (
 )
 
 from contracts.errors import ErrorCode
-from contracts.generation import MAX_DETAIL_CHARACTERS, Failure, Job, SubmitMark
+from contracts.generation import MAX_DETAIL_CHARACTERS, Failure, Job
+from contracts.tasks import SubmitMark
 
 _CUT_OFF = {
     TimeoutType.SCHEDULE_TO_START: (ErrorCode.QUEUE_TIMEOUT, "no worker took the call in time"),

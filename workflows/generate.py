@@ -16,17 +16,14 @@ with workflow.unsafe.imports_passed_through():
     from contracts.generation import (
         MAX_DETAIL_CHARACTERS,
         Attempted,
-        CollectTask,
         Failure,
-        FindTask,
         Outcome,
         Plan,
-        PlanTask,
         Route,
         Spooled,
         StoredImage,
-        SubmitTask,
     )
+    from contracts.tasks import CollectTask, FindTask, PlanTask, SubmitTask
     from workflows import options
     from workflows.calls import collect, is_cancellation, stop, submit, taken_back
     from workflows.shielding import shielded

@@ -10,19 +10,16 @@ with workflow.unsafe.imports_passed_through():
     from contracts import names
     from contracts.errors import ErrorCode
     from contracts.generation import (
-        DeliverTask,
-        DeliveryDecision,
         Failure,
         GenerationState,
         GenerationView,
         Outcome,
         Parked,
         Plan,
-        PlanTask,
         Route,
         Spooled,
-        SpoolNews,
     )
+    from contracts.tasks import DeliverTask, DeliveryDecision, PlanTask, SpoolNews
     from workflows.announce import notify_user
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, progress_of, publish, show_details

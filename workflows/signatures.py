@@ -9,23 +9,22 @@ from temporalio import activity
 
 from contracts import names
 from contracts.alerts import AlertsSent, AlertTask, Backlog, CountTask
-from contracts.generation import (
+from contracts.generation import Failure, Plan
+from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
+from contracts.provider_health import Probed, ProbeTask
+from contracts.tasks import (
     Collected,
     CollectTask,
     CutOff,
     Delivered,
     DeliverTask,
-    Failure,
     FindTask,
     Found,
-    Plan,
     PlanTask,
     Stopped,
     SubmitTask,
     Submitted,
 )
-from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
-from contracts.provider_health import Probed, ProbeTask
 
 
 class Activities(Protocol):

@@ -8,14 +8,8 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contracts.errors import ErrorCode
-    from contracts.generation import (
-        Failure,
-        FindTask,
-        FlowRules,
-        Spooled,
-        SpoolNews,
-        StoredImage,
-    )
+    from contracts.generation import Failure, FlowRules, Spooled, StoredImage
+    from contracts.tasks import FindTask, SpoolNews
     from workflows import options
     from workflows.failures import failure_of
     from workflows.signatures import Activities

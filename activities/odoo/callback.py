@@ -16,7 +16,7 @@ from activities.odoo.deliver import TIMEOUT_SECONDS, OutcomeEvent
 from activities.odoo.refusals import refusal_in
 from contracts.errors import DeliveryError
 from contracts.events import origin_of
-from contracts.generation import DeliverTask
+from contracts.tasks import DeliverTask
 from peers.http import Answer, TooLargeError, call, parsed, retry_after_seconds
 from peers.redaction import redact
 

@@ -14,8 +14,9 @@ from activities.odoo.gate import OdooGates
 from activities.storage import ImageStore
 from contracts.errors import DeliveryError, ErrorCode, ErrorKind
 from contracts.events import GenerationCompleted, GenerationFailed, ImageMetadata
-from contracts.generation import Delivered, DeliverTask, Failure, StoredImage
+from contracts.generation import Failure, StoredImage
 from contracts.names import DELIVER_ACTIVITY
+from contracts.tasks import Delivered, DeliverTask
 
 # spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
 TIMEOUT_SECONDS = 60.0

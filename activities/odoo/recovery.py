@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.heartbeat import beating
 from activities.odoo.gate import OdooGates
 from contracts.errors import DeliveryError
-from contracts.generation import DeliveryDecision, DeliveryTrouble, GenerationView
+from contracts.generation import DeliveryTrouble, GenerationView
 from contracts.names import (
     ERROR_CODE,
     PARKED_MEMO,
@@ -28,6 +28,7 @@ from contracts.names import (
     RETRY_DELIVERY_UPDATE,
 )
 from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
+from contracts.tasks import DeliveryDecision
 from peers.http import TooLargeError, call
 
 LOOK_SECONDS = 10.0

@@ -14,7 +14,7 @@ from activities.errors import OdooError
 from activities.odoo.deliver import TIMEOUT_SECONDS, OutcomeEvent
 from activities.odoo.refusals import refusal_in
 from contracts.errors import DeliveryError
-from contracts.generation import DeliverTask
+from contracts.tasks import DeliverTask
 from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
 
 _tracer = trace.get_tracer(__name__)

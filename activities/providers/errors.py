@@ -14,7 +14,8 @@ import httpx
 
 from activities.errors import ProviderError
 from contracts.errors import ErrorCode
-from contracts.generation import Route, SubmitTask
+from contracts.generation import Route
+from contracts.tasks import SubmitTask
 from peers.http import Answer, TooLargeError, parsed, retry_after_seconds
 
 _COMMON_STATUSES: Mapping[int, ErrorCode] = {

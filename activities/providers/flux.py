@@ -28,8 +28,9 @@ from activities.providers.probing import LookUp, probe_by_look_up
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
-from contracts.generation import CollectTask, Job, Route, SubmitTask
+from contracts.generation import Job, Route
 from contracts.provider_health import Probed
+from contracts.tasks import CollectTask, SubmitTask
 from peers.http import Answer, call, parsed
 
 MAX_REPLY_BYTES = 1024 * 1024

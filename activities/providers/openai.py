@@ -23,8 +23,8 @@ from activities.providers.openai_dialect import DIFFUSION_FIELDS, OPENAI, OPENAI
 from activities.providers.probing import LookUp, models_listed, probe_by_look_up
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
-from contracts.generation import SubmitTask
 from contracts.provider_health import Probed
+from contracts.tasks import SubmitTask
 from peers.http import Answer, call, parsed
 
 MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536

@@ -3,7 +3,8 @@
 from typing import NamedTuple, Protocol
 
 from activities.memory import Admit
-from contracts.generation import CollectTask, Job, SubmitTask
+from contracts.generation import Job
+from contracts.tasks import CollectTask, SubmitTask
 
 
 class JobProgress(NamedTuple):

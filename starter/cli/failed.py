@@ -95,7 +95,7 @@ def rerun(
     wanted, pace = ids_of(ids, everything), rate_of(rate)
 
     async def work(client: "Client") -> int:
-        from contracts.generation import DeliveryDecision  # noqa: PLC0415  # pydantic, as the SDK
+        from contracts.tasks import DeliveryDecision  # noqa: PLC0415  # pydantic, as the SDK
         from starter.operations.bulk import these  # noqa: PLC0415
         from starter.operations.rerun import Rerun, Target, all_failed, rerun  # noqa: PLC0415
 

@@ -88,7 +88,7 @@ def redeliver(
         raise typer.Exit(exits.USAGE)
 
     async def work(client: "Client") -> int:
-        from contracts.generation import DeliveryDecision  # noqa: PLC0415  # pydantic, as the SDK
+        from contracts.tasks import DeliveryDecision  # noqa: PLC0415  # pydantic, as the SDK
         from starter.operations.bulk import these  # noqa: PLC0415
         from starter.operations.parked import Redelivery, parked, redeliver  # noqa: PLC0415
 
@@ -121,7 +121,7 @@ def abandon(
         typer.confirm(f"Odoo will never get the outcome of {workflow_id}. Give it up?", abort=True)
 
     async def work(client: "Client") -> int:
-        from contracts.generation import DeliveryDecision  # noqa: PLC0415  # pydantic, as the SDK
+        from contracts.tasks import DeliveryDecision  # noqa: PLC0415  # pydantic, as the SDK
         from starter.operations.parked import (  # noqa: PLC0415
             AbandonError,
             NoWorkerError,

@@ -23,12 +23,8 @@ from temporalio.service import RPCError
 
 from contracts import names
 from contracts.errors import DeliveryError
-from contracts.generation import (
-    DeliveryDecision,
-    DeliveryTrouble,
-    GenerationState,
-    GenerationView,
-)
+from contracts.generation import DeliveryTrouble, GenerationState, GenerationView
+from contracts.tasks import DeliveryDecision
 from starter.client import NotFoundError, error_of
 from starter.operations.bulk import in_bulk
 from starter.operations.outages import Outages

@@ -16,7 +16,8 @@ from temporalio.service import RPCError
 
 from contracts import names
 from contracts.errors import TAXONOMY, ErrorCode, ErrorKind
-from contracts.generation import DeliveryDecision, GenerationState
+from contracts.generation import GenerationState
+from contracts.tasks import DeliveryDecision
 from starter.client import NotFoundError, error_of
 from starter.operations.bulk import in_bulk
 from starter.operations.failed import failed, failure_in

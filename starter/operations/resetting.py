@@ -20,7 +20,8 @@ from temporalio.service import RPCError
 
 from contracts import names
 from contracts.errors import ErrorCode
-from contracts.generation import Failure, SubmitMark
+from contracts.generation import Failure
+from contracts.tasks import SubmitMark
 
 LEASE_WORKFLOW = "RerunLease"
 LEASE_ID_PREFIX = "rerun-"

@@ -8,7 +8,7 @@ import pytest
 
 from activities.providers.kubernetes.jobs import KubernetesJobs
 from contracts.events import GenerationRequested
-from contracts.generation import CollectTask
+from contracts.tasks import CollectTask
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack

@@ -15,7 +15,8 @@ from activities.providers.kubernetes.api import WATCH_GRACE_SECONDS, Cluster
 from activities.providers.kubernetes.connection import CALL_SECONDS, Connection
 from activities.providers.kubernetes.jobs import KubernetesJobs
 from contracts.events import GenerationRequested
-from contracts.generation import CollectTask, Job, Route, SubmitTask
+from contracts.generation import Job, Route
+from contracts.tasks import CollectTask, SubmitTask
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import at_once
 from workers.wiring import Clients

@@ -4,7 +4,8 @@ from uuid import UUID, uuid4
 
 from contracts.errors import ErrorCode
 from contracts.events import origin_of
-from contracts.generation import DeliverTask, Failure, Outcome, StoredImage
+from contracts.generation import Failure, Outcome, StoredImage
+from contracts.tasks import DeliverTask
 
 CORRELATION_ID = UUID("4bf92f35-77b3-4da6-a3ce-929d0e0e4736")
 CALLBACK_PATH = "/duragen/v1/callback"

@@ -11,7 +11,8 @@ from activities.errors import ProviderError
 from activities.providers.flux import Flux
 from activities.providers.openai import OpenAIImages
 from contracts.events import GenerationRequested
-from contracts.generation import CollectTask, Job, Route, SubmitTask
+from contracts.generation import Job, Route
+from contracts.tasks import CollectTask, SubmitTask
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
 SHORT = 0.4

@@ -8,7 +8,7 @@ import pytest
 from activities.collect import CollectActivities, JobMark
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import Collected
+from contracts.tasks import Collected
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer, hang
 from tests.activities.provider_calls import collection, flux

@@ -14,7 +14,8 @@ from activities.storage import ImageStore
 from activities.store_ways import Ways
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import Spooled, StoredImage, SubmitTask
+from contracts.generation import Spooled, StoredImage
+from contracts.tasks import SubmitTask
 from deploy.local.stack.config import BUCKET
 from tests.activities.http_peer import refusing_url
 from tests.activities.odd_store import OddStore, odd_store

@@ -14,7 +14,8 @@ from activities.providers.kubernetes.jobs import KubernetesJobs
 from activities.submit import SubmitActivities
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import Collected, CollectTask, Job, SubmitMark
+from contracts.generation import Job
+from contracts.tasks import Collected, CollectTask, SubmitMark
 from tests.activities.activity_runs import Attempt
 from tests.activities.kube_calls import (
     collecting,

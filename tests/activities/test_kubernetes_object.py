@@ -11,7 +11,7 @@ from activities.providers.kubernetes.job_object import MAX_VARIABLE_BYTES, job_n
 from activities.providers.kubernetes.objects import JobRef
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import SubmitTask
+from contracts.tasks import SubmitTask
 from tests.activities.kube_calls import submission
 from tests.activities.provider_calls import refusal
 

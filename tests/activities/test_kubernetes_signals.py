@@ -12,7 +12,8 @@ from activities.providers.kubernetes.jobs import KubernetesJobs
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import CollectTask, Job
+from contracts.generation import Job
+from contracts.tasks import CollectTask
 from tests.activities.http_peer import (
     Peer,
     Reply,

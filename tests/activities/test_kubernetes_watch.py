@@ -10,7 +10,8 @@ from activities.providers.kubernetes.jobs import KubernetesJobs
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import Collected, CollectTask, Job
+from contracts.generation import Job
+from contracts.tasks import Collected, CollectTask
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, Reply, answer, chunked, drip, html, raw
 from tests.activities.kube_calls import (

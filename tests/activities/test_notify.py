@@ -6,7 +6,8 @@ import pytest
 
 from activities.notify import NotifyActivities
 from contracts.errors import ErrorCode
-from contracts.generation import Delivered, Failure
+from contracts.generation import Failure
+from contracts.tasks import Delivered
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, Reply, answer, html, raw, refusing_url

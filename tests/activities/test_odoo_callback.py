@@ -17,7 +17,8 @@ from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooActivities
 from activities.odoo.gate import OdooGates
 from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import Delivered, DeliverTask, Failure, Outcome
+from contracts.generation import Failure, Outcome
+from contracts.tasks import Delivered, DeliverTask
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound

@@ -13,7 +13,7 @@ from activities.odoo.deliver import TIMEOUT_SECONDS, OdooActivities
 from activities.odoo.gate import OdooGates
 from activities.odoo.rpc import RpcDelivery
 from contracts.errors import DeliveryError
-from contracts.generation import Delivered, DeliverTask
+from contracts.tasks import Delivered, DeliverTask
 from deploy.local.sandbox.odoo.rpc import METHOD, MODEL, JsonRpc, error_object
 from deploy.local.sandbox.odoo.rpc import OdooError as SandboxError
 from deploy.local.stack.local_stack import LocalStack

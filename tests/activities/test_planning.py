@@ -9,7 +9,8 @@ from activities.planning import PlanActivities
 from activities.provider_health import CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested, RequestField, RequestHead
-from contracts.generation import Plan, PlanTask, Route
+from contracts.generation import Plan, Route
+from contracts.tasks import PlanTask
 from tests.activities.activity_runs import Attempt
 
 ODOO = "http://odoo.example.com"

@@ -10,7 +10,8 @@ from activities.providers.flux import Flux
 from activities.submit import SubmitActivities
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import Job, Route, SubmitMark, SubmitTask, Submitted
+from contracts.generation import Job, Route
+from contracts.tasks import SubmitMark, SubmitTask, Submitted
 from deploy.local.sandbox.images.faults import Kind
 from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound

@@ -13,8 +13,8 @@ from contracts.generation import (
     Plan,
     Route,
     StoredImage,
-    SubmitTask,
 )
+from contracts.tasks import SubmitTask
 from tests.contracts.wire_samples import REQUESTED
 
 IMAGE = StoredImage(

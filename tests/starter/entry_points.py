@@ -27,17 +27,8 @@ from temporalio.worker import Worker
 
 from contracts import names
 from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import (
-    Delivered,
-    DeliverTask,
-    Failure,
-    Plan,
-    PlanTask,
-    Route,
-    StoredImage,
-    SubmitTask,
-    Submitted,
-)
+from contracts.generation import Failure, Plan, Route, StoredImage
+from contracts.tasks import Delivered, DeliverTask, PlanTask, SubmitTask, Submitted
 from starter.gateway.app import create_app, impatient_client
 from starter.gateway.settings import AllowedOdoo, GatewayKey, GatewayProcess, GatewaySettings
 from workflows.generation import Generation

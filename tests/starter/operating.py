@@ -8,8 +8,9 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionSta
 from temporalio.common import SearchAttributeKey
 
 from contracts.events import GenerationRequested
-from contracts.generation import DeliveryDecision, GenerationState
+from contracts.generation import GenerationState
 from contracts.names import GENERATION_STATUS, workflow_id
+from contracts.tasks import DeliveryDecision
 from starter.client import AsyncDuragenClient
 from starter.operations.bulk import these
 from starter.operations.parked import Redelivered, count_parked, redeliver

@@ -15,13 +15,14 @@ from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
 from contracts.alerts import AlertName, BacklogRules, BacklogWatchState
 from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import DeliveryDecision, GenerationState
+from contracts.generation import GenerationState
 from contracts.names import (
     BACKLOG_WATCH_ID,
     BACKLOG_WATCH_WORKFLOW,
     GENERATION_QUEUE,
     RETRY_DELIVERY_UPDATE,
 )
+from contracts.tasks import DeliveryDecision
 from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Handle, Lab, working
 from tests.workflows.alerting_peer import AlertLog, Key

@@ -13,8 +13,9 @@ from temporalio.service import RPCError
 
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import DeliveryDecision, GenerationState
+from contracts.generation import GenerationState
 from contracts.names import RETRY_DELIVERY_UPDATE
+from contracts.tasks import DeliveryDecision
 from deploy.local.stack.config import CALLBACK_PATH
 from starter.client import AsyncDuragenClient
 from tests.activities.http_peer import Received, answer, listening

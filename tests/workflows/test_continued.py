@@ -14,8 +14,9 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from contracts.errors import ErrorCode
-from contracts.generation import DeliveryDecision, FlowRules, GenerationState, Outcome
+from contracts.generation import FlowRules, GenerationState, Outcome
 from contracts.names import PARKED_MEMO, RETRY_DELIVERY_UPDATE
+from contracts.tasks import DeliveryDecision
 from starter.operations.bulk import these
 from starter.operations.rerun import Rerun, Target, rerun
 from tests.lab import Handle, Lab, working

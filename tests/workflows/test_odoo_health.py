@@ -8,9 +8,10 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from contracts.errors import DeliveryError
-from contracts.generation import DeliveryDecision, GenerationState, GenerationView
+from contracts.generation import GenerationState, GenerationView
 from contracts.names import RETRY_DELIVERY_UPDATE
 from contracts.odoo_health import OdooHealthRules
+from contracts.tasks import DeliveryDecision
 from tests.lab import Handle, Lab, working
 from tests.workflows.odoo_peer import (
     UNKNOWN_MODEL,

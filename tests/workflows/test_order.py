@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.client import Client
 
-from contracts.generation import DeliveryDecision, GenerationState
+from contracts.generation import GenerationState
 from contracts.names import ABANDON_DELIVERY_UPDATE, RETRY_DELIVERY_UPDATE
+from contracts.tasks import DeliveryDecision
 from tests.activities.http_peer import Peer, Received, Reply, answer, listening
 from tests.lab import Lab, working
 from workers.settings import NotifySettings, Settings

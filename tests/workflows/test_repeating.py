@@ -16,19 +16,8 @@ from temporalio.worker import Worker
 
 from contracts import names
 from contracts.errors import ErrorCode
-from contracts.generation import (
-    Collected,
-    CollectTask,
-    Failure,
-    FlowRules,
-    Job,
-    Outcome,
-    Plan,
-    PlanTask,
-    Route,
-    SubmitTask,
-    Submitted,
-)
+from contracts.generation import Failure, FlowRules, Job, Outcome, Plan, Route
+from contracts.tasks import Collected, CollectTask, PlanTask, SubmitTask, Submitted
 from tests.lab import Lab
 from workflows.generation import Generation
 

@@ -25,8 +25,9 @@ from temporalio.client import WorkflowUpdateStage
 from temporalio.service import RPCError
 
 from contracts.errors import ErrorKind
-from contracts.generation import DeliveryDecision, GenerationState
+from contracts.generation import GenerationState
 from contracts.names import ABANDON_DELIVERY_UPDATE, RETRY_DELIVERY_UPDATE
+from contracts.tasks import DeliveryDecision
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.config import TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack

@@ -10,7 +10,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from contracts.errors import ErrorCode
-from contracts.generation import DeliveryDecision, GenerationState, Outcome
+from contracts.generation import GenerationState, Outcome
 from contracts.names import (
     ABANDON_DELIVERY_UPDATE,
     GENERATION_QUEUE,
@@ -19,6 +19,7 @@ from contracts.names import (
     RETRY_DELIVERY_UPDATE,
     workflow_id,
 )
+from contracts.tasks import DeliveryDecision
 from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab, working
 from workers.settings import Settings
 

@@ -11,8 +11,8 @@ from activities.providers.kind import Parts, ProviderKind, ProviderSettings
 from activities.providers.probing import LookUp, probe_by_look_up
 from contracts.errors import ErrorCode
 from contracts.events import RequestField
-from contracts.generation import SubmitTask
 from contracts.provider_health import Probed
+from contracts.tasks import SubmitTask
 from peers.http import call
 
 TOY = Dialect(name="the toy service", read=read_detail, statuses={418: ErrorCode.MODEL_CONFIG})

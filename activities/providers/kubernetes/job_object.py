@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from activities.errors import ProviderError
 from activities.providers.kubernetes.objects import JobRef
 from contracts.errors import ErrorCode
-from contracts.generation import Route, SubmitTask
+from contracts.generation import Route
+from contracts.tasks import SubmitTask
 from otel.correlation import outgoing_headers
 
 CONTAINER = "generate"

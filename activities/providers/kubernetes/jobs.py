@@ -29,7 +29,8 @@ from activities.providers.kubernetes.objects import JobRef
 from activities.providers.service import JobProgress
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
-from contracts.generation import CollectTask, Job, SubmitTask
+from contracts.generation import Job
+from contracts.tasks import CollectTask, SubmitTask
 
 logger = logging.getLogger(__name__)
 
