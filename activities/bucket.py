@@ -5,6 +5,7 @@ StoreError            the store did not do what was asked; `passing` says that i
 """
 
 import threading
+import time
 from typing import NamedTuple, Self
 from uuid import UUID, uuid4
 
@@ -13,6 +14,12 @@ from activities.store_ways import CHECK, Ways, found_out
 from contracts.generation import StoredImage
 from contracts.names import IMAGES_PREFIX, distinct_image_key, image_key
 from contracts.tasks import CollectTask, FindTask, SubmitTask
+
+LEARNING_SECONDS = 3.0
+"""How long a call waits while another one finds out the store's ways: it may hang."""
+
+SURE_SECONDS = 60.0
+"""So long it is believed that we may read, where what is missing is forbidden as well."""
 
 
 class ForeignError(StoreError):
@@ -42,17 +49,26 @@ class Bucket:
 
     Nothing is looked up or written before the store's ways are known, so that no money is spent on
     an image that it will not take: some small calls, once a process. `linking` is the same bucket
-    at the address that links are for.
+    at the address that links are for. `own_keys`: its keys do not end, so that links ask nobody.
     """
 
     def __init__(
-        self, s3: S3Bucket, known: Ways, *, link_seconds: int, linking: S3Bucket | None = None
+        self,
+        s3: S3Bucket,
+        known: Ways,
+        *,
+        link_seconds: int,
+        linking: S3Bucket | None = None,
+        own_keys: bool = False,
     ) -> None:
         self._s3 = s3
         self._linking = linking or s3
         self._link_seconds = link_seconds
+        self.own_keys = own_keys
         self._known = known
         self._ways: Ways | None = None
+        self._sure_until = 0.0
+        """Until then a look-up that is forbidden means that nothing is there."""
         self._learning = threading.Lock()
 
     @property
@@ -62,10 +78,16 @@ class Bucket:
 
     def ways(self) -> Ways:
         """All of them known: from before, or found out now."""
-        with self._learning:
-            if self._ways is None:
-                self._ways = found_out(self._s3, self._known)
-            return self._ways
+        if self._ways is None:
+            if not self._learning.acquire(timeout=LEARNING_SECONDS):
+                raise StoreError(f"the store (bucket {self.name}) does not answer")
+            try:
+                if self._ways is None:
+                    self._ways = found_out(self._s3, self._known)
+                    self._sure_until = time.monotonic() + SURE_SECONDS
+            finally:
+                self._learning.release()
+        return self._ways
 
     def find(self, wanted: ImageId) -> StoredImage | None:
         """The request's image, if it is here already. Raises ForeignError."""
@@ -110,7 +132,8 @@ class Bucket:
         try:
             return self._s3.get(key, max_bytes)
         except StoreError as error:
-            if error.status == 404 and not error.fix:  # with a fix, the bucket is missing
+            # With a fix, the bucket is missing.
+            if (error.status == 404 and not error.fix) or self._hidden(error):
                 return None
             raise
 
@@ -119,7 +142,10 @@ class Bucket:
         self._s3.delete(key)
 
     def link(self, key: str) -> str:
-        """A presigned link. A secret for as long as it lives: never store it. Asks nobody."""
+        """A presigned link. A secret for as long as it lives: never store it.
+
+        Asks nobody with `own_keys`; others may have to be renewed.
+        """
         return self._linking.link(key, self._link_seconds)
 
     def leave_check(self) -> str:
@@ -132,11 +158,24 @@ class Bucket:
         conditional, checksums = bool(ways.conditional), bool(ways.checksums)
         self._s3.put(key, data, conditional=conditional, checksums=checksums, **more)
 
+    def _hidden(self, error: StoreError) -> bool:
+        """Whether the 403 means that nothing is there.
+
+        It would also be the answer to a key that was taken from us, and then images that are there
+        would be paid for again: so it is proven again from time to time. Raises StoreError.
+        """
+        if error.status != 403 or not self.ways().hides_missing:
+            return False
+        if time.monotonic() >= self._sure_until:
+            self._ways = found_out(self._s3, self.ways()._replace(hides_missing=None))
+            self._sure_until = time.monotonic() + SURE_SECONDS
+        return bool(self._ways and self._ways.hides_missing)
+
     def _image(self, key: str, wanted: ImageId) -> StoredImage | None:
         try:
             size, facts = self._s3.head(key)
         except StoreError as error:
-            if error.status == 404 or (error.status == 403 and self.ways().hides_missing):
+            if error.status == 404 or self._hidden(error):
                 return None
             raise
         try:
@@ -151,7 +190,7 @@ class Bucket:
             digest = facts["request"]
         except (KeyError, ValueError) as error:
             raise ForeignError(
-                f"s3://{self.name}/{key} was not written by Duragen: move it away and rerun",
+                f"s3://{self.name}/{key} does not say whose image it is: move it away and rerun",
                 ours=False,
             ) from error
         if digest != wanted.digest:

@@ -37,14 +37,15 @@ class ImageKeeper:
             return spooled
         return await self._store.find(wanted, seconds=seconds)
 
-    def check_room(self) -> None:
+    async def check_room(self) -> None:
         """Raise ProviderError when no image may be paid for: the disk has no room for another."""
-        if not self._spool.has_room():
-            held = self._spool.held()
+        if not await self._spool.has_room():
+            held = await self._spool.held()
             raise ProviderError(
                 ErrorCode.STORE_UNAVAILABLE,
-                f"{held.images} images wait for the store in {self._spool.where}: it is full,"
-                " or gone (worker.spool_bytes, spool_dir); nothing is paid for meanwhile",
+                f"{held.images} images wait for the store in {self._spool.where}: it is full, its"
+                " disk is, or it is gone (worker.spool_bytes, spool_dir); nothing is paid for"
+                " meanwhile",
             )
 
     async def keep(self, task: SubmitTask | CollectTask, data: bytes) -> StoredImage | Spooled:
@@ -75,4 +76,6 @@ class ImageKeeper:
         except OSError as error:
             # A full disk: the store is the only place that is left.
             logger.error("the image cannot be written to the disk either: %s", error)  # noqa: TRY400  # the reason is enough
-            return await self._store.put(image, wanted, data, seconds=LAST_RESORT_SECONDS)
+            return await self._store.put(
+                image, wanted, data, seconds=LAST_RESORT_SECONDS, limit_seconds=LAST_RESORT_SECONDS
+            )

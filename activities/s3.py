@@ -133,10 +133,11 @@ class S3Bucket:
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def link(self, key: str, seconds: int) -> str:
-        """A presigned link. It is computed: nobody is asked."""
-        return self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
-        )
+        """A presigned link. It is computed; credentials that end may be renewed for it."""
+        with self._translated("GetObject"):
+            return self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
+            )
 
     @contextmanager
     def _translated(self, operation: str) -> Iterator[None]:
@@ -153,6 +154,8 @@ class S3Bucket:
         fix = _CODES.get(str(error.response.get("Error", {}).get("Code")), "")
         if not fix and status == 403:
             fix = f"check the keys, and grant {_RIGHTS[operation]}"
+            if "SSEKMSKeyId" in self._encryption:
+                fix += "; for its key kms:GenerateDataKey and kms:Decrypt"
         return StoreError(detail, status=status, fix=fix)
 
 

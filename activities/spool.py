@@ -7,7 +7,9 @@ the image. A file is there wholly or not at all. Several processes may share a f
 import hashlib
 import logging
 import os
+import shutil
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -24,11 +26,18 @@ from contracts.generation import Model, Spooled, StoredImage
 
 logger = logging.getLogger(__name__)
 
-_SUFFIX, _UNFINISHED = ".image", ".part"
+_SUFFIX, _UNFINISHED, _LOST = ".image", ".part", ".lost"
+
+ABANDONED_SECONDS = 3_600
+"""A file that is unfinished for so long is of a process that died while it wrote."""
+
+UNDER_WAY_BYTES = 8 * MAX_IMAGE_BYTES
+"""So much is kept free of the disk while images wait: for those that are being made, a hundred of
+some megabytes."""
 
 
 class SpoolError(Exception):
-    """The folder cannot be used, or a file in it; the text says what to do."""
+    """The folder cannot be used, or a file in it is damaged; the text says what to do."""
 
 
 class Label(Model):
@@ -46,10 +55,11 @@ class Label(Model):
 
 
 class Held(NamedTuple):
-    """How many images are waiting, and how many bytes."""
+    """How many images are waiting, and how many bytes; and how many were put aside as lost."""
 
     images: int
     bytes: int
+    lost: int = 0
 
 
 class Spool:
@@ -58,14 +68,23 @@ class Spool:
     `max_bytes` bounds it before money is spent: what has been paid for is written beyond it.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, executor: Executor) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        executor: Executor,
+        *,
+        under_way_bytes: int = UNDER_WAY_BYTES,
+    ) -> None:
         """Make the folder where it is missing. Raises SpoolError."""
+        self._under_way_bytes = under_way_bytes
         self._folder = folder
         self._max_bytes = max_bytes
         self._executor = executor
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            with suppress(PermissionError):  # a volume's root is another user's; files are private
+                folder.chmod(0o700)
             probe = folder / f"{uuid4()}{_UNFINISHED}"
             probe.touch(mode=0o600)
             probe.unlink()
@@ -74,25 +93,25 @@ class Spool:
                 f"images cannot be kept in {folder} ({error}): set worker.spool_dir to a folder"
                 " that this user may write to"
             ) from None
+        self._forget_unfinished()
 
     @property
     def where(self) -> str:
         """For operators: host and folder."""
         return f"{socket.gethostname()}:{self._folder}"
 
-    def held(self) -> Held:
+    async def held(self) -> Held:
         """What is waiting now."""
-        sizes = [size for _, size in self._files()]
-        return Held(len(sizes), sum(sizes))
+        return await in_thread(self._executor, self._held)
 
-    def has_room(self) -> bool:
-        """Whether another image may be paid for."""
-        return self._folder.is_dir() and self.held().bytes + MAX_IMAGE_BYTES <= self._max_bytes
+    async def has_room(self) -> bool:
+        """Whether another image may be paid for: by the bound, and by what is free of the disk."""
+        return await in_thread(self._executor, self._has_room)
 
     async def keep(self, label: Label, data: bytes) -> Spooled:
         """Write an image; it is on the disk when this returns. Raises OSError."""
         await in_thread(self._executor, lambda: self._write(label, data))
-        held = self.held()
+        held = await self.held()
         logger.warning(
             "an image that is paid for waits in %s: %d in all, %d bytes",
             self.where,
@@ -105,36 +124,54 @@ class Spool:
         """The image, if an attempt before has left it here."""
         return await in_thread(self._executor, lambda: self._find(wanted))
 
-    def paths(self) -> list[Path]:
+    async def paths(self) -> list[Path]:
         """All files, the oldest first."""
-        ages = []
-        for path, _ in self._files():
-            with suppress(FileNotFoundError):  # another process has just stored it
-                ages.append((path.stat().st_mtime_ns, path))
-        return [path for _, path in sorted(ages)]
+        return await in_thread(self._executor, self._paths)
 
     async def read(self, path: Path) -> tuple[Label, bytes] | None:
-        """One file, None when it is gone. Raises SpoolError when it is damaged."""
+        """One file, None when it is gone. Raises SpoolError when it is damaged, else OSError."""
         return await in_thread(self._executor, lambda: _read(path))
 
     async def put_aside(self, path: Path) -> None:
-        """Keep a file whose image is lost, for a person to look at; it counts no more."""
-        await in_thread(self._executor, lambda: path.rename(path.with_suffix(".lost")))
+        """Keep a file whose image is lost, for a person to look at. Raises OSError."""
+        await in_thread(self._executor, lambda: path.rename(path.with_suffix(_LOST)))
 
     async def remove(self, path: Path) -> None:
         """Delete a file whose image is elsewhere, or is none."""
         await in_thread(self._executor, lambda: path.unlink(missing_ok=True))
 
-    def _files(self) -> Iterator[tuple[Path, int]]:
+    def _held(self) -> Held:
+        sizes = [status.st_size for _, status in self._files(_SUFFIX)]
+        return Held(len(sizes), sum(sizes), sum(1 for _ in self._files(_LOST)))
+
+    def _has_room(self) -> bool:
+        held = self._held()
+        needed = self._under_way_bytes if held.images else MAX_IMAGE_BYTES
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError:
+            return False
+        return free >= needed and held.bytes + MAX_IMAGE_BYTES <= self._max_bytes
+
+    def _paths(self) -> list[Path]:
+        ages = [(status.st_mtime_ns, path) for path, status in self._files(_SUFFIX)]
+        return [path for _, path in sorted(ages)]
+
+    def _files(self, suffix: str) -> Iterator[tuple[Path, os.stat_result]]:
         with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
-                if entry.name.endswith(_SUFFIX):
-                    with suppress(FileNotFoundError):
-                        yield Path(entry.path), entry.stat().st_size
+                if entry.name.endswith(suffix):
+                    with suppress(FileNotFoundError):  # another process has just stored it
+                        yield Path(entry.path), entry.stat()
+
+    def _forget_unfinished(self) -> None:
+        for path, status in self._files(_UNFINISHED):
+            if time.time() - status.st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
 
     def _find(self, wanted: ImageId) -> Spooled | None:
         for path in self._folder.glob(f"{wanted.request_id}.*{_SUFFIX}"):
-            with suppress(SpoolError):  # whoever stores the files says so
+            with suppress(SpoolError, OSError):  # whoever stores the files says so
                 found = _read(path)
                 if found and found[0].wanted == wanted:
                     return Spooled(image=found[0].image, where=self.where)
@@ -157,10 +194,18 @@ class Spool:
         _sync_folder(self._folder)
 
 
-def request_id_in(path: Path) -> UUID | None:
-    """Whose file it is by its name, which is all that is left of a damaged one."""
+class Named(NamedTuple):
+    """What the name of a file says: the request, and how the image's SHA-256 begins."""
+
+    request_id: UUID
+    sha256: str
+
+
+def named_by(path: Path) -> Named | None:
+    """Which file it is by its name, which is all that is left of a damaged one."""
+    request_id, _, rest = path.name.partition(".")
     with suppress(ValueError):
-        return UUID(path.name.partition(".")[0])
+        return Named(UUID(request_id), rest.removesuffix(_SUFFIX))
     return None
 
 
@@ -170,8 +215,6 @@ def _read(path: Path) -> tuple[Label, bytes] | None:
             line, data = file.readline(), file.read()
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise SpoolError(f"{path} cannot be read: {error}") from error
     try:
         label = Label.model_validate_json(line)
     except ValidationError:

@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bucket import ImageId
 from activities.errors import ProviderError
-from activities.spool import Spool, SpoolError, request_id_in
+from activities.spool import Spool, SpoolError, named_by
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
 from contracts.generation import Failure
@@ -29,6 +29,9 @@ LOOK_SECONDS = 2.0
 
 LONGEST_PAUSE_SECONDS = 10.0
 """Between two rounds while the store takes nothing: the pause doubles up to it."""
+
+UPLOAD_SECONDS = 120.0
+"""For one image: nobody waits for it, and a line may be slow."""
 
 FEW = 3
 """So many files that the store does not take end a round: it is not one image's fault."""
@@ -46,8 +49,10 @@ class SpoolUploads:
         self._spool = spool
         self._store = store
         self._signal_timeout = timedelta(seconds=signal_seconds)
-        self._refused: set[Path] = set()
-        """What the store did not take before: it comes last, so that it holds up nothing."""
+        self._refused: dict[Path, int] = {}
+        """What the store did not take before, and in which try: it comes after what is new, the one
+        that was tried the longest ago first, so that none holds another up."""
+        self._tries = 0
 
     @asynccontextmanager
     async def running(self, client: Client) -> AsyncIterator[None]:
@@ -61,7 +66,7 @@ class SpoolUploads:
 
     async def emptied(self) -> None:
         """Wait until nothing is left, as a worker that leaves does."""
-        while self._spool.held().images:  # noqa: ASYNC110  # other processes take files away, too
+        while (await self._spool.held()).images:  # noqa: ASYNC110  # others take files away, too
             await asyncio.sleep(LOOK_SECONDS / 4)
 
     async def _upload_on(self, client: Client) -> None:
@@ -80,16 +85,20 @@ class SpoolUploads:
 
         An outage costs a few tries, however many files there are.
         """
-        paths, failures = self._spool.paths(), 0
-        self._refused &= set(paths)
-        for path in sorted(paths, key=lambda each: each in self._refused):
+        paths, failures = await self._spool.paths(), 0
+        self._refused = {path: self._refused[path] for path in paths if path in self._refused}
+        for path in sorted(paths, key=lambda each: self._refused.get(each, 0)):
             try:
                 taken = await self._upload(client, path)
             except (RPCError, RuntimeError) as error:  # the latter: it could never be reached
                 logger.warning("Temporal cannot be reached, %s waits: %s", path.name, error)
                 return False
+            except OSError as error:  # such as a network volume's, or too many open files
+                logger.warning("%s cannot be read or moved now: %s", path, error)
+                taken = False
             if not taken:
-                self._refused.add(path)
+                self._tries += 1
+                self._refused[path] = self._tries
                 failures += 1
             if failures == FEW:
                 break
@@ -107,14 +116,17 @@ class SpoolUploads:
         label, data = found
         with bound(Correlation(label.correlation_id, label.request_id)):
             try:
-                image = await self._store.put(label.image, label.wanted, data, seconds=0)
+                image = await self._store.put(
+                    label.image, label.wanted, data, seconds=0, limit_seconds=UPLOAD_SECONDS
+                )
             except ProviderError as error:
                 if error.failure.code is ErrorCode.STORE_UNAVAILABLE:
                     logger.warning("%s still waits: %s", path.name, error)
                     return False
                 await self._lost(client, path, str(error), error.failure.code)
                 return True
-            await self._tell(client, label.request_id, SpoolNews(image=image))
+            news = SpoolNews(image=image, sha256=label.image.sha256)
+            await self._tell(client, label.request_id, news)
             await self._spool.remove(path)
             logger.info("%s is in the store: %s", path.name, image.key)
         return True
@@ -129,8 +141,9 @@ class SpoolUploads:
         """Say so; the file is put aside, where a person may look at it."""
         logger.error("an image that is paid for is lost: %s", why)
         failure = Failure(code=code, detail=why, perhaps_paid=1)
-        if request_id := request_id_in(path):
-            await self._tell(client, request_id, SpoolNews(failure=failure))
+        if known := named_by(path):
+            news = SpoolNews(failure=failure, sha256=known.sha256)
+            await self._tell(client, known.request_id, news)
         await self._spool.put_aside(path)
 
     async def _tell(self, client: Client, request_id: UUID, news: SpoolNews) -> None:

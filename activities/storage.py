@@ -22,10 +22,20 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS = 3.0
-"""How long a look-up waits for a store that is away; the workflow looks again later."""
+"""How long a look-up tries again while the store is away; the workflow looks again later."""
 
 PUT_SECONDS = 3.0
 """The same for an image that is paid for: it is safer on the disk than in memory."""
+
+LOOK_LIMIT_SECONDS = 15.0
+"""When a look-up, with all its tries, counts as not answered: the store may take connections and
+hang, and then all threads wait."""
+
+PUT_LIMIT_SECONDS = 30.0
+"""The same for an image: some megabytes over a slow line. What is paid for is on the disk soon."""
+
+READ_LIMIT_SECONDS = 60.0
+"""The same for an image that is fetched."""
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 
@@ -45,12 +55,16 @@ class ImageStore:
         *,
         look_seconds: float = LOOK_SECONDS,
         put_seconds: float = PUT_SECONDS,
+        look_limit_seconds: float = LOOK_LIMIT_SECONDS,
+        put_limit_seconds: float = PUT_LIMIT_SECONDS,
     ) -> None:
         self._bucket = bucket
         self._calls = calls
         self._here = here
         self._look_seconds = look_seconds
         self._put_seconds = put_seconds
+        self._look_limit = look_limit_seconds
+        self._put_limit = put_limit_seconds
 
     @property
     def bucket(self) -> str:
@@ -63,7 +77,7 @@ class ImageStore:
         Raises ProviderError with CONFLICT when the image there is another request's.
         """
         patience = self._look_seconds if seconds is None else seconds
-        return await self._patiently(lambda: self._bucket.find(wanted), patience)
+        return await self._patiently(lambda: self._bucket.find(wanted), patience, self._look_limit)
 
     async def verified(self, wanted: ImageId, data: bytes, asked: Wanted) -> StoredImage:
         """What `data` is, and where it will be.
@@ -73,14 +87,23 @@ class ImageStore:
         return await in_thread(self._here, lambda: _verified(wanted, data, asked))
 
     async def put(
-        self, image: StoredImage, wanted: ImageId, data: bytes, *, seconds: float | None = None
+        self,
+        image: StoredImage,
+        wanted: ImageId,
+        data: bytes,
+        *,
+        seconds: float | None = None,
+        limit_seconds: float | None = None,
     ) -> StoredImage:
         """Write a verified image unless one of this request is there, and refer to it.
 
         The first image of a request wins: a second writer gets a reference to the first one's.
+        While the store is away it is tried for `seconds`; after `limit_seconds` in all it is given
+        up. What is given up may still come into the store.
         """
         patience = self._put_seconds if seconds is None else seconds
-        return await self._patiently(lambda: self._bucket.put(image, wanted, data), patience)
+        limit = self._put_limit if limit_seconds is None else limit_seconds
+        return await self._patiently(lambda: self._bucket.put(image, wanted, data), patience, limit)
 
     async def read(self, key: str, max_bytes: int) -> bytes | None:
         """An object that somebody else put there, None when there is none.
@@ -89,7 +112,7 @@ class ImageStore:
         """
         try:
             return await self._patiently(
-                lambda: self._bucket.read(key, max_bytes), self._look_seconds
+                lambda: self._bucket.read(key, max_bytes), self._look_seconds, READ_LIMIT_SECONDS
             )
         except ValueError as error:
             raise ProviderError(ErrorCode.INVALID_OUTPUT, str(error)) from None
@@ -97,18 +120,36 @@ class ImageStore:
     async def remove(self, key: str) -> None:
         """Delete an object, best effort: what is left is logged, and does no harm."""
         try:
-            await in_thread(self._calls, lambda: self._bucket.remove(key))
-        except StoreError as error:
-            logger.warning("s3://%s/%s is left there: %s", self.bucket, key, error)
+            async with asyncio.timeout(self._look_limit):
+                await in_thread(self._calls, lambda: self._bucket.remove(key))
+        except (StoreError, TimeoutError) as error:
+            reason = str(error) or "no answer"
+            logger.warning("s3://%s/%s is left there: %s", self.bucket, key, reason)
 
-    def link(self, image: StoredImage) -> str:
+    async def link(self, image: StoredImage) -> str:
         """A presigned link to the image. It is a secret for as long as it lives: never store it.
 
-        It is computed, so it waits neither for the store nor for a thread.
+        With keys of one's own it is computed, so it waits neither for the store nor for a thread.
+        Raises ProviderError when other keys cannot be had.
         """
-        return self._bucket.link(image.key)
+        if self._bucket.own_keys:
+            return self._bucket.link(image.key)
+        return await self._patiently(lambda: self._bucket.link(image.key), 0, self._look_limit)
 
-    async def _patiently(self, operation: Callable[[], T], seconds: float) -> T:
+    async def _patiently(self, operation: Callable[[], T], seconds: float, limit: float) -> T:
+        """Try again for `seconds`; after `limit` seconds it has not answered.
+
+        A call that nobody waits for any more ends by boto3's own timeout; one that waits for a
+        thread is not made.
+        """
+        try:
+            async with asyncio.timeout(limit):
+                return await self._tried(operation, seconds)
+        except TimeoutError:
+            detail = f"the store (bucket {self.bucket}) has not answered within {limit:g} s"
+            raise ProviderError(ErrorCode.STORE_UNAVAILABLE, detail) from None
+
+    async def _tried(self, operation: Callable[[], T], seconds: float) -> T:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + seconds
         pauses = chain(_PAUSES, repeat(_PAUSES[-1]))

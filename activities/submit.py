@@ -89,7 +89,7 @@ class SubmitActivities:
             if image:
                 logger.info("the image is there already; nothing is paid")
                 return image
-            self._images.check_room()
+            await self._images.check_room()
         except ProviderError as error:
             if lost_before and error.failure.code is ErrorCode.STORE_UNAVAILABLE:
                 raise _lost("the attempt before died during the call; the store is away") from None

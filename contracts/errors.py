@@ -156,3 +156,6 @@ class DeliveryError(StrEnum):
 
     ODOO_REFUSED = "ODOO_REFUSED"
     """Any other answer: a person must fix something, so it is parked at once."""
+
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    """The store did not give the image, or the keys for a link: tried again, then parked."""

@@ -27,9 +27,8 @@ class GenerationState(StrEnum):
     """The state of a generation; the last four are final. Also search attribute GenerationStatus.
 
     The search attribute is written when it must be (`generating`, `storing`, `parked`, the final
-    ones), for
-    each writing is a history event; `planning`, `delivering` and `announcing` are in the query and
-    in the current details alone.
+    ones), for each writing is a history event; `planning`, `delivering` and `announcing` are in the
+    query and in the current details alone.
     """
 
     ACCEPTED = "accepted"

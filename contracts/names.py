@@ -133,6 +133,9 @@ def odoo_health_id(origin: str) -> str:
 
 IMAGES_PREFIX = "generations/"
 
+JOBS_PREFIX = "jobs/"
+"""Where containers of Kubernetes Jobs put their images, in the same bucket."""
+
 
 def image_key(request_id: UUID, image_format: str) -> str:
     """The key of a request's image in the store: `generations/{requestId}.{format}`."""

@@ -36,6 +36,9 @@ class OdooHealthRules(Model):
     settle_seconds: float = 10.0
     """After a release, until it is looked for what was parked meanwhile: the server's index is some
     seconds behind."""
+    thorough_every: int = 6
+    """So many probes to one that delivers an outcome although the look was answered with 5xx: a
+    minute. One that somebody asks for does so as well."""
     long_history_events: int = 1_000
     """Then it continues as new; the server's limit is 51,200."""
 
@@ -77,10 +80,14 @@ class OdooHealthView(Model):
 
 
 class OdooProbeTask(Model):
-    """Input of the activity that looks whether an Odoo is back. `tried`: see OdooHealthState."""
+    """Input of the activity that looks whether an Odoo is back. `tried`: see OdooHealthState.
+
+    `thorough`: one outcome is tried also when the look was answered with 5xx.
+    """
 
     odoo: str
     tried: tuple[str, ...] = ()
+    thorough: bool = False
 
 
 class OdooProbed(Model):

@@ -117,11 +117,13 @@ class Found(Model):
 class SpoolNews(Model):
     """The signal by which a worker's spool says what became of an image: it is in the store.
 
-    Or it is lost, and then `failure` says why.
+    Or it is lost, and then `failure` says why. `sha256` is how the hash of its bytes begins:
+    a run hears of its own image alone. The store may have had another image of the request before.
     """
 
     image: StoredImage | None = None
     failure: Failure | None = None
+    sha256: str = ""
 
 
 class Stopped(Model):

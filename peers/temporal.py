@@ -3,16 +3,14 @@
 `starter/client.py` is one self-contained file and connects by itself, from the same variables.
 """
 
-import ipaddress
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import GrpcCompression
 
+from peers.loopback import is_loopback
 from peers.settings import SettingsError
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -25,7 +23,7 @@ async def connect(**more: Any) -> Client:
     """
     config = _loaded()
     config.setdefault("target_host", DEFAULT_ADDRESS)
-    if _is_loopback(config["target_host"]):
+    if is_loopback(config["target_host"]):
         # Compressing costs both sides more than it saves where there is no network.
         more.setdefault("grpc_compression", GrpcCompression.NONE)
     try:
@@ -47,10 +45,3 @@ def _loaded() -> dict[str, Any]:
     except (RuntimeError, ValueError, OSError) as error:
         # An unknown profile, TOML that does not parse, a certificate that is missing.
         raise SettingsError(f"wrong TEMPORAL_* variables or profile: {error}") from None
-
-
-def _is_loopback(address: str) -> bool:
-    with suppress(ValueError):
-        host = urlsplit(f"//{address}").hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    return False

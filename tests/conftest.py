@@ -27,13 +27,14 @@ os.environ["DURAGEN_WORKER__SANDBOX"] = "true"
 
 LONG_FILES = (
     *("workers/test_what_dies.py", "workers/test_crash.py", "workflows/test_odoo_health.py"),
-    *("workflows/test_provider_health.py", "deploy/test_wheel.py"),
+    *("workflows/test_provider_health.py", "workflows/test_store_away.py", "deploy/test_wheel.py"),
     *("workflows/test_cancel_races.py", "starter/test_operations_rerun.py"),
     *("workflows/test_stateful.py", "starter/test_operator_commands.py"),
     *("starter/test_operations.py", "workflows/test_trouble.py", "workflows/test_continued.py"),
     *("workflows/test_kubernetes.py", "workflows/test_backlog_watch.py"),
     *("activities/test_health_board.py", "activities/test_health_reports.py"),
     *("starter/test_client_wheel.py", "workers/test_process.py", "workers/test_doctor.py"),
+    *("workers/test_spool_process.py", "workflows/test_odoo_health_time.py"),
 )
 """Files that wait for 10 s and more in all, the longest first."""
 

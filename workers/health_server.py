@@ -1,12 +1,13 @@
 """The worker's health over HTTP: `/health` says alive, `/health/ready` that it polls its queues.
 
-Both count what waits in the spool: `{"spool": {"images": N, "bytes": N}}`, null before it is open.
+Both count what is in the spool, `{"spool": {"images": N, "bytes": N, "lost": N}}`; null when it is
+not open yet, or its disk does not answer.
 """
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,6 +17,9 @@ from starlette.routing import Route
 
 from activities.spool import Held
 
+DISK_SECONDS = 0.5
+"""For counting files: whoever asks whether the process is alive must not wait for a disk."""
+
 
 @asynccontextmanager
 async def health_server(
@@ -24,20 +28,23 @@ async def health_server(
     queues: tuple[str, ...],
     *,
     ready: Callable[[], bool],
-    held: Callable[[], Held | None],
+    held: Callable[[], Awaitable[Held | None]],
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port. Raises OSError when the port is taken."""
 
-    def answer(status: str, code: int = 200) -> JSONResponse:
-        waiting = held()
-        spool = waiting and waiting._asdict()
+    async def answer(status: str, code: int = 200) -> JSONResponse:
+        counted = None
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(DISK_SECONDS):
+                counted = await held()
+        spool = counted and counted._asdict()
         return JSONResponse({"status": status, "queues": queues, "spool": spool}, code)
 
-    def health(_: Request) -> JSONResponse:
-        return answer("alive")
+    async def health(_: Request) -> JSONResponse:
+        return await answer("alive")
 
-    def readiness(_: Request) -> JSONResponse:
-        return answer("ready") if ready() else answer("not ready", 503)
+    async def readiness(_: Request) -> JSONResponse:
+        return await (answer("ready") if ready() else answer("not ready", 503))
 
     app = Starlette(routes=[Route("/health", health), Route("/health/ready", readiness)])
     listening = socket.create_server((host, port))

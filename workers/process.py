@@ -14,7 +14,7 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from activities.spool import Spool, SpoolError
+from activities.spool import Held, Spool, SpoolError
 from activities.spool_uploads import SpoolUploads
 from contracts.alerts import BacklogWatchState
 from contracts.names import BACKLOG_WATCH_ID, BACKLOG_WATCH_WORKFLOW, GENERATION_QUEUE
@@ -54,6 +54,10 @@ async def run_worker(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     workers: list[Worker] = []
     spool: Spool | None = None
+
+    async def held() -> Held | None:
+        return await spool.held() if spool else None
+
     process = settings.worker
     async with AsyncExitStack() as stack:
         health = health_server(
@@ -61,7 +65,7 @@ async def run_worker(settings: Settings) -> None:
             process.health_port,
             settings.queues,
             ready=lambda: bool(workers) and all(worker.is_running for worker in workers),
-            held=lambda: spool.held() if spool else None,
+            held=held,
         )
         try:
             port = await stack.enter_async_context(health)
@@ -108,7 +112,7 @@ async def _empty(spool: Spool, uploads: SpoolUploads, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(max(seconds, 0)):
             await uploads.emptied()
-    if images := spool.held().images:
+    if images := (await spool.held()).images:
         logger.warning(
             "images that are paid for stay in %s: %d; keep it, and start a worker there",
             spool.where,

@@ -40,6 +40,7 @@ def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
         known or Ways(storage.checksums, storage.conditional_writes),
         link_seconds=storage.link_seconds,
         linking=S3Bucket(s3_client(storage, public), storage.bucket) if public else None,
+        own_keys=storage.access_key_id is not None,
     )
 
 

@@ -20,6 +20,8 @@ _PARKED_FIXES: dict[str, str] = {
     " again by themselves. When it is back, `duragen redeliver --all` does it at once.",
     DeliveryError.ODOO_REFUSED: "Odoo refuses the outcome: `duragen parked` says why. Fix that,"
     " then `duragen redeliver --all --error ODOO_REFUSED`.",
+    DeliveryError.STORE_UNAVAILABLE: "Images cannot be read from the store for Odoo: `duragen"
+    " doctor` says why. Deliveries are tried again by themselves.",
 }
 
 

@@ -139,16 +139,20 @@ class Making:
             known = {"perhaps_paid": self._perhaps_paid - before}
             failure = made.failure.model_copy(update=known)
             if made.store_away:
-                pause = self._store_pause(waits)
                 limits = self._limits(route, routes_left)  # the wait is not the route's
-                ends, waits = False, waits + 1
+                # The last look leaves time for its answer, and for a call.
+                spare = limits.seconds - limits.least_seconds
+                spare -= self._rules.store_first_pause_seconds
+                pause = min(self._store_pause(waits), spare)
+                ends, waits = pause < 1, waits + 1
             else:
                 pause = self._rules.new_job_pause_seconds
                 ends = number >= made.again or self._goes_elsewhere(route, failure)
+                ends = ends or limits.seconds - pause < limits.least_seconds
                 number, waits = number + 1, 0
                 lost = failure.worker_lost and made.failure.perhaps_paid > 0
                 jobs += made.had_job
-            if ends or limits.seconds - pause < limits.least_seconds:
+            if ends:
                 return failure
             self._steps.waits_for(failure.detail if made.store_away else None)
             try:

@@ -127,10 +127,11 @@ class OdooHealth:
         """Look whether it is back; True when there is no such Odoo in the settings any more."""
         state = self._state
         self._probes += 1
+        thorough = self._asked >= self._probes or self._probes % state.rules.thorough_every == 0
         try:
             probed: OdooProbed = await workflow.execute_activity_method(
                 Activities.probe_odoo,
-                OdooProbeTask(odoo=state.odoo, tried=state.tried),
+                OdooProbeTask(odoo=state.odoo, tried=state.tried, thorough=thorough),
                 start_to_close_timeout=options.PROBE_ODOO_TIMEOUT,
                 heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
                 retry_policy=options.ONCE,

@@ -66,8 +66,8 @@ class OdooActivities:
         except OdooError as error:
             error.detail = _without_link(task, error.detail)
             raise error.to_application_error() from None
-        except ProviderError as error:  # the store, which makes the link
-            away = OdooError(DeliveryError.ODOO_UNAVAILABLE, error.failure.detail)
+        except ProviderError as error:  # the store: it says nothing of Odoo
+            away = OdooError(DeliveryError.STORE_UNAVAILABLE, error.failure.detail)
             raise away.to_application_error() from None
         return Delivered(answer=_without_link(task, answer))
 
@@ -97,7 +97,7 @@ class OdooActivities:
                 ),
                 hash_value=image.sha256,
                 image_data=data,
-                image_url=None if data else self._store.link(image),
+                image_url=None if data else await self._store.link(image),
                 ignored_fields=task.outcome.ignored or None,
             )
         if failure is None:

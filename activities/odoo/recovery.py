@@ -134,7 +134,8 @@ class OdooRecovery:
             return Released(released=released + sum(await asyncio.gather(*running)))
 
     async def _look(self, task: OdooProbeTask, odoo: OdooAddress) -> OdooProbed:
-        if silent := await self._silent(odoo.url):
+        silent, may_be_back = await self._silent(odoo.url)
+        if silent and not (may_be_back and task.thorough):
             return OdooProbed(found=silent)
         tried = set(task.tried)
         again: list[str] = []
@@ -147,10 +148,15 @@ class OdooRecovery:
         for workflow_id in sorted(again, key=task.tried.index):
             if probed := await self._try(workflow_id):
                 return probed
+        if silent:
+            return OdooProbed(found=silent)
         return OdooProbed(back=True, found="it answers, and nothing is parked")
 
-    async def _silent(self, url: str) -> str | None:
-        """Why nothing answers at `url`; None when something does."""
+    async def _silent(self, url: str) -> tuple[str | None, bool]:
+        """Why nothing answers at `url`, None when something does; and whether a trial may succeed.
+
+        A proxy, or a broken page, may answer 5xx there while Odoo takes outcomes.
+        """
         try:
             answer = await call(
                 self._http,
@@ -160,10 +166,12 @@ class OdooRecovery:
                 max_bytes=MAX_ANSWER_BYTES,
             )
         except TooLargeError:
-            return None  # a page, however large
+            return None, True  # a page, however large
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"{url} did not answer a look: {str(error) or type(error).__name__}"
-        return f"{url} answered {answer.status} to a look" if answer.status >= 500 else None
+            return f"{url} did not answer a look: {str(error) or type(error).__name__}", False
+        if answer.status >= 500:
+            return f"{url} answered {answer.status} to a look", True
+        return None, True
 
     async def _try(self, workflow_id: str) -> OdooProbed | None:
         """One attempt to deliver this outcome; None when it is not parked any more."""
@@ -182,6 +190,9 @@ class OdooRecovery:
                 return None  # it has ended
             raise
         trouble = view.parked
+        if trouble and trouble.code == DeliveryError.STORE_UNAVAILABLE:
+            # Nothing came to Odoo. It answers looks: the next deliveries say whether it is back.
+            return OdooProbed(back=True, found=trouble.detail, trial=workflow_id)
         if trouble is None or trouble.code != DeliveryError.ODOO_UNAVAILABLE:
             return OdooProbed(back=True, found="it took or refused an outcome", trial=workflow_id)
         return OdooProbed(found=trouble.detail, trial=workflow_id)

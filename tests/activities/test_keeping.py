@@ -1,5 +1,6 @@
 """Paid bytes come into safety: into the store, else on the disk, else into the store once more."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.activities.http_peer import refusing_url
 from tests.activities.odd_store import OddStore, odd_store
 from tests.activities.provider_calls import submission
 from tests.activities.stored_images import image_of
+from tests.workflows.relay import Relay, Wire
 from workers.settings import StorageSettings
 from workers.store_wiring import bucket_of
 
@@ -67,10 +69,14 @@ def task(asked: GenerationRequested) -> SubmitTask:
     return submission(asked)
 
 
-def _store(url: str, threads: ThreadPoolExecutor) -> ImageStore:
+def _store(
+    url: str, threads: ThreadPoolExecutor, here: ThreadPoolExecutor | None = None, **limits: float
+) -> ImageStore:
     keys = {"access_key_id": "id", "secret_access_key": "secret"}
     where = StorageSettings.model_validate({"bucket": BUCKET, "endpoint_url": url, **keys})
-    return ImageStore(bucket_of(where, LIKE_AMAZON), threads, threads, put_seconds=0)
+    return ImageStore(
+        bucket_of(where, LIKE_AMAZON), threads, here or threads, put_seconds=0, **limits
+    )
 
 
 async def test_into_the_store(
@@ -80,7 +86,7 @@ async def test_into_the_store(
     kept = await keeper.keep(task, picture)
     assert isinstance(kept, StoredImage)
     assert store.images == {kept.key: picture}
-    assert spool.held().images == 0
+    assert (await spool.held()).images == 0
     assert await keeper.find(task) == kept
 
 
@@ -93,7 +99,7 @@ async def test_store_that_refuses(
     assert isinstance(kept, Spooled)
     assert kept.where == spool.where
     assert await keeper.find(task) == kept  # whoever submits again pays for nothing
-    [path] = spool.paths()
+    [path] = await spool.paths()
     read = await spool.read(path)
     assert read
     assert (read[0].wanted, read[1]) == (image_of(task.request), picture)
@@ -105,6 +111,22 @@ async def test_store_that_is_away(
     """The same for one that nobody answers for."""
     keeper = ImageKeeper(_store(refusing_url(), threads), spool)
     assert isinstance(await keeper.keep(task, picture), Spooled)
+
+
+async def test_store_that_hangs(spool: Spool, task: SubmitTask, picture: bytes) -> None:
+    """It takes connections and never answers: nobody waits for ever, images are on the disk."""
+    with ThreadPoolExecutor(2) as calls, ThreadPoolExecutor(2) as here:
+        async with Relay("127.0.0.1:1") as wire:
+            wire.wire = Wire.SILENT
+            store = _store(wire.url, calls, here, look_limit_seconds=0.3, put_limit_seconds=0.3)
+            keeper = ImageKeeper(store, spool)
+            # More than there are threads: they wait for one.
+            looks = (store.find(image_of(task.request)) for _ in range(8))
+            for found in await asyncio.gather(*looks, return_exceptions=True):
+                assert isinstance(found, ProviderError)
+                assert found.failure.code is ErrorCode.STORE_UNAVAILABLE
+            assert isinstance(await keeper.keep(task, picture), Spooled)
+        await asyncio.to_thread(calls.shutdown)  # beside the loop, which ends the connections
 
 
 async def test_neither_takes_it(
@@ -127,23 +149,23 @@ async def test_what_is_no_image(
     with pytest.raises(ProviderError) as caught:
         await keeper.keep(task, picture[:100])
     assert caught.value.failure.code is ErrorCode.INVALID_OUTPUT
-    assert (store.requests, spool.held().images) == ([], 0)
+    assert (store.requests, (await spool.held()).images) == ([], 0)
 
 
 async def test_full_disk(
     keeper: ImageKeeper, store: OddStore, task: SubmitTask, picture: bytes
 ) -> None:
     """Before money is spent: when the spool has no room for another image, none is paid for."""
-    keeper.check_room()
+    await keeper.check_room()
     store.refuses_writes = True
     await keeper.keep(task, picture)
     with pytest.raises(ProviderError, match=r"worker\.spool_bytes") as caught:
-        keeper.check_room()
+        await keeper.check_room()
     assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
 
 
 async def test_disk_that_is_gone(keeper: ImageKeeper, folder: Path) -> None:
     """The same when somebody has taken the folder away."""
     folder.rmdir()
-    with pytest.raises(ProviderError, match="or gone"):
-        keeper.check_room()
+    with pytest.raises(ProviderError, match="or it is gone"):
+        await keeper.check_room()

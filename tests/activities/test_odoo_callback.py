@@ -364,6 +364,6 @@ async def test_an_image_that_is_gone(clients: Clients, peer: Peer) -> None:
         {peer.url: delivery}, clients.store, OdooGates([peer.url]), [peer.url]
     )
     error = await Attempt().failure(activity.deliver, odoo_events.completed(peer.url))
-    assert error.type == DeliveryError.ODOO_UNAVAILABLE
+    assert error.type == DeliveryError.STORE_UNAVAILABLE
     assert "the store has no generations/" in error.message
     assert peer.received == []

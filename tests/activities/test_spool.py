@@ -1,7 +1,10 @@
 """Images on the worker's disk: private, whole or not at all, bounded, counted."""
 
 import hashlib
+import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,19 +55,19 @@ async def test_written_and_read(spool: Spool, picture: bytes) -> None:
     """An image comes back as it was, with whose it is; and is gone when it is removed."""
     whose = label(picture)
     assert await spool.keep(whose, picture) == Spooled(image=whose.image, where=spool.where)
-    [path] = spool.paths()
+    [path] = await spool.paths()
     assert await spool.read(path) == (whose, picture)
-    assert spool.held().images == 1
+    assert (await spool.held()).images == 1
     await spool.remove(path)
     await spool.remove(path)  # by another process, too
     assert await spool.read(path) is None
-    assert spool.held() == Held(0, 0)
+    assert await spool.held() == Held(0, 0)
 
 
 async def test_private(spool: Spool, folder: Path, picture: bytes) -> None:
     """Nobody else on the machine reads images: folder and files are the user's alone."""
     await spool.keep(label(picture), picture)
-    [path] = spool.paths()
+    [path] = await spool.paths()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -86,7 +89,7 @@ async def test_another_process(
     await spool.keep(first, picture)
     await spool.keep(second, b"another")
     later = Spool(folder, MAX_IMAGE_BYTES, threads)
-    read = [await later.read(path) for path in later.paths()]
+    read = [await later.read(path) for path in await later.paths()]
     assert [each and each[0] for each in read] == [first, second]
     assert await later.find(first.wanted) == Spooled(image=first.image, where=later.where)
 
@@ -108,20 +111,63 @@ async def test_damaged(spool: Spool, picture: bytes, keep: int) -> None:
     """A file that lost its end is never taken for an image; it is put aside, and counts no more."""
     whose = label(picture)
     await spool.keep(whose, picture)
-    [path] = spool.paths()
+    [path] = await spool.paths()
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(SpoolError, match="is damaged"):
         await spool.read(path)
     assert await spool.find(whose.wanted) is None
     await spool.put_aside(path)
-    assert spool.paths() == []
+    assert await spool.paths() == []
+    assert await spool.held() == Held(0, 0, lost=1)
     assert path.with_suffix(".lost").exists()
 
 
-async def test_unfinished_file(spool: Spool, folder: Path) -> None:
-    """What a process that died was writing is no image."""
-    (folder / f"{uuid4()}.0123456789abcdef.part").write_bytes(b"half")
-    assert spool.paths() == []
+async def test_unfinished_file(spool: Spool, folder: Path, threads: ThreadPoolExecutor) -> None:
+    """What a process that died was writing is no image; the next one to start deletes it."""
+    fresh, old = (folder / f"{uuid4()}.0123456789abcdef.part" for _ in range(2))
+    for each in (fresh, old):
+        each.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert await spool.paths() == []
+    Spool(folder, MAX_IMAGE_BYTES, threads)
+    assert list(folder.iterdir()) == [fresh]
+
+
+async def test_file_that_cannot_be_read_now(spool: Spool, picture: bytes) -> None:
+    """That is no damage, as a disk that is away for a moment is none."""
+    whose = label(picture)
+    await spool.keep(whose, picture)
+    [path] = await spool.paths()
+    path.unlink()
+    path.mkdir()  # root may read any file
+    with pytest.raises(IsADirectoryError):
+        await spool.read(path)
+    assert await spool.find(whose.wanted) is None
+
+
+async def test_full_disk(folder: Path, threads: ThreadPoolExecutor, picture: bytes) -> None:
+    """Images that wait need room for those that are being made: on the disk, whatever the bound."""
+    whole_disk = shutil.disk_usage(folder.parents[1]).total
+    spool = Spool(folder, 10 * MAX_IMAGE_BYTES, threads, under_way_bytes=whole_disk)
+    assert await spool.has_room()
+    await spool.keep(label(picture), picture)
+    assert not await spool.has_room()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to be another user for a moment takes root")
+def test_folder_of_another_user() -> None:
+    """A volume's root may belong to somebody else, and be ours to write to."""
+    with tempfile.TemporaryDirectory() as room, ThreadPoolExecutor(1) as threads:
+        Path(room).chmod(0o755)
+        folder = Path(room) / "volume"
+        folder.mkdir()
+        folder.chmod(0o777)
+        os.seteuid(65_534)  # nobody
+        try:
+            Spool(folder, MAX_IMAGE_BYTES, threads)
+        finally:
+            os.seteuid(0)
+        assert list(folder.iterdir()) == []
 
 
 async def test_bound(folder: Path, threads: ThreadPoolExecutor, picture: bytes) -> None:
@@ -129,11 +175,11 @@ async def test_bound(folder: Path, threads: ThreadPoolExecutor, picture: bytes) 
     size = len(picture) + 1_000
     tight = Spool(folder, MAX_IMAGE_BYTES + size, threads)
     await tight.keep(label(picture), picture)
-    assert tight.has_room()
+    assert await tight.has_room()
     await tight.keep(label(picture), picture)
-    assert not tight.has_room()
+    assert not await tight.has_room()
     await tight.keep(label(picture), picture)
-    assert tight.held().images == 3
+    assert (await tight.held()).images == 3
 
 
 async def test_folder_that_cannot_be(tmp_path: Path, threads: ThreadPoolExecutor) -> None:

@@ -89,7 +89,7 @@ async def test_oldest_first(
     """All files go to the store in the order in which they came, and are gone then."""
     labels = [await keep(spool, b"image %d" % number) for number in range(4)]
     assert await SpoolUploads(spool, images(url, threads)).upload_all(client)
-    assert spool.held().images == 0
+    assert (await spool.held()).images == 0
     written = sorted(store.objects.items(), key=lambda item: item[1].at)
     assert [key.partition(".")[0] for key, _ in written] == [
         f"generations/{label.request_id}" for label in labels
@@ -115,7 +115,7 @@ async def test_outage_costs_few_tries(
     finally:
         server.close()
     assert len(asked) == FEW
-    assert spool.held().images == 10
+    assert (await spool.held()).images == 10
 
 
 async def test_one_that_is_refused_holds_up_no_other(
@@ -128,10 +128,46 @@ async def test_one_that_is_refused_holds_up_no_other(
     uploads = SpoolUploads(spool, images(url, threads))
     assert not await uploads.upload_all(client)
     assert not await uploads.upload_all(client)
-    held = [await spool.read(path) for path in spool.paths()]
+    held = [await spool.read(path) for path in await spool.paths()]
     assert [each and each[0] for each in held] == stuck
     kept = {key.partition(".")[0] for key in store.images}
     assert kept == {f"generations/{label.request_id}" for label in sound}
+
+
+async def test_an_outage_does_not_put_them_behind_for_ever(
+    spool: Spool, store: OddStore, url: str, threads: ThreadPoolExecutor, client: Client
+) -> None:
+    """After an outage all were refused before: those that still are hold up no other."""
+    stuck = [await keep(spool, b"stuck %d" % number) for number in range(FEW)]
+    sound = [await keep(spool, b"sound %d" % number) for number in range(4)]
+    uploads = SpoolUploads(spool, images(url, threads))
+    store.refuses_writes = True
+    for _ in range(4):
+        assert not await uploads.upload_all(client)
+    store.refuses_writes, store.refused = False, {str(label.request_id) for label in stuck}
+    for _ in range(3):
+        assert not await uploads.upload_all(client)
+    kept = {key.partition(".")[0] for key in store.images}
+    assert kept == {f"generations/{label.request_id}" for label in sound}
+
+
+async def test_file_that_cannot_be_read_now(
+    spool: Spool, store: OddStore, url: str, threads: ThreadPoolExecutor, client: Client
+) -> None:
+    """It stays where it is, holds up no other, and is stored when it can be read."""
+    await keep(spool, b"unreadable")
+    [path] = await spool.paths()
+    whole = path.read_bytes()
+    path.unlink()
+    path.mkdir()  # root may read any file
+    await keep(spool, b"another")
+    uploads = SpoolUploads(spool, images(url, threads))
+    assert not await uploads.upload_all(client)
+    assert list(store.images.values()) == [b"another"]
+    path.rmdir()
+    path.write_bytes(whole)
+    assert await uploads.upload_all(client)
+    assert list(store.images.values()) == [b"another", b"unreadable"]
 
 
 async def test_not_over_another_image(
@@ -145,7 +181,7 @@ async def test_not_over_another_image(
     both = (SpoolUploads(spool, images(url, threads)) for _ in range(2))
     assert all(await asyncio.gather(*(each.upload_all(client) for each in both)))
     assert store.images == before
-    assert spool.held().images == 0
+    assert (await spool.held()).images == 0
 
 
 async def test_two_processes_at_once(
@@ -156,7 +192,7 @@ async def test_two_processes_at_once(
         await keep(spool, b"image %d" % number)
     both = (SpoolUploads(spool, images(url, threads)) for _ in range(2))
     await asyncio.gather(*(each.upload_all(client) for each in both))
-    assert spool.held().images == 0
+    assert (await spool.held()).images == 0
     assert sorted(store.images.values()) == [b"image %d" % number for number in range(6)]
 
 
@@ -170,4 +206,4 @@ async def test_temporal_away(
     uploads = SpoolUploads(spool, images(url, threads), signal_seconds=0.2)
     assert not await uploads.upload_all(client)
     assert len(store.images) == 1
-    assert spool.held().images == 1
+    assert (await spool.held()).images == 1

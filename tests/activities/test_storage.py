@@ -85,7 +85,7 @@ async def test_object_as_others_see_it(
 
 async def test_link(clients: Clients, http: httpx.AsyncClient, picture: bytes) -> None:
     """A link opens without any key, lives as long as the settings say, and only reads."""
-    link = clients.store.link(await stored(clients, an_image(), picture))
+    link = await clients.store.link(await stored(clients, an_image(), picture))
     got = await http.get(link)
     assert (got.status_code, got.content) == (200, picture)
     assert (await http.delete(link)).status_code == 403
@@ -100,7 +100,7 @@ async def test_link_for_somebody_else(
     public = endpoint.replace("127.0.0.1", "localhost")
     there = worker_settings.storage.model_copy(update={"public_endpoint_url": public})
     store = ImageStore(bucket_of(there), clients.threads, clients.threads)
-    link = store.link(await kept_by(store, an_image(), picture))
+    link = await store.link(await kept_by(store, an_image(), picture))
     assert link.startswith(f"{public}/{BUCKET}/")
     assert (await http.get(link)).content == picture
     assert (await http.get(link.replace("localhost", "127.0.0.1"))).status_code == 403
@@ -141,7 +141,7 @@ async def test_foreign_object(clients: Clients, s3: "S3Client", picture: bytes) 
     key = f"generations/{wanted.request_id}.png"
     s3.put_object(Bucket=BUCKET, Key=key, Body=b"somebody else's")
     for call in (clients.store.find(wanted), stored(clients, wanted, picture)):
-        with pytest.raises(ProviderError, match="was not written by Duragen") as caught:
+        with pytest.raises(ProviderError, match="does not say whose image it is") as caught:
             await call
         assert caught.value.failure.code is ErrorCode.INTERNAL
     assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"somebody else's"

@@ -123,6 +123,19 @@ async def test_refused_before_money_is_spent(
     assert store.objects == {}
 
 
+async def test_a_key_that_is_taken_away(clients: Clients, picture: bytes) -> None:
+    """Where what is missing is forbidden: images that are there are not paid for again."""
+    store = OddStore(hides_missing=True)
+    async with odd_store(store) as peer:
+        ours = image_store(peer.url, clients)
+        await kept_by(ours, WANTED, picture)
+        store.may_read = False
+        ours._bucket._sure_until = 0  # a minute later
+        with pytest.raises(ProviderError, match="s3:GetObject") as caught:
+            await ours.find(WANTED)
+    assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
+
+
 async def test_encryption_that_is_set(clients: Clients, picture: bytes) -> None:
     """Each object asks for what the bucket's policy demands."""
     store = OddStore(wants_encryption=True)

@@ -51,6 +51,7 @@ async def test_a_line_for_each_dependency_when_all_is_well(examined: LocalStack)
         "failed generations: ",
         "stuck workflows: none",
         f"store: bucket {BUCKET} at {examined.s3_url}: writes, reads, links and deletes",
+        "spool: ",
         f"provider openai: {examined.images_url} takes the key",
         f"provider flux: {examined.images_url} takes the key",
         f"Odoo {examined.odoo_url}: answers (200)",

@@ -39,13 +39,13 @@ async def test_no_end_of_a_process_loses_it(
 
     killed = await worker(grace=0)
     await lab.outcome(lab.request())  # it knows the store now
-    assert (await killed.answers("/health"))["spool"] == {"images": 0, "bytes": 0}
+    assert (await killed.answers("/health"))["spool"] == {"images": 0, "bytes": 0, "lost": 0}
     store.wire = Wire.READS
     request = lab.request()
     handle = await lab.start(request)
     view = await lab.reaches(handle, GenerationState.STORING)
     [file] = folder.glob("*.image")
-    waiting = {"images": 1, "bytes": file.stat().st_size}
+    waiting = {"images": 1, "bytes": file.stat().st_size, "lost": 0}
     assert (await killed.answers("/health"))["spool"] == waiting
     killed.process.kill()
     await killed.ends()

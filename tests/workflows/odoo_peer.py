@@ -9,10 +9,18 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from contracts.names import HEALTH_QUERY, PROBE_NOW_UPDATE, odoo_health_id
-from contracts.odoo_health import OdooHealthView
+from contracts.names import (
+    GENERATION_QUEUE,
+    HEALTH_QUERY,
+    ODOO_HEALTH_WORKFLOW,
+    PROBE_NOW_UPDATE,
+    REPORT_SIGNAL,
+    odoo_health_id,
+)
+from contracts.odoo_health import OdooHealthRules, OdooHealthState, OdooHealthView, OdooReport
 from deploy.local.stack.config import CALLBACK_PATH
 from tests.activities.http_peer import Received, answer, listening
+from tests.lab import Handle, Lab
 from workers.settings import OdooSettings, Settings
 
 UNKNOWN_MODEL = "99999999-9999-4999-8999-999999999999"
@@ -73,6 +81,19 @@ def with_odoo(settings: Settings, *odoos: OdooPeer, **more: Any) -> Settings:
     """The settings with these Odoos beside the one they have."""
     added = [OdooSettings(origin=odoo.url, **more) for odoo in odoos]
     return settings.model_copy(update={"odoo": (*settings.odoo, *added)})
+
+
+async def found_away(lab: Lab, odoo: OdooPeer, rules: OdooHealthRules) -> Handle:
+    """Its health workflow, after as many failures as it takes."""
+    handle: Handle = await lab.client.start_workflow(
+        ODOO_HEALTH_WORKFLOW,
+        OdooHealthState(odoo=odoo.url, rules=rules),
+        id=odoo_health_id(odoo.url),
+        task_queue=GENERATION_QUEUE,
+    )
+    report = OdooReport(failing_since_answer=rules.failures_in_a_row, detail="answered 503")
+    await handle.signal(REPORT_SIGNAL, report)
+    return handle
 
 
 def health_of(client: Client, odoo: OdooPeer) -> WorkflowHandle[Any, Any]:

@@ -16,6 +16,7 @@ from tests.lab import Handle, Lab, working
 from tests.workflows.odoo_peer import (
     UNKNOWN_MODEL,
     OdooPeer,
+    found_away,
     health_of,
     odoo_peer,
     probed,
@@ -124,6 +125,35 @@ async def test_each_probe_tries_another_outcome(lab: Lab, settings: Settings) ->
         assert len(set(trials)) == len(trials)
         odoo.status = 200
         await delivered(handles)
+
+
+async def test_an_odoo_whose_page_is_broken_comes_back(lab: Lab, settings: Settings) -> None:
+    """Its address answers 503, from a proxy or a broken page: what it takes counts."""
+    async with odoo_peer() as odoo, working(lab.client, with_odoo(settings, odoo)):
+        odoo.status = odoo.looks = 503
+        handles = await started(lab, odoo, 12)
+        await parked(lab, handles)
+        odoo.status = 200
+        assert (await probed(lab.client, odoo)).away_since is None
+        await delivered(handles)
+        assert odoo.taken == dict.fromkeys(ids(handles), 1)
+
+
+async def test_a_broken_page_is_looked_behind_now_and_then(lab: Lab, settings: Settings) -> None:
+    """One probe in six delivers an outcome although the look was answered with 503."""
+    soon = {"probe_seconds": 0.2, "asked_probe_seconds": 0.2}
+    rules = OdooHealthRules().model_copy(update=soon)
+    async with odoo_peer() as odoo, working(lab.client, with_odoo(settings, odoo)):
+        odoo.status = odoo.looks = 503
+        await found_away(lab, odoo, rules)
+        handles = await started(lab, odoo, 1)
+        await parked(lab, handles)
+        attempts, looks = len(odoo.attempts), odoo.gets
+        odoo.status = 200
+        await delivered(handles)
+        assert odoo.taken == dict.fromkeys(ids(handles), 1)
+        most = (odoo.gets - looks) // rules.thorough_every + 1
+        assert len(odoo.attempts) - attempts <= most
 
 
 async def test_one_poison_outcome_keeps_no_other_parked(lab: Lab, settings: Settings) -> None:

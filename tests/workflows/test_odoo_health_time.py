@@ -5,31 +5,13 @@ from datetime import timedelta
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
-from contracts.names import (
-    GENERATION_QUEUE,
-    ODOO_HEALTH_WORKFLOW,
-    REPORT_SIGNAL,
-    odoo_health_id,
-)
-from contracts.odoo_health import OdooHealthRules, OdooHealthState, OdooReport
-from tests.lab import Handle, Lab, working
-from tests.workflows.odoo_peer import OdooPeer, odoo_peer, seen, with_odoo
+from contracts.odoo_health import OdooHealthRules
+from tests.lab import Lab, working
+from tests.workflows.odoo_peer import OdooPeer, found_away, odoo_peer, seen, with_odoo
 from workers.settings import Settings
 
-RULES = OdooHealthRules()
-
-
-async def found_away(lab: Lab, odoo: OdooPeer, rules: OdooHealthRules = RULES) -> Handle:
-    """Its health workflow, after as many failures as it takes."""
-    handle: Handle = await lab.client.start_workflow(
-        ODOO_HEALTH_WORKFLOW,
-        OdooHealthState(odoo=odoo.url, rules=rules),
-        id=odoo_health_id(odoo.url),
-        task_queue=GENERATION_QUEUE,
-    )
-    report = OdooReport(failing_since_answer=rules.failures_in_a_row, detail="answered 503")
-    await handle.signal(REPORT_SIGNAL, report)
-    return handle
+RULES = OdooHealthRules(thorough_every=1_000_000)
+"""That server lists no workflows, so there is no trial."""
 
 
 async def test_one_probe_an_interval(
@@ -39,7 +21,7 @@ async def test_one_probe_an_interval(
     lab, environment = skipping
     async with odoo_peer() as odoo, working(lab.client, with_odoo(settings, odoo)):
         odoo.status = 503
-        await found_away(lab, odoo)
+        await found_away(lab, odoo, RULES)
         await environment.sleep(timedelta(hours=1))
         most = 3_600 / RULES.probe_seconds
         assert most * 0.9 <= odoo.gets <= most + 1
@@ -71,6 +53,6 @@ async def test_an_odoo_that_was_removed_is_forgotten(
     """No worker has it in its settings: there is nothing to probe, and the workflow ends."""
     lab, _ = skipping
     async with working(lab.client, settings):
-        handle = await found_away(lab, OdooPeer("http://gone.example.com"))
+        handle = await found_away(lab, OdooPeer("http://gone.example.com"), RULES)
         await handle.result()
         assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED

@@ -16,7 +16,9 @@ from activities.bucket import ImageId
 from activities.images import Wanted
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
-from contracts.generation import GenerationState, Outcome
+from contracts.generation import Failure, GenerationState, Outcome
+from contracts.names import SPOOL_NEWS_SIGNAL
+from contracts.tasks import SpoolNews
 from tests.lab import Handle, Lab, working
 from tests.workflows.relay import Relay, Wire
 from workers.settings import GenerationSettings, Settings
@@ -109,10 +111,10 @@ async def test_nothing_is_paid_meanwhile(scene: Scene) -> None:
 
 
 async def test_until_the_deadline(scene: Scene) -> None:
-    """A store that does not come back fails the generation: nothing is paid, nothing may be."""
+    """A store that hangs and does not come back fails it: nothing is paid, nothing may be."""
     lab = scene.lab
-    scene.store.wire = Wire.CUT
-    short = {"generation": GenerationSettings(deadline_seconds=120)}
+    scene.store.wire = Wire.SILENT
+    short = {"generation": GenerationSettings(deadline_seconds=30)}
     request = lab.two_routes_request()
     async with working(lab.client, scene.settings.model_copy(update=short)):
         code, perhaps_paid = await _failure(await lab.start(request))
@@ -204,6 +206,21 @@ async def test_lost_for_good(timeless_scene: tuple[Scene, WorkflowEnvironment]) 
     assert await _made(scene.lab, request) == (1, ["failed"])
     [delivery] = (await scene.lab.ledgers(request)).deliveries
     assert delivery["event"]["mayHaveBeenPaid"] is True
+
+
+async def test_news_of_other_bytes(timeless_scene: tuple[Scene, WorkflowEnvironment]) -> None:
+    """What a run before has left on a disk, of whomever, is none of this run's image."""
+    scene, _ = timeless_scene
+    request = scene.lab.request()
+    handle, file = await _storing(scene, request)
+    lost = Failure(code=ErrorCode.STORE_UNAVAILABLE, detail="an older file", perhaps_paid=1)
+    await handle.signal(SPOOL_NEWS_SIGNAL, SpoolNews(failure=lost, sha256="0" * 16))
+    scene.store.wire = Wire.WHOLE
+    await _until_taken(scene)
+    outcome = await handle.result()
+    assert outcome.image
+    assert file.name == f"{request.request_id}.{outcome.image.sha256[:16]}.image"
+    assert await _made(scene.lab, request) == (1, ["completed"])
 
 
 async def test_damaged_file(timeless_scene: tuple[Scene, WorkflowEnvironment]) -> None:

@@ -19,7 +19,7 @@ from peers.settings import SettingsError
 from peers.temporal import connect, target
 from workers.doctor import services, temporal
 from workers.doctor.finding import Finding
-from workers.doctor.store import store
+from workers.doctor.store import spool, store
 from workers.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -71,6 +71,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     trusted = httpx.create_ssl_context()  # as the worker's
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=trusted) as http:
         yield await _bounded("store", store(settings, http))
+        yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))

@@ -1,14 +1,19 @@
-"""What `duragen doctor` finds out about the store, by a small object: before money is spent."""
+"""What `duragen doctor` finds out about store and spool: before money is spent."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import httpx
 
 from activities.bucket import Bucket
 from activities.s3 import StoreError
+from activities.spool import Spool, SpoolError
 from activities.store_ways import CHECK, Ways
+from contracts.names import JOBS_PREFIX
+from peers.loopback import is_loopback
 from workers.doctor.finding import Finding
-from workers.settings import Settings
+from workers.settings import ProcessSettings, Settings
 from workers.store_wiring import bucket_of
 
 
@@ -16,19 +21,24 @@ async def store(settings: Settings, http: httpx.AsyncClient) -> Finding:
     """Whether it takes an image, gives it back, also by a link, and deletes it."""
     storage = settings.storage
     where = f"bucket {storage.bucket} at {storage.endpoint_url or 'AWS S3, ' + storage.region}"
-    bucket = bucket_of(storage)
+    # Whether it keeps the first object of a key is tried also where the settings say so.
+    bucket = bucket_of(storage, Ways(checksums=storage.checksums))
+    has_jobs = any(each.kind == "kubernetes" for each in settings.providers.values())
     try:
-        ways, key = await asyncio.to_thread(_written, bucket)
+        ways, key = await asyncio.to_thread(_written, bucket, has_jobs=has_jobs)
     except StoreError as error:
         fix = error.fix or "check storage.* and that the store is up"
         return Finding("store", f"{where}: {error.detail}", fix)
-    trouble = await _linked(bucket, key, http)
+    link = httpx.URL(bucket.link(key))
+    place = f"{link.scheme}://{link.netloc.decode()}"
+    linked = [odoo.origin for odoo in settings.odoo if odoo.images == "link"]
+    trouble = await _link_trouble(link, place, linked, http) if linked else None
     can = "writes, reads and links"
     try:
         await asyncio.to_thread(bucket.remove, key)
         can = "writes, reads, links and deletes"
     except StoreError as error:
-        if any(each.kind == "kubernetes" for each in settings.providers.values()):
+        if has_jobs:
             return Finding(
                 "store", f"{where}: {error.detail}", error.fix or "grant s3:DeleteObject"
             )
@@ -36,11 +46,36 @@ async def store(settings: Settings, http: httpx.AsyncClient) -> Finding:
     if trouble:
         found, fix = trouble
         return Finding("store", f"{where}: {found}", fix)
-    return Finding("store", f"{where}: {can}{_said(ways)}")
+    if storage.conditional_writes and not ways.conditional:
+        found = "it replaces the first object of a key, or refuses If-None-Match"
+        fix = "leave storage.conditional_writes out, or a second image replaces the first"
+        return Finding("store", f"{where}: {found}", fix)
+    reach = f"; links lead to {place}, which each Odoo must reach" if linked else ""
+    return Finding("store", f"{where}: {can}{reach}{_said(ways)}")
 
 
-def _written(bucket: Bucket) -> tuple[Ways, str]:
+async def spool(process: ProcessSettings) -> Finding:
+    """Whether paid images can wait on this machine; a worker elsewhere has a folder of its own."""
+    folder = process.spool_dir
+    if not folder.exists():
+        return Finding("spool", f"{folder} is not there: a worker that starts here makes it")
+    with ThreadPoolExecutor(1) as executor:
+        try:
+            images = Spool(folder, process.spool_bytes, executor)
+        except SpoolError as error:
+            return Finding("spool", str(error), "nothing can be paid for here before")
+        held, has_room = await images.held(), await images.has_room()
+    found = f"{images.where}: {held.images} images wait, {held.bytes} bytes; {held.lost} are lost"
+    if not has_room:
+        fix = "nothing is paid for: bring the store back, free the disk or raise worker.spool_bytes"
+        return Finding("spool", f"{found}; no room for another", fix)
+    return Finding("spool", found)
+
+
+def _written(bucket: Bucket, *, has_jobs: bool) -> tuple[Ways, str]:
     """Its ways, and the key of a small object that was written and read back."""
+    if has_jobs:
+        bucket.read(f"{JOBS_PREFIX}check-{uuid4()}", len(CHECK))  # there is none: it may be read
     ways, key = bucket.ways(), bucket.leave_check()
     if bucket.read(key, len(CHECK)) != CHECK:
         raise StoreError(
@@ -50,20 +85,24 @@ def _written(bucket: Bucket) -> tuple[Ways, str]:
     return ways, key
 
 
-async def _linked(bucket: Bucket, key: str, http: httpx.AsyncClient) -> tuple[str, str] | None:
-    """What is wrong with a link, and the fix. The link itself is a secret."""
-    link = httpx.URL(bucket.link(key))
-    place = f"a link at {link.scheme}://{link.netloc.decode()}"
+async def _link_trouble(
+    link: httpx.URL, place: str, odoos: list[str], http: httpx.AsyncClient
+) -> tuple[str, str] | None:
+    """What is wrong with a link, and the fix. The link itself is a secret: `place` is said."""
+    fix = "set storage.public_endpoint_url to the address at which Odoo reaches the store"
+    elsewhere = [origin for origin in odoos if not is_loopback(origin)]
+    if is_loopback(place) and elsewhere:
+        return f"a link at {place} would lead {elsewhere[0]} to its own machine", fix
     try:
         answer = await http.get(link)
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        fix = "set storage.public_endpoint_url to the address at which Odoo reaches the store"
-        return f"{place} cannot be opened ({reason})", fix
+        unless = "; if Odoo's network alone reaches it, nothing is wrong"
+        return f"a link at {place} cannot be opened from here ({reason})", fix + unless
     if answer.status_code == 200 and answer.content == CHECK:
         return None
     fix = "check s3:GetObject, storage.region and storage.public_endpoint_url"
-    return f"{place} answered {answer.status_code}", fix
+    return f"a link at {place} answered {answer.status_code}", fix
 
 
 def _said(ways: Ways) -> str:

@@ -16,6 +16,7 @@ from activities.errors import ProviderError
 from activities.providers.kubernetes.objects import JobRef
 from contracts.errors import ErrorCode
 from contracts.generation import Route
+from contracts.names import JOBS_PREFIX
 from contracts.tasks import SubmitTask
 from otel.correlation import outgoing_headers
 
@@ -85,7 +86,7 @@ def job_name(task: SubmitTask, run_id: str) -> str:
 
 def result_key(name: str, route: Route) -> str:
     """Where the container of the Job `name` puts its image: `jobs/{name}.{format}`."""
-    return f"jobs/{name}.{route.image_format}"
+    return f"{JOBS_PREFIX}{name}.{route.image_format}"
 
 
 def job_object(task: SubmitTask, ref: JobRef, bucket: str, ttl_seconds: int) -> dict[str, Any]:
