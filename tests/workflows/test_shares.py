@@ -84,7 +84,7 @@ async def test_a_queue_that_nobody_serves(lab: Lab, settings: Settings) -> None:
         update={
             "providers": {**settings.providers, provider: settings.providers["flux"]},
             "models": {TWO_ROUTES_MODEL_ID: ModelSettings(routes=routes)},
-            "generation": GenerationSettings(deadline_seconds=8),
+            "generation": GenerationSettings(deadline_seconds=12),
         }
     )
     async with working(lab.client, changed.with_queues(("generation", "provider.openai"))):
