@@ -113,7 +113,7 @@ async def test_late_writer_changes_nothing(
     first = await kept_by(first_worker, wanted, picture)
     assert await kept_by(late_worker, wanted, other) == first
     assert await late_worker.find(wanted) == first
-    linked = await http.get(late_worker.link(first))
+    linked = await http.get(await late_worker.link(first))
     assert hashlib.sha256(linked.content).hexdigest() == first.sha256
 
 
