@@ -1,6 +1,7 @@
 """Real parts for the activities: SeaweedFS, the sandboxes, and peers that misbehave to order."""
 
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import httpx
@@ -43,6 +44,13 @@ async def clients(worker_settings: Settings) -> AsyncIterator[Clients]:
     """The clients that a worker of these parts would build."""
     async with open_clients(worker_settings, traced=False) as opened:
         yield opened
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """For a store and a disk of a test's own."""
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
 
 
 @pytest.fixture

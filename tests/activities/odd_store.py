@@ -39,6 +39,8 @@ class OddStore:
     host_style_alone: bool = False
     may_list: bool = True
     may_read: bool = True
+    forbidden: str = ""
+    """Nothing whose key begins so may be read."""
     refuses_writes: bool = False
     refused: set[str] = field(default_factory=set)
     """Requests whose images it does not take."""
@@ -103,6 +105,8 @@ class OddStore:
 
     def _get(self, key: str) -> tuple[int, dict[str, str], bytes]:
         found = self.objects.get(key)
+        if self.forbidden and key.startswith(self.forbidden):
+            return _error(403, "AccessDenied", "Access Denied")
         if not self.may_read or (found is None and self.hides_missing):
             return _error(403, "AccessDenied", "Access Denied")
         if found is None:

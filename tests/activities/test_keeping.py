@@ -1,7 +1,7 @@
 """Paid bytes come into safety: into the store, else on the disk, else into the store once more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,13 +27,6 @@ from workers.settings import StorageSettings
 from workers.store_wiring import bucket_of
 
 LIKE_AMAZON = Ways(checksums=True, conditional=True, hides_missing=False)
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """For store and disk."""
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
 
 
 @pytest.fixture
@@ -125,6 +118,7 @@ async def test_store_that_hangs(spool: Spool, task: SubmitTask, picture: bytes) 
             for found in await asyncio.gather(*looks, return_exceptions=True):
                 assert isinstance(found, ProviderError)
                 assert found.failure.code is ErrorCode.STORE_UNAVAILABLE
+                assert "has not answered within 0.3 s" in found.failure.detail
             assert isinstance(await keeper.keep(task, picture), Spooled)
         await asyncio.to_thread(calls.shutdown)  # beside the loop, which ends the connections
 

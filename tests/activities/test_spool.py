@@ -5,7 +5,6 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -16,13 +15,6 @@ from activities.bucket import ImageId
 from activities.images import MAX_IMAGE_BYTES
 from activities.spool import Held, Label, Spool, SpoolError
 from contracts.generation import Spooled, StoredImage
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """For the disk."""
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
 
 
 @pytest.fixture

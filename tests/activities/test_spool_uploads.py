@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -24,13 +24,6 @@ from workers.settings import StorageSettings
 from workers.store_wiring import bucket_of
 
 PNG = "png"
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """For store and disk."""
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
 
 
 @pytest.fixture

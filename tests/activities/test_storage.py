@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+import boto3
 import httpx
 import pytest
 
@@ -104,6 +105,36 @@ async def test_link_for_somebody_else(
     assert link.startswith(f"{public}/{BUCKET}/")
     assert (await http.get(link)).content == picture
     assert (await http.get(link.replace("localhost", "127.0.0.1"))).status_code == 403
+
+
+async def test_link_with_keys_that_end(
+    worker_settings: Settings,
+    clients: Clients,
+    http: httpx.AsyncClient,
+    picture: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keys that are not in the settings may have to be renewed; without any it is the store's."""
+    keys = {"access_key_id": None, "secret_access_key": None}
+    storage = worker_settings.storage
+    without = storage.model_copy(update=keys)
+    assert storage.access_key_id
+    assert storage.secret_access_key
+    with monkeypatch.context() as ours:
+        ours.setenv("AWS_ACCESS_KEY_ID", storage.access_key_id)
+        ours.setenv("AWS_SECRET_ACCESS_KEY", storage.secret_access_key.get_secret_value())
+        store = ImageStore(bucket_of(without), clients.threads, clients.threads)
+        image = await kept_by(store, an_image(), picture)
+        assert (await http.get(await store.link(image))).content == picture
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers keys
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    nobody = ImageStore(bucket_of(without), clients.threads, clients.threads)
+    with pytest.raises(ProviderError, match="credentials") as caught:
+        await nobody.link(image)
+    assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
 
 
 async def test_second_writer(clients: Clients, s3: "S3Client", picture: bytes) -> None:

@@ -1,8 +1,6 @@
 """Programs of Debian packages, started for a test and ended with it."""
 
-import asyncio
 import shutil
-from asyncio.subprocess import DEVNULL, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,9 +8,7 @@ import httpx
 import pytest
 
 from deploy.local.stack.ports import PortRegistry
-
-PATIENCE_SECONDS = 100
-"""For what happens within a second unless it never does."""
+from tests.system.running import running
 
 CONFIG = """\
 route: {receiver: nobody}
@@ -55,25 +51,6 @@ async def alertmanager(tmp_path: Path, http: httpx.AsyncClient) -> AsyncIterator
         f"--web.listen-address={address}",
         "--cluster.listen-address=",  # one alone: no gossip, no further port
     )
-    with log.open("wb") as sink:
-        process = await asyncio.create_subprocess_exec(
-            path, *options, stdin=DEVNULL, stdout=sink, stderr=STDOUT
-        )
     url = f"http://{address}"
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await _is_ready(http, url):
-                assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.02)
+    async with running(http, log, f"{url}/-/ready", path, *options):
         yield url
-    finally:
-        if process.returncode is None:
-            process.kill()  # its data goes with the folder
-        await process.wait()
-
-
-async def _is_ready(http: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await http.get(f"{url}/-/ready")).status_code == 200
-    except httpx.TransportError:
-        return False

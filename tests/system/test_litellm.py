@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from asyncio.subprocess import DEVNULL, STDOUT
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from deploy.local.stack.layout import environment_of_part
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.ports import PortRegistry
 from starter.client import AsyncDuragenClient, GenerationFailedError
+from tests.system.running import running
 
 LITELLM = Path(__file__).parents[2] / "build/litellm/bin/litellm"
 PARTS = ("temporal", "store", "images", "odoo", "worker")
@@ -99,27 +99,9 @@ async def _litellm(
     }
     port = gateway.rpartition(":")[2]
     options = ("--config", str(config), "--host", "127.0.0.1", "--port", port)
-    with log.open("wb") as sink:
-        process = await asyncio.create_subprocess_exec(
-            LITELLM, *options, stdin=DEVNULL, stdout=sink, stderr=STDOUT, env=environment
-        )
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await _is_alive(http, gateway):
-                assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.1)
+    ready = f"{gateway}/health/liveliness"
+    async with running(http, log, ready, LITELLM, *options, env=environment):
         yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _is_alive(http: httpx.AsyncClient, gateway: str) -> bool:
-    try:
-        return (await http.get(f"{gateway}/health/liveliness")).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 async def _paid(http: httpx.AsyncClient, stack: LocalStack) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import shutil
-from asyncio.subprocess import DEVNULL, STDOUT
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from activities.store_ways import Ways
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.ports import PortRegistry
 from tests.activities.stored_images import SIZE, kept_by
-from tests.system.conftest import PATIENCE_SECONDS
+from tests.system.running import running
 from workers.doctor.store import store as examine
 from workers.settings import Settings, StorageSettings
 from workers.store_wiring import bucket_of, s3_client
@@ -48,30 +47,10 @@ async def _running(home: Path, http: httpx.AsyncClient, *command: str) -> AsyncI
     """Its URL; `{port}` in the command is the port."""
     registry = PortRegistry(home / "ports.json")  # kept, so that no other is given the port
     port, log = registry.pick("s3"), home / "log"
+    url = f"http://127.0.0.1:{port}"
     filled = [word.format(port=port) for word in command]
-    with log.open("wb") as sink:
-        process = await asyncio.create_subprocess_exec(
-            *filled, stdin=DEVNULL, stdout=sink, stderr=STDOUT
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await _answers(http, url):
-                assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.05)
+    async with running(http, log, url, *filled, any_answer=True):
         yield url
-    finally:
-        if process.returncode is None:
-            process.kill()  # its data goes with the folder
-        await process.wait()
-
-
-async def _answers(http: httpx.AsyncClient, url: str) -> bool:
-    try:
-        await http.get(url)
-    except httpx.TransportError:
-        return False
-    return True
 
 
 def _settings(url: str, key: str) -> StorageSettings:

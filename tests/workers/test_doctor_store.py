@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from activities.providers.kubernetes.kind import KubernetesSettings
 from deploy.local.stack.config import BUCKET
 from tests.activities.odd_store import OddStore, odd_store
 from workers.doctor.finding import Finding
@@ -84,6 +85,16 @@ async def test_what_is_wrong(
 ) -> None:
     """The right or the setting is named."""
     assert fix in (await examined(odd, settings, **storage)).fix
+
+
+async def test_results_of_jobs(settings: Settings) -> None:
+    """Where Kubernetes makes images, their results must be readable; nobody else needs that."""
+    store_without = OddStore(forbidden="jobs/")
+    assert not (await examined(store_without, settings)).fix
+    cluster = KubernetesSettings(kind="kubernetes", base_url="http://127.0.0.1:1", api_key="token")
+    with_jobs = settings.model_copy(update={"providers": {"cluster": cluster}})
+    assert "s3:GetObject" in (await examined(store_without, with_jobs)).fix
+    assert not (await examined(OddStore(), with_jobs)).fix
 
 
 async def test_link_that_leads_odoo_to_itself(settings: Settings) -> None:

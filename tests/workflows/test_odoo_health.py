@@ -23,6 +23,7 @@ from tests.workflows.odoo_peer import (
     seen,
     with_odoo,
 )
+from tests.workflows.relay import Relay, Wire
 from workers.settings import Settings
 
 SLOTS = 8
@@ -154,6 +155,30 @@ async def test_a_broken_page_is_looked_behind_now_and_then(lab: Lab, settings: S
         assert odoo.taken == dict.fromkeys(ids(handles), 1)
         most = (odoo.gets - looks) // rules.thorough_every + 1
         assert len(odoo.attempts) - attempts <= most
+
+
+async def test_a_store_that_is_away_says_nothing_of_odoo(lab: Lab, settings: Settings) -> None:
+    """An Odoo that gets the image itself: the trial has none to give, and Odoo counts as back."""
+    async with odoo_peer() as odoo, Relay(lab.stack.s3_url) as wire:
+        storage = settings.storage.model_copy(update={"endpoint_url": wire.url})
+        through = settings.model_copy(update={"storage": storage})
+        async with working(lab.client, with_odoo(through, odoo, images="data")):
+            odoo.status, odoo.looks = 503, 200
+            await found_away(lab, odoo, OdooHealthRules())
+            handle = await lab.start(lab.request(callback_url=odoo.callback_url))
+            await parked(lab, [handle])
+            wire.wire = Wire.CUT
+            attempts = len(odoo.attempts)
+            odoo.status = 200
+            assert (await probed(lab.client, odoo)).away_since is None
+            [view] = await parked(lab, [handle])
+            assert view.parked
+            assert view.parked.code == DeliveryError.STORE_UNAVAILABLE
+            assert len(odoo.attempts) == attempts
+            wire.wire = Wire.WHOLE
+            await handle.execute_update(RETRY_DELIVERY_UPDATE, DeliveryDecision())
+            await delivered([handle])
+            assert odoo.taken == dict.fromkeys(ids([handle]), 1)
 
 
 async def test_one_poison_outcome_keeps_no_other_parked(lab: Lab, settings: Settings) -> None:
