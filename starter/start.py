@@ -30,6 +30,7 @@ class EntryPoint:
         self,
         event: GenerationRequested,
         *,
+        owner: str,
         caller: str,
         span: str,
         headers: Mapping[str, str],
@@ -37,7 +38,8 @@ class EntryPoint:
     ) -> Started:
         """Start the generation, or find the one that the same event has started.
 
-        `caller` is who asks, for the log; `span`, `headers` and `kind` are for the root span.
+        `owner` is whose it will be, `caller` who asks, for the log; `span`, `headers` and `kind`
+        are for the root span.
         Raises OriginNotAllowedError, and the errors of `starter.client`: ConflictError when the
         requestId is taken by another payload, UnavailableError when Temporal does not answer. Then
         the caller must keep the event and send it again: it is never started twice.
@@ -45,7 +47,9 @@ class EntryPoint:
         if origin_of(event.callback_url) not in self._origins:
             raise OriginNotAllowedError(origin_of(event.callback_url))
         with root_span(span, headers, event, kind):
-            started = await self._client.start(event.model_dump(mode="json", exclude_none=True))
+            started = await self._client.start(
+                event.model_dump(mode="json", exclude_none=True), owner=owner
+            )
             logger.info(
                 "generation accepted", extra={"caller": caller, "repeated": not started.created}
             )

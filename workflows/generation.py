@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, progress_of, publish, show_details
     from workflows.generate import Making, make_plan
-    from workflows.reading import read_request
+    from workflows.reading import owner_here, read_request
     from workflows.shielding import shielded
     from workflows.storing import Storing
 
@@ -202,6 +202,7 @@ class Generation:
             callback_url=head.callback_url,
             odoo=plan.odoo,
             outcome=outcome,
+            owner=owner_here(),
         )
 
     def _delivery_changed(self) -> None:

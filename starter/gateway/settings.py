@@ -1,11 +1,15 @@
 """The gateway's settings: `[gateway]` and the origins of `[[odoo]]`; see `peers.settings`."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from contracts.events import HttpUrl
+from contracts.callbacks import plain_path
+from contracts.events import HttpUrl, origin_of
+from contracts.names import OWNER_PATTERN
 from peers.setting_types import Group, Origin
 from peers.settings import FileSettings
 from starter.client import MAX_BODY_BYTES
@@ -17,6 +21,12 @@ def _hex(text: str) -> str:
     return text.lower()
 
 
+def _callback_prefix(text: str) -> str:
+    if origin_of(text) == text.rstrip("/").lower():
+        return origin_of(text) + "/"
+    return origin_of(text) + plain_path(urlsplit(text).path)
+
+
 class GatewayKey(Group):
     """Who may call: a name for the log, and the SHA-256 of a random bearer key.
 
@@ -25,6 +35,43 @@ class GatewayKey(Group):
 
     name: str
     sha256: Annotated[str, AfterValidator(_hex)]
+    owner: str | None = None
+    """Whose the generations are that it starts, and the only ones it sees; the name when None.
+    Keys of one owner see the same. "": what is started with direct access to Temporal."""
+    callbacks: tuple[Annotated[HttpUrl, AfterValidator(_callback_prefix)], ...] = ()
+    """Where the outcomes of its generations may go, beside what `[[odoo]]` allows: an Odoo's
+    origin, or one with the beginning of a path. Empty: wherever `[[odoo]]` allows."""
+    requests_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Of all kinds, in each gateway process; as many may come at once as in a second."""
+    in_flight: Annotated[int, Field(ge=1)] | None = None
+    """Generations of its owner that may be under way at a time, over all gateways."""
+    starts_per_day: Annotated[int, Field(ge=1)] | None = None
+    """Generations that its owner may start in a day of UTC, over all gateways."""
+
+    @property
+    def owner_name(self) -> str:
+        """The owner; see `contracts.names.workflow_id`."""
+        return self.name if self.owner is None else self.owner
+
+    @property
+    def callback_paths(self) -> dict[str, tuple[str, ...]]:
+        """`callbacks` by origin, as `contracts.callbacks` reads them."""
+        found: dict[str, tuple[str, ...]] = {}
+        for prefix in self.callbacks:
+            origin = origin_of(prefix)
+            found[origin] = (*found.get(origin, ()), urlsplit(prefix).path)
+        return found
+
+    @model_validator(mode="after")
+    def _has_owner(self) -> Self:
+        if self.owner_name and not re.fullmatch(OWNER_PATTERN, self.owner_name):
+            raise ValueError(
+                f"key {self.name!r} needs an owner: up to 40 of a to z, 0 to 9, - and _, or a name"
+                " that is written so"
+            )
+        if not self.owner_name and (self.in_flight or self.starts_per_day):
+            raise ValueError(f"key {self.name!r}: in_flight and starts_per_day need an owner")
+        return self
 
 
 class GatewayProcess(Group):

@@ -27,6 +27,7 @@ async def take(entry_point: EntryPoint, **changes: object) -> Started:
     """One message of a broker, that another trace sent."""
     return await entry_point.start(
         GenerationRequested.model_validate(make_event(**changes)),
+        owner="acme",
         caller="a broker's user",
         span="jobs.requested process",
         headers={"traceparent": f"00-{FOREIGN_TRACE}-b7ad6b7169203331-01"},
