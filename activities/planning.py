@@ -9,7 +9,7 @@ from temporalio import activity
 from activities.provider_health import CircuitBoard
 from contracts.errors import ErrorCode
 from contracts.events import RequestField, origin_of
-from contracts.generation import Failure, Plan, Route
+from contracts.generation import Failure, FlowRules, Plan, Route
 from contracts.names import PLAN_ACTIVITY
 from contracts.tasks import PlanTask
 
@@ -26,6 +26,7 @@ class PlanActivities:
         *,
         carries: Mapping[str, Mapping[RequestField, str]],
         notify: bool,
+        rules: FlowRules = FlowRules(),  # noqa: B008  # immutable
     ) -> None:
         self._routes = routes
         self._carries = carries
@@ -33,6 +34,7 @@ class PlanActivities:
         self._deadline_seconds = deadline_seconds
         self._board = board
         self._notify = notify
+        self._rules = rules
 
     @activity.defn(name=PLAN_ACTIVITY)
     async def plan(self, task: PlanTask) -> Plan:
@@ -65,6 +67,7 @@ class PlanActivities:
             deadline_seconds=self._deadline_seconds,
             notify=self._notify,
             failure=failure,
+            rules=self._rules,
         )
 
     def _with_ignored(

@@ -427,7 +427,7 @@ class AsyncDuragenClient:
 
         Keys: requestId, workflowId, runId, state, progress (percent), route {provider, model},
         image {key, format, size, width, height, sha256}, error {code, detail, hint,
-        mayHaveBeenPaid}, parked {code, detail, attempts, nextTry}, each None when there is none;
+        mayHaveBeenPaid}, parked {code, detail, attempts, nextTry, rests}, None where there is none;
         ignoredFields, those of the request that the route has no place for; activities, the pending
         ones as {type, attempt, heartbeat, lastFailure}; live, whether a worker answered.
         """

@@ -135,6 +135,8 @@ class GenerationSettings(Group):
     """Limits of one generation."""
 
     deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
+    try_parked_seconds: Annotated[float, Field(gt=0)] | None = None
+    """An outcome that has been parked for so long is tried on request alone; None: it always is."""
 
 
 class ProcessSettings(Group):

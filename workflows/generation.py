@@ -148,7 +148,7 @@ class Generation:
         task = self._task(plan, outcome)
         if task is None:
             return True
-        return await self._delivery.deliver(task, plan.rules.long_history_events)
+        return await self._delivery.deliver(task, plan.rules)
 
     def _continue_as_new(self, event: Any, plan: Plan, outcome: Outcome) -> NoReturn:
         trouble = self._delivery.trouble

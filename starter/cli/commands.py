@@ -43,9 +43,8 @@ def lines_of(found: dict[str, Any]) -> list[str]:
     if parked:
         detail = f": {parked['detail']}" if "detail" in parked else ""
         lines.append(f"  parked  {parked['code']}{detail}")
-        lines.append(
-            f"          {parked['attempts']} rounds, next try {parked['nextTry'] or 'now'}"
-        )
+        next_try = "on request alone" if parked.get("rests") else parked["nextTry"] or "now"
+        lines.append(f"          {parked['attempts']} rounds, next try {next_try}")
     for activity in found.get("activities", []):
         trouble = f", last failure: {activity['lastFailure']}" if activity["lastFailure"] else ""
         lines.append(f"  pending {activity['type']}, attempt {activity['attempt']}{trouble}")

@@ -102,6 +102,9 @@ class ParkedView(WireModel):
     code: str
     attempts: int
     next_try: str | None = None
+    rests: Annotated[
+        bool, Field(description="Parked for so long that it is delivered on request alone.")
+    ] = False
 
 
 class GenerationStatus(WireModel):
