@@ -145,7 +145,7 @@ def test_every_secret_is_looked_for(left: Left) -> None:
     needed = set(SECRETS) - {"api_key"}  # of that one the gateway has the hash
     assert all(left.holding(left.secrets[name], "settings") for name in needed)
     assert left.holding(PROMPT, "histories", "database") == ["histories", "database"]
-    assert b"generation.start" in left.texts["traces"]
+    assert b"submit_generation" in left.texts["traces"]
     assert left.texts["log worker"].count(b"\n") > 3
     assert str(os.getpid()) not in {where.split()[-1] for where in left.texts}
 
