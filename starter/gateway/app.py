@@ -25,7 +25,7 @@ from starter.gateway.models import (
 from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
 from starter.gateway.settings import GatewaySettings
-from starter.start import EntryPoint, OriginNotAllowedError
+from starter.start import CallbackNotAllowedError, EntryPoint
 
 TEMPORAL_SECONDS = 2.0
 """How long a request waits for Temporal before it is a 503; the caller sends it again."""
@@ -57,7 +57,7 @@ class GatewayState:
     def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
         self.settings = settings.gateway
         self.client = client
-        self.entry_point = EntryPoint(client, settings.callback_origins)
+        self.entry_point = EntryPoint(client, settings.callbacks)
 
     def knows(self, key: str) -> str | None:
         """The name of the key's owner. Every key is compared, so that the time reveals nothing."""
@@ -132,8 +132,8 @@ async def start(request: Request) -> JSONResponse:
             span=f"{request.method} {request.scope['route'].path_format}",
             headers=request.headers,
         )
-    except OriginNotAllowedError:
-        message = "its origin is not one that results may be sent to"
+    except CallbackNotAllowedError:
+        message = "its origin or its path is not one that results may be sent to"
         fault = FieldError(field="callbackUrl", rule="origin_not_allowed", message=message)
         raise invalid([fault]) from None
     answer = Accepted(
