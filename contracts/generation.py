@@ -129,7 +129,7 @@ class Plan(Model):
     """What the settings said when the generation started; recorded, so that they may change.
 
     Either `routes` or `failure` is set. `odoo` is the origin of the Odoo that gets the outcome, or
-    None: then no Odoo may get it, because the callback's origin is not on the allow list.
+    None: then no Odoo may get it, because the callback is not on the allow list.
     """
 
     routes: tuple[Route, ...] = ()

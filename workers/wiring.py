@@ -155,7 +155,7 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
     """Of the queue `generation`, and of those that come with it: of each Odoo, of notifications."""
     planning = PlanActivities(
         {model_id: model.routes for model_id, model in settings.models.items()},
-        {odoo.origin for odoo in settings.odoo},
+        {odoo.origin: odoo.callback_paths for odoo in settings.odoo},
         settings.generation.deadline_seconds,
         clients.board,
         carries={

@@ -28,7 +28,7 @@ from starter.gateway.models import (
 from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
 from starter.gateway.settings import GatewayKey, GatewaySettings
-from starter.start import EntryPoint, OriginNotAllowedError
+from starter.start import CallbackNotAllowedError, EntryPoint
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class GatewayState:
         self.settings = settings.gateway
         self.client = client
         self.callers = [Caller(key, KeyLimits(key, client.count)) for key in settings.gateway.keys]
-        self.entry_point = EntryPoint(client, settings.callback_origins)
+        self.entry_point = EntryPoint(client, settings.callbacks)
 
     def knows(self, key: str) -> Caller | None:
         """Who has this key. Every key is compared, so that the time reveals nothing."""
@@ -189,8 +189,8 @@ async def start(request: Request) -> JSONResponse:
             span=f"{request.method} {request.scope['route'].path_format}",
             headers=request.headers,
         )
-    except OriginNotAllowedError:
-        message = "its origin is not one that results may be sent to"
+    except CallbackNotAllowedError:
+        message = "its origin or its path is not one that results may be sent to"
         fault = FieldError(field="callbackUrl", rule="origin_not_allowed", message=message)
         raise invalid([fault]) from None
     answer = Accepted(

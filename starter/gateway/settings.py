@@ -1,4 +1,4 @@
-"""The gateway's settings: `[gateway]` and the origins of `[[odoo]]`; see `peers.settings`."""
+"""The gateway's settings: `[gateway]` and the callbacks of `[[odoo]]`; see `peers.settings`."""
 
 import re
 from typing import Annotated, Self
@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from contracts.callbacks import plain_path
+from contracts.callbacks import CALLBACK_PATHS, plain_path
 from contracts.events import HttpUrl, origin_of
 from contracts.names import OWNER_PATTERN
-from peers.setting_types import Group, Origin
+from peers.setting_types import CallbackPaths, Group, Origin
 from peers.settings import FileSettings
 from starter.client import MAX_BODY_BYTES
 
@@ -86,11 +86,12 @@ class GatewayProcess(Group):
 
 
 class AllowedOdoo(Group):
-    """One Odoo; the gateway needs its origin alone, the rest is the worker's."""
+    """One Odoo; the gateway needs to know where outcomes may go, the rest is the worker's."""
 
     model_config = ConfigDict(extra="ignore")
 
     origin: Origin
+    callback_paths: CallbackPaths = CALLBACK_PATHS
 
 
 class GatewaySettings(FileSettings):
@@ -102,6 +103,6 @@ class GatewaySettings(FileSettings):
     odoo: tuple[AllowedOdoo, ...] = ()
 
     @property
-    def callback_origins(self) -> frozenset[str]:
-        """The origins a `callbackUrl` may have."""
-        return frozenset(odoo.origin for odoo in self.odoo)
+    def callbacks(self) -> dict[str, tuple[str, ...]]:
+        """Where a `callbackUrl` may lead: the path prefixes of each origin."""
+        return {odoo.origin: odoo.callback_paths for odoo in self.odoo}

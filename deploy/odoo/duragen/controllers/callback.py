@@ -35,9 +35,10 @@ class Callback(http.Controller):
         """200 {"status": "applied" or "repeated"}; 401, 404, 422; 503 asks for a later repeat."""
         connection = request.env["duragen.connection"].sudo()
         body = request.httprequest.get_data()
-        token, secret = connection._setting("callback_token"), connection._setting("signing_secret")
+        tokens = connection._in_force("callback_token")
+        secrets = connection._in_force("signing_secret")
         try:
-            check(request.httprequest.headers, body, token, secret)
+            check(request.httprequest.headers, body, tokens, secrets)
         except UnauthorizedError as error:
             _logger.warning("a callback was refused: %s", error)
             return _problem(401, str(error))
