@@ -16,6 +16,7 @@ from contracts.names import CORRELATION_HEADER, workflow_id
 from starter.client import AsyncDuragenClient
 from starter.gateway import problems
 from starter.gateway.body import read_event
+from starter.gateway.headers import PrivateAnswers
 from starter.gateway.limits import Budget, KeyLimits
 from starter.gateway.models import (
     EXAMPLE_EVENT,
@@ -290,6 +291,7 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
         redirect_slashes=False,
     )
     app.add_middleware(OneSpelling)
+    app.add_middleware(PrivateAnswers)
     app.state.gateway = GatewayState(settings, client or impatient_client())
     problems.install(app)
     app.include_router(generations)
