@@ -8,11 +8,11 @@ server's root, with or without `/v1`.
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import httpx
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, SecretStr, ValidationError
 
 from activities.errors import ProviderError
 from activities.images import MAX_IMAGE_BYTES
@@ -26,9 +26,13 @@ from contracts.events import RequestField
 from contracts.provider_health import Probed
 from contracts.tasks import SubmitTask
 from peers.http import Answer, call, parsed
+from peers.json_bounds import JsonBoundsError, validated
 
 MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536
 """The largest image in base64, and the JSON around it."""
+
+LARGE_BYTES = 1024 * 1024
+"""What is larger is read in a thread: 90 MB, all of it escapes, are counted in half a second."""
 
 LEAST_LINK_SECONDS = 10.0
 """For fetching the image behind a link, however long the server took to make it."""
@@ -77,7 +81,7 @@ class _Image(BaseModel):
 
 
 class _Reply(BaseModel):
-    data: list[_Image]
+    data: Annotated[list[_Image], FailFast()]  # not a thousand texts on what is wrong
 
 
 class _Link(NamedTuple):
@@ -123,7 +127,7 @@ class OpenAIImages:
                 content=_body(task, diffusion_fields=self._diffusion_fields),
                 before_body=admit,
             )
-            image = _image_in(answer, task)
+            image = await _aside(answer, _image_in, task)
             if isinstance(image, bytes):
                 return image
             left = task.route.timeout_seconds - (asyncio.get_running_loop().time() - began)
@@ -211,16 +215,27 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
     return json.dumps(kept).encode()
 
 
+async def _aside(
+    answer: Answer, read: Callable[[Answer, SubmitTask], bytes | _Link], task: SubmitTask
+) -> bytes | _Link:
+    if len(answer.body) > LARGE_BYTES:
+        return await asyncio.to_thread(read, answer, task)
+    return read(answer, task)
+
+
 def _image_in(answer: Answer, task: SubmitTask) -> bytes | _Link:
     if answer.status != 200:
         raise refused(answer, OPENAI, task)
     try:
-        reply = _Reply.model_validate_json(answer.json_text)
+        reply = validated(_Reply, answer.json_text)
+    except JsonBoundsError as error:
+        raise unreadable(answer, OPENAI, str(error)) from None
     except ValidationError as error:
         body = parsed(answer)
         if isinstance(body, dict) and "error" in body:  # an error under status 200
             raise refused(answer, OPENAI, task) from None
-        why = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()[:3])
+        faults = error.errors(include_url=False, include_input=False)
+        why = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in faults)
         raise unreadable(answer, OPENAI, why) from None
     # What it was asked for and paid for once will not be another time: it is not asked again.
     first = next(iter(reply.data), _Image())
