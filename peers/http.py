@@ -17,6 +17,10 @@ from peers.json_bounds import loads
 MAX_RETRY_AFTER_SECONDS = 3_600.0
 """A service that asks for more is taken to mean an hour; the generation's deadline comes first."""
 
+MAX_PARSED_BYTES = 4 * 1024 * 1024
+"""Of what `parsed` reads: what is larger is an image, or nothing. The text and its values are two
+copies more."""
+
 
 class Answer(NamedTuple):
     """A complete answer; `headers` are case-insensitive."""
@@ -84,6 +88,8 @@ async def call(
 
 def parsed(answer: Answer) -> Any:
     """The body as JSON, None when it is none, or more of it than anybody needs."""
+    if len(answer.body) > MAX_PARSED_BYTES:
+        return None
     try:
         return loads(answer.json_text)
     except (ValueError, RecursionError):

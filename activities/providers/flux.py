@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, Field, SecretStr
 
 from activities.errors import ProviderError
-from activities.images import MAX_IMAGE_BYTES
+from activities.images import wanted_by
 from activities.memory import Admit
 from activities.providers.errors import (
     Dialect,
@@ -174,7 +174,7 @@ class Flux:
                 "GET",
                 result_url,
                 timeout_seconds=task.route.timeout_seconds,
-                max_bytes=MAX_IMAGE_BYTES,
+                max_bytes=wanted_by(task).most_bytes,
                 before_body=admit,
             )
             if answer.status != 200:

@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, FailFast, SecretStr, ValidationError
 
 from activities.errors import ProviderError
-from activities.images import MAX_IMAGE_BYTES
+from activities.images import wanted_by
 from activities.memory import Admit
 from activities.providers.errors import error_of, refused, translated, unreadable
 from activities.providers.kind import Parts, ProviderKind, ProviderSettings
@@ -28,8 +28,8 @@ from contracts.tasks import SubmitTask
 from peers.http import Answer, call, parsed
 from peers.json_bounds import JsonBoundsError, validated
 
-MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536
-"""The largest image in base64, and the JSON around it."""
+AROUND_IMAGE_BYTES = 64 * 1024
+"""For the JSON around an image in base64."""
 
 LARGE_BYTES = 1024 * 1024
 """What is larger is read in a thread: 90 MB, all of it escapes, are counted in half a second."""
@@ -113,13 +113,14 @@ class OpenAIImages:
     async def submit(self, task: SubmitTask, admit: Admit) -> bytes:
         """Generate, wait for the reply, and take the image out of it."""
         async with translated(OPENAI, self._key):
+            most_bytes = wanted_by(task).most_bytes
             began = asyncio.get_running_loop().time()
             answer = await call(
                 self._client,
                 "POST",
                 self._url,
                 timeout_seconds=task.route.timeout_seconds,
-                max_bytes=MAX_REPLY_BYTES,
+                max_bytes=most_bytes * 4 // 3 + AROUND_IMAGE_BYTES,
                 headers={
                     **key_headers(self._key_header, self._key),
                     "Content-Type": "application/json",
@@ -132,7 +133,7 @@ class OpenAIImages:
                 return image
             left = task.route.timeout_seconds - (asyncio.get_running_loop().time() - began)
             try:
-                return await self._linked(image.url, max(left, LEAST_LINK_SECONDS))
+                return await self._linked(image.url, max(left, LEAST_LINK_SECONDS), most_bytes)
             except Exception as error:
                 found = error_of(error, OPENAI_LINK)
                 found.perhaps_paid = True  # it was made, whatever became of the link
@@ -140,7 +141,7 @@ class OpenAIImages:
                     raise
                 raise found from error
 
-    async def _linked(self, url: str, seconds: float) -> bytes:
+    async def _linked(self, url: str, seconds: float, max_bytes: int) -> bytes:
         """The image behind a link, which a server may answer with: from its own host alone."""
         if not _same_origin(url, self._url):
             raise ProviderError(
@@ -149,9 +150,7 @@ class OpenAIImages:
                 ' are not fetched from: set response_format = "b64_json" among the route\'s'
                 " parameters",
             )
-        answer = await call(
-            self._client, "GET", url, timeout_seconds=seconds, max_bytes=MAX_IMAGE_BYTES
-        )
+        answer = await call(self._client, "GET", url, timeout_seconds=seconds, max_bytes=max_bytes)
         if answer.status != 200:
             raise refused(answer, OPENAI_LINK)
         return answer.body
