@@ -17,7 +17,8 @@ from activities.odoo.refusals import refusal_in
 from contracts.callbacks import CALLBACK_PATHS, callback_fault
 from contracts.errors import DeliveryError
 from contracts.tasks import DeliverTask
-from peers.http import Answer, TooLargeError, call, parsed, retry_after_seconds
+from peers.bodies import TooLargeError
+from peers.http import Answer, call, parsed, retry_after_seconds
 from peers.redaction import redact
 
 MAX_ANSWER_BYTES = 64 * 1024

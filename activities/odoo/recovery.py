@@ -29,7 +29,8 @@ from contracts.names import (
 )
 from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
 from contracts.tasks import DeliveryDecision
-from peers.http import TooLargeError, call
+from peers.bodies import BodyError
+from peers.http import call
 
 LOOK_SECONDS = 10.0
 """For one GET; an Odoo that needs longer would not take outcomes either."""
@@ -165,8 +166,8 @@ class OdooRecovery:
                 timeout_seconds=self._look_seconds,
                 max_bytes=MAX_ANSWER_BYTES,
             )
-        except TooLargeError:
-            return None, True  # a page, however large
+        except BodyError:
+            return None, True  # a page, however large, however packed
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{url} did not answer a look: {str(error) or type(error).__name__}", False
         if answer.status >= 500:
