@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
 
 from contracts.callbacks import callback_fault
 from contracts.events import GenerationRequested
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 TEMPORAL_SECONDS = 2.0
 """How long a request waits for Temporal before it is a 503; the caller sends it again."""
+
+_NO_VALIDATOR = {"validatorUrl": None}
+"""Swagger UI would have the document's address looked at by a service of its makers."""
 
 _bearer = HTTPBearer(auto_error=False, description="A key from the operators.")
 _EVENT_BODY = {
@@ -281,14 +285,18 @@ def impatient_client(address: str | None = None) -> AsyncDuragenClient:
 
 def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = None) -> FastAPI:
     """The application. It starts without Temporal, and recovers by itself when Temporal comes."""
-    app = FastAPI(
-        title="Duragen",
-        version="1",
-        description="Starts AI image generations, says where they stand, cancels them."
+    about: dict[str, Any] = {
+        "title": "Duragen",
+        "version": "1",
+        "description": "Starts AI image generations, says where they stand, cancels them."
         " Errors are RFC 9457 problem documents.",
-        docs_url="/docs",
-        redoc_url=None,
-        redirect_slashes=False,
+        "redirect_slashes": False,
+    }
+    # The page's scripts come from us: FastAPI's own page loads them from a CDN.
+    app = (
+        FastAPIOffline(redoc_url=None, swagger_ui_parameters=_NO_VALIDATOR, **about)
+        if settings.gateway.docs
+        else FastAPI(openapi_url=None, **about)
     )
     app.add_middleware(OneSpelling)
     app.add_middleware(PrivateAnswers)
@@ -297,3 +305,13 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
     app.include_router(generations)
     app.include_router(health)
     return app
+
+
+def create_health_app(app: FastAPI) -> FastAPI:
+    """Only the health routes of `app`, with its connection to Temporal."""
+    own = FastAPI(openapi_url=None, redirect_slashes=False)
+    own.add_middleware(OneSpelling)
+    own.state.gateway = app.state.gateway
+    problems.install(own)
+    own.include_router(health)
+    return own

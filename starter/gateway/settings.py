@@ -1,10 +1,11 @@
 """The gateway's settings: `[gateway]` and the callbacks of `[[odoo]]`; see `peers.settings`."""
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from contracts.callbacks import CALLBACK_PATHS, plain_path
@@ -13,6 +14,8 @@ from contracts.names import OWNER_PATTERN
 from peers.setting_types import CallbackPaths, Group, Origin
 from peers.settings import FileSettings
 from starter.client import MAX_BODY_BYTES
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 def _hex(text: str) -> str:
@@ -83,6 +86,23 @@ class GatewayProcess(Group):
     keys: Annotated[tuple[GatewayKey, ...], Field(min_length=1)]
     max_body_bytes: Annotated[int, Field(ge=1_024)] = MAX_BODY_BYTES
     public_url: HttpUrl | None = None
+    health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """`/health` and `/health/ready` on a port of their own as well, for the platform; None: not."""
+    health_host: str | None = None
+    """None: `host`."""
+    max_connections: Annotated[int, Field(ge=16)] = 2_000
+    """In all; fewer where the process may open fewer files."""
+    max_connections_per_address: Annotated[int, Field(ge=1)] = 200
+    """Not for `proxies`: all callers behind one share its address."""
+    proxies: tuple[IPvAnyNetwork, ...] = LOOPBACK
+    """Addresses or networks of reverse proxies in front of the gateway."""
+    header_seconds: Annotated[float, Field(gt=0, le=300)] = 10
+    """From an accepted connection to the end of the request's headers."""
+    idle_seconds: Annotated[float, Field(gt=0, le=3_600)] = 75
+    """Between two requests of a connection; more than a proxy keeps its own, or it meets closed
+    ones. nginx and AWS keep them for 60 s."""
+    docs: bool = True
+    """Serve `/docs` and `/openapi.json`."""
 
 
 class AllowedOdoo(Group):
