@@ -194,6 +194,7 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert module.STATUS_QUERY == names.STATUS_QUERY
     assert module.RETRY_DELIVERY_UPDATE == names.RETRY_DELIVERY_UPDATE
     assert module.DIGEST_MEMO == names.PAYLOAD_DIGEST_MEMO
+    assert module.FAILURE_MEMO == names.FAILURE_MEMO
     assert module.STATUS_ATTRIBUTE == names.GENERATION_STATUS
     assert (module.TRACE_STATE_KEY, module.TRACE_UNDECIDED) == (
         names.TRACE_STATE_KEY,

@@ -33,6 +33,7 @@ DEFAULTS = {
     "s3_access_key_id": "",
     "s3_secret_access_key": "",
     "user_errors": "release",
+    "user_cancellations": "capture",
     "initial_credits": "10",
     "api_rate_per_minute": "60",
     "reconcile_minutes": "15",

@@ -23,7 +23,8 @@ _FOLLOWS = {
 
 _READ = (
     *("request_id", "correlation_id", "user_id", "company_id", "state", "price", "charged"),
-    *("cancel_requested", "name", "prompt", "model_id", "resolution", "requested_at", "started_at"),
+    *("cancel_requested", "canceled_by_id", "name", "prompt", "model_id", "resolution"),
+    *("requested_at", "started_at"),
 )
 """Read with the request in one query; any other field would be a second one."""
 
@@ -78,11 +79,21 @@ class GenerationOutcome(models.Model):
             images.with_context(image_no_postprocess=True).create({"request_id": self.id, **image})
             self._capture()
             ignored = ", ".join(outcome.image.ignored)
-            self.write({**values, **_no_failure(), "ignored_fields": ignored or False})
+            self.write(
+                {
+                    **values,
+                    **_no_failure(),
+                    "ignored_fields": ignored or False,
+                    "counted": self.charged,
+                }
+            )
         else:
             failure = outcome.failure
-            self._capture() if self._is_paid_by_user(failure) else self._release()
-            self.write({**values, **_failure(failure)})
+            if self._is_paid_by_user(failure):
+                self._capture(self._note_of(failure))
+            else:
+                self._release()
+            self.write({**values, **_failure(failure), "counted": _counts(failure)})
         self._notify_pages()
         return "applied"
 
@@ -133,7 +144,7 @@ class GenerationOutcome(models.Model):
             return booked["reserve"].account_id
         return self.env["duragen.account"]._of(self.user_id, self.company_id)
 
-    def _capture(self):
+    def _capture(self, note=None):
         """Make the reservation final; take the price again when it has been given back.
 
         It is free when the user asked again meanwhile and pays for that: an image is paid once.
@@ -144,7 +155,7 @@ class GenerationOutcome(models.Model):
         stands = _reservation_stands(booked)
         free = not stands and self._is_paid_by_another()
         delta = 0 if stands or free else -self.price
-        self._account(booked)._book("capture", delta, request=self)
+        self._account(booked)._book("capture", delta, request=self, note=note)
         self.charged = not free
 
     def _is_paid_by_another(self):
@@ -161,6 +172,11 @@ class GenerationOutcome(models.Model):
 
 def _reservation_stands(booked):
     return "reserve" in booked and not booked.keys() & {"capture", "release"}
+
+
+def _counts(failure):
+    """Whether a quota loses a place: not by our fault, nor for what was taken back unsent."""
+    return failure.may_have_been_paid if failure.code == "CANCELED" else failure.by_policy
 
 
 def _failure(failure):

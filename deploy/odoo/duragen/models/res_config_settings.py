@@ -66,6 +66,14 @@ class ResConfigSettings(models.TransientModel):
         "Refused prompts",
         **_parameter("user_errors"),
     )
+    duragen_user_cancellations = fields.Selection(
+        [
+            ("capture", "Charge those that the image service may be paid for"),
+            ("release", "Give the credits back"),
+        ],
+        "Cancellations",
+        **_parameter("user_cancellations"),
+    )
     duragen_alertmanager_url = fields.Char("Alertmanager", **_parameter("alertmanager_url"))
     duragen_alertmanager_token = fields.Char(
         "Alertmanager token", **_parameter("alertmanager_token")
@@ -74,7 +82,7 @@ class ResConfigSettings(models.TransientModel):
         "Credits to begin with", **_parameter("initial_credits")
     )
     duragen_api_rate_per_minute = fields.Integer(
-        "API requests a minute", **_parameter("api_rate_per_minute")
+        "Submissions a minute", **_parameter("api_rate_per_minute")
     )
 
     @api.model
