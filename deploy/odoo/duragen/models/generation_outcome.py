@@ -4,12 +4,14 @@ import base64
 import logging
 from urllib.parse import unquote, urlsplit
 
+import psycopg2
 from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 
 from .. import fetching, wire
 from ..messages import english, rule
 from ..s3 import S3Error
+from .generation_start import in_own_transaction
 
 _logger = logging.getLogger(__name__)
 
@@ -40,9 +42,9 @@ class GenerationOutcome(models.Model):
     def apply_event(self, event):
         """Apply EVT-AIG-002 or 003; {"status": "applied" or "repeated", "requestId": …}.
 
-        `repeated` means that nothing changed. Raises ValidationError (malformed, or not this
-        request's), MissingError (no such request), AccessError, UserError (the image cannot be
-        fetched now: send the event again).
+        `repeated` means that nothing changed. Raises ValidationError (malformed, not this
+        request's, or with a link that does not lead to the store), MissingError (no such request),
+        AccessError, UserError (the image cannot be fetched now: send the event again).
         """
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
             raise AccessError(_("Only Duragen's own user may deliver outcomes."))
@@ -109,6 +111,9 @@ class GenerationOutcome(models.Model):
                 data = self._fetched(image)
         except fetching.MismatchError as error:
             raise ValidationError(str(error)) from None
+        except fetching.ForeignError as error:
+            self._refuse_link(str(error))
+            raise ValidationError(str(error)) from None
         except fetching.FetchError as error:
             raise UserError(str(error)) from None
         if data is not None:
@@ -120,12 +125,30 @@ class GenerationOutcome(models.Model):
 
     def _fetched(self, image):
         if image.url:
-            return fetching.fetch(image)
+            return fetching.fetch(image, self.env["duragen.connection"]._image_origins())
         try:
             data = self.env["duragen.connection"]._store().read(image.key, image.size)
         except S3Error as error:
             raise fetching.FetchError(str(error)) from error
         return fetching.verified(image, data)
+
+    def _refuse_link(self, why):
+        """Show managers what to set: Duragen keeps the image, and delivers it again until then."""
+        _logger.warning("the image of request %s was not fetched: %s", self.request_id, why)
+        try:
+            # Of its own: the refusal that follows takes back all that this transaction writes.
+            in_own_transaction(self.env.registry, self.id, "_note_open", why)
+        except psycopg2.Error:
+            _logger.exception("request %s has no note of it", self.request_id)
+
+    def _note_open(self, note):
+        """Leave a note, unless the request has ended or another transaction is at it."""
+        self.env.cr.execute(
+            "UPDATE duragen_generation_request SET progress_note = %s WHERE id ="
+            " (SELECT id FROM duragen_generation_request WHERE id = %s AND state = ANY(%s)"
+            " FOR UPDATE SKIP LOCKED)",
+            [note[:500], self.id, list(_OPEN)],
+        )
 
     def _key_in(self, url):
         """The key of our own store in a link; False when it is another store's link."""

@@ -44,6 +44,7 @@ class ResConfigSettings(models.TransientModel):
         "Images are kept",
         **_parameter("image_storage"),
     )
+    duragen_image_origins = fields.Char("Image store's address", **_parameter("image_origins"))
     duragen_s3_bucket = fields.Char("Bucket", **_parameter("s3_bucket"))
     duragen_s3_endpoint_url = fields.Char("Endpoint URL", **_parameter("s3_endpoint_url"))
     duragen_s3_region = fields.Char("Region", **_parameter("s3_region"))
