@@ -85,7 +85,8 @@ PARKED_MEMO = "parked"
 """Memo field of a parked generation: its DeliveryTrouble, so that a list needs no worker."""
 
 FAILURE_MEMO = "failure"
-"""Memo field of a failed generation: its Failure, for the same reason."""
+"""Memo field of a failed generation: its Failure, for the same reason. A canceled one has it when
+it may have been paid for: a canceled workflow has no result."""
 
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
 """In a start's `tracestate`: nobody has decided yet whether this trace is recorded."""

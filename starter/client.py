@@ -89,7 +89,7 @@ Event = Mapping[str, Any]
 
 # Repeated from contracts/names.py and contracts/events.py; a test holds them together.
 WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
-STATUS_QUERY, DIGEST_MEMO = "status", "payloadSha256"
+STATUS_QUERY, DIGEST_MEMO, FAILURE_MEMO = "status", "payloadSha256", "failure"
 STATUS_ATTRIBUTE, OWNER_ATTRIBUTE = "GenerationStatus", "Owner"
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
@@ -622,6 +622,10 @@ async def _status(client: Client, workflow_id: str, *, ask_worker: bool) -> dict
     if described.status is not WorkflowExecutionStatus.RUNNING:
         handle = client.get_workflow_handle(workflow_id, run_id=described.run_id)
         answered = await _closed(handle)
+        if described.status is WorkflowExecutionStatus.CANCELED:
+            # It has no result; what it may have cost stands here.
+            recorded = await described.memo_value(FAILURE_MEMO, None)
+            answered["outcome"]["failure"] = recorded or answered["outcome"]["failure"]
     elif ask_worker:
         try:
             wait = timedelta(seconds=QUERY_SECONDS)

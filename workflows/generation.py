@@ -184,6 +184,9 @@ class Generation:
         if failure.code is ErrorCode.CANCELED:
             if workflow.cancellation_reason() is None:
                 return outcome  # the run before this one was canceled, and continued as new
+            # A canceled workflow has no result that could say it.
+            if failure.perhaps_paid and workflow.patched("canceled-memo"):
+                workflow.upsert_memo({names.FAILURE_MEMO: failure})
             raise asyncio.CancelledError
         if failure.code in plan.rules.users and plan.odoo:
             return outcome

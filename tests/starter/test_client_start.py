@@ -216,6 +216,7 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert module.STATUS_QUERY == names.STATUS_QUERY
     assert module.RETRY_DELIVERY_UPDATE == names.RETRY_DELIVERY_UPDATE
     assert module.DIGEST_MEMO == names.PAYLOAD_DIGEST_MEMO
+    assert module.FAILURE_MEMO == names.FAILURE_MEMO
     assert module.STATUS_ATTRIBUTE == names.GENERATION_STATUS
     assert module.OWNER_ATTRIBUTE == names.OWNER
     assert module._OWNER.pattern == names.OWNER_PATTERN
