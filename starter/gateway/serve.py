@@ -9,6 +9,7 @@ import uvicorn
 from otel.logs import configure_logging
 from otel.setup import configure
 from peers.settings import SettingsError
+from peers.temporal import data_converter
 from starter.gateway.app import create_app
 from starter.gateway.settings import GatewaySettings
 
@@ -19,6 +20,7 @@ GRACEFUL_SECONDS = 10
 def serve() -> None:
     """Read the settings, then serve. Raises SettingsError, naming each faulty setting."""
     settings = GatewaySettings.read()
+    data_converter()  # the client would find a wrong encryption key at the first request only
     configure_logging()
     try:
         configure("duragen-gateway")
