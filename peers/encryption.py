@@ -128,7 +128,7 @@ def _decoded(key: str, key_id: str, where: str) -> bytes:
     if len(raw) != KEY_BYTES:
         raise EncryptionError(
             f"{where}: the key {key_id} is not {KEY_BYTES} bytes in base64:"
-            " `duragen codec --new-key` makes one, and so does `openssl rand -base64 32`"
+            " `duragen codec --new-encryption-key` makes one, and so does `openssl rand -base64 32`"
         )
     return raw
 

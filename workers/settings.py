@@ -16,7 +16,7 @@ from peers.setting_types import ApiKey, Group, Origin, ProviderName, SigningSecr
 from peers.settings import FileSettings, SettingsError
 from workflows.options import STORE_ALLOWANCE
 
-_TABLES_OF_OTHERS = {"gateway"}
+_TABLES_OF_OTHERS = {"gateway", "codec"}
 """What other processes read from the same file."""
 
 
