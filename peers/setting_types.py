@@ -67,6 +67,16 @@ CaFile = Annotated[FilePath, AfterValidator(_certificates)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
 """A Standard Webhooks secret."""
 
+
+def _digest(text: str) -> str:
+    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+        raise ValueError("must be a SHA-256 in hexadecimal, 64 characters")
+    return text.lower()
+
+
+Sha256 = Annotated[str, AfterValidator(_digest)]
+"""Of a key that is not kept itself."""
+
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 """Part of a queue's name and of a variable's, so without dots and capitals."""
 

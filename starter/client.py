@@ -68,7 +68,7 @@ try:
         WorkflowIDConflictPolicy,
         WorkflowIDReusePolicy,
     )
-    from temporalio.converter import PayloadConverter
+    from temporalio.converter import DataConverter, PayloadConverter
     from temporalio.envconfig import ClientConfig
     from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
     from temporalio.runtime import Runtime, TelemetryConfig
@@ -92,6 +92,7 @@ WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generat
 STATUS_QUERY, DIGEST_MEMO, FAILURE_MEMO = "status", "payloadSha256", "failure"
 STATUS_ATTRIBUTE, OWNER_ATTRIBUTE = "GenerationStatus", "Owner"
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
+KEYS_VARIABLE = "DURAGEN_ENCRYPTION_KEYS"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
 EVENT_ATTRIBUTES = {
     "requestId": "RequestId",
@@ -345,6 +346,7 @@ class _TraceHeaderOutbound(OutboundInterceptor):
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
         carrier = _carrier.get()
         if carrier:
+            # In clear, also where payloads are encrypted: the SDK reads headers without a codec.
             payload = PayloadConverter.default.to_payloads([carrier])[0]
             input.headers = {**input.headers, "_tracer-data": payload}
         return await super().start_workflow(input)
@@ -382,8 +384,9 @@ def error_of(error: RPCError) -> DuragenError:
 class AsyncDuragenClient:
     """Generations over Temporal, for asyncio. Connects at the first call; safe to share.
 
-    Arguments win over the `TEMPORAL_*` variables and the profile. Each attempt takes at most
-    `timeout` seconds; `retry_seconds` are the pauses before further attempts.
+    Arguments win over the `TEMPORAL_*` variables and the profile, and `encryption_keys` over
+    `DURAGEN_ENCRYPTION_KEYS` (`encryption.py`, which must lie beside this file then). Each attempt
+    takes at most `timeout` seconds; `retry_seconds` are the pauses before further attempts.
     """
 
     def __init__(
@@ -393,11 +396,14 @@ class AsyncDuragenClient:
         *,
         api_key: str | None = None,
         tls: bool | None = None,
+        encryption_keys: str | None = None,
         timeout: float = ATTEMPT_SECONDS,
         retry_seconds: tuple[float, ...] = RETRY_SECONDS,
     ) -> None:
         given = {"target_host": address, "namespace": namespace, "api_key": api_key, "tls": tls}
         self._given = {name: value for name, value in given.items() if value}
+        self._encryption_keys = encryption_keys
+        self._unreadable: tuple[type[Exception], ...] = ()
         self._timeout = timeout
         self._retry_seconds = retry_seconds
         self._client: Client | None = None
@@ -515,6 +521,8 @@ class AsyncDuragenClient:
             raise error_of(error) from error
         except RPCTimeoutOrCancelledError as error:  # an update that no worker takes
             raise UnavailableError("no worker answers: start one, or try again") from error
+        except self._unreadable as error:  # a key that we do not have
+            raise SetupError(str(error)) from error
 
     async def _connect(self) -> Client:
         if Client is None:
@@ -527,9 +535,11 @@ class AsyncDuragenClient:
                 options.setdefault("target_host", "localhost:7233")
             except (RuntimeError, ValueError, OSError) as error:
                 raise SetupError(f"the TEMPORAL_* settings are wrong: {error}") from error
+            converter, self._unreadable = _converter(self._encryption_keys)
             try:
                 self._client = await Client.connect(
                     **options,
+                    data_converter=converter,
                     interceptors=[_TraceHeader()],
                     runtime=_runtime(),
                     connect_timeout=timedelta(seconds=self._timeout),
@@ -541,6 +551,23 @@ class AsyncDuragenClient:
                 host = options["target_host"]
                 raise UnavailableError(f"cannot reach Temporal at {host}") from error
             return self._client
+
+
+def _converter(keys: str | None) -> tuple[DataConverter, tuple[type[Exception], ...]]:
+    """How payloads are written and read, and what is raised where a key is missing."""
+    try:
+        from . import encryption  # noqa: PLC0415  # not everyone carries that file
+    except ImportError:
+        wanted = keys or os.environ.get(KEYS_VARIABLE) or os.environ.get(f"{KEYS_VARIABLE}_FILE")
+        if wanted:
+            raise SetupError("to encrypt, encryption.py must lie beside client.py") from None
+        return DataConverter.default, ()
+    clear = DataConverter(payload_converter_class=encryption.DefaultRefusingEncrypted)
+    try:
+        converter = encryption.with_keys(clear, encryption.keyring(keys))
+    except encryption.EncryptionError as error:
+        raise SetupError(str(error)) from error
+    return converter, (encryption.EncryptionError,)
 
 
 async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
@@ -633,7 +660,8 @@ async def _status(client: Client, workflow_id: str, *, ask_worker: bool) -> dict
             live = True
         except (RPCError, WorkflowQueryFailedError):
             pass  # no worker, or a busy one: what the server knows is the answer
-    return {**_view(answered, described), "activities": _pending(described), "live": live}
+    pending = await _pending(client, described)
+    return {**_view(answered, described), "activities": pending, "live": live}
 
 
 async def _closed(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
@@ -687,17 +715,22 @@ def _error(failure: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**known, "mayHaveBeenPaid": bool(failure.get("perhaps_paid"))}
 
 
-def _pending(desc: WorkflowExecutionDescription) -> list[dict[str, Any]]:
-    decode = PayloadConverter.default.from_payloads
-    return [
-        {
-            "type": activity.activity_type.name,
-            "attempt": activity.attempt,
-            "heartbeat": decode(activity.heartbeat_details.payloads),
-            "lastFailure": activity.last_failure.message or None,
-        }
-        for activity in desc.raw_description.pending_activities
-    ]
+async def _pending(client: Client, desc: WorkflowExecutionDescription) -> list[dict[str, Any]]:
+    converter, found = client.data_converter, []
+    for activity in desc.raw_description.pending_activities:
+        failure = activity.last_failure.message or None
+        if activity.last_failure.HasField("encoded_attributes"):
+            failed = await converter.decode_failure(activity.last_failure)
+            failure = getattr(failed, "message", None) or failure
+        found.append(
+            {
+                "type": activity.activity_type.name,
+                "attempt": activity.attempt,
+                "heartbeat": await converter.decode(activity.heartbeat_details.payloads),
+                "lastFailure": failure,
+            }
+        )
+    return found
 
 
 def image_of(status: dict[str, Any]) -> dict[str, Any]:
@@ -746,6 +779,7 @@ class DuragenClient:
         *,
         api_key: str | None = None,
         tls: bool | None = None,
+        encryption_keys: str | None = None,
         timeout: float = ATTEMPT_SECONDS,
         retry_seconds: tuple[float, ...] = RETRY_SECONDS,
     ) -> None:
@@ -754,6 +788,7 @@ class DuragenClient:
             namespace,
             api_key=api_key,
             tls=tls,
+            encryption_keys=encryption_keys,
             timeout=timeout,
             retry_seconds=retry_seconds,
         )

@@ -17,7 +17,7 @@ from peers.setting_types import ApiKey, CallbackPaths, Group, Origin, ProviderNa
 from peers.settings import FileSettings, SettingsError
 from workflows.options import STORE_ALLOWANCE
 
-_TABLES_OF_OTHERS = {"gateway"}
+_TABLES_OF_OTHERS = {"gateway", "codec"}
 """What other processes read from the same file."""
 
 

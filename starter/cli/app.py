@@ -42,6 +42,7 @@ COMMANDS = {
     "doctor": Entry("workers.doctor.command:doctor", "Check every dependency; say how to fix it."),
     "worker": Entry("workers.cli:worker", "Run the worker process."),
     "gateway": Entry("starter.cli.commands:gateway", "Run the HTTP gateway."),
+    "codec": Entry("starter.codec.command:codec", "Decrypt for Temporal's Web UI; make keys."),
 }
 
 
