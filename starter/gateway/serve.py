@@ -14,6 +14,7 @@ from otel.logs import configure_logging
 from otel.setup import configure
 from peers.http_server import ConnectionLimits, served, server_config, spare_descriptors
 from peers.settings import SettingsError
+from peers.temporal import data_converter
 from starter.gateway.app import create_app, create_health_app
 from starter.gateway.settings import GatewayProcess, GatewaySettings
 
@@ -30,6 +31,7 @@ HEALTH_CONNECTIONS = 16
 def serve() -> None:
     """Read the settings, then serve. Raises SettingsError, naming each faulty setting."""
     settings = GatewaySettings.read()
+    data_converter()  # the client would find a wrong encryption key at the first request only
     configure_logging()
     try:
         configure("duragen-gateway")

@@ -126,7 +126,12 @@ def settings(ports: Ports, known: Secrets, peers: Peers, home: Path) -> dict[str
             "host": HOST,
             "port": ports.gateway,
             "keys": [
-                {"name": "local", "sha256": hashlib.sha256(known.api_key.encode()).hexdigest()}
+                {
+                    "name": "local",
+                    "sha256": hashlib.sha256(known.api_key.encode()).hexdigest(),
+                    # It sees what clients with direct access to Temporal start.
+                    "owner": "",
+                }
             ],
         },
         "worker": {
