@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from peers.http_server import MAX_HEAD_BYTES, RESERVED_DESCRIPTORS
+from peers.connections import RESERVED_DESCRIPTORS
+from peers.http_server import MAX_HEAD_BYTES
 from tests.starter.attacked import HALF, attacked, get, until_closed, wait_closed
 from tests.starter.entry_points import KEY, make_event
 
