@@ -89,7 +89,11 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
         # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR alone: no proxy sees keys and outcomes.
         trusted = httpx.create_ssl_context()
         async with httpx.AsyncClient(
-            limits=limits, timeout=timeout, trust_env=False, verify=trusted
+            limits=limits,
+            timeout=timeout,
+            trust_env=False,
+            verify=trusted,
+            event_hooks={"request": [settings.own_headers.add]},
         ) as http:
             if traced:
                 HTTPXClientInstrumentor.instrument_client(http)

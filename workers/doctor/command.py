@@ -69,7 +69,12 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         async for finding in _temporal(client, settings):
             yield finding
     trusted = httpx.create_ssl_context()  # as the worker's
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=trusted) as http:
+    async with httpx.AsyncClient(
+        timeout=TIMEOUT_SECONDS,
+        trust_env=False,
+        verify=trusted,
+        event_hooks={"request": [settings.own_headers.add]},
+    ) as http:
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
