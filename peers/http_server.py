@@ -21,6 +21,9 @@ MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers; also trailers and what else may stand between two parts of a body.
 The longest of ours has some hundred bytes; httptools itself has no limit, h11 64 KiB."""
 
+MAX_HEADERS = 100
+"""Of one request, its trailers too: each takes forty times its bytes in memory. As Apache's."""
+
 MAX_PIPELINED = 16
 """Requests that wait behind the one under way: no client of ours pipelines, and each takes memory
 long before it is looked at."""
@@ -98,7 +101,8 @@ class _GuardedProtocol(HttpToolsProtocol):
             return
         self._overhead += len(data)
         super().data_received(data)
-        if self._overhead > MAX_HEAD_BYTES and not self.transport.is_closing():
+        too_large = self._overhead > MAX_HEAD_BYTES or len(self.headers or ()) > MAX_HEADERS
+        if too_large and not self.transport.is_closing():
             self._refusal = 431
             self.send_400_response("The headers are too large.")
 
@@ -112,7 +116,7 @@ class _GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._overhead = 0
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEAD_BYTES:
+        if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refusal = 431
             raise _RefusedError
         version = self.parser.get_http_version()
