@@ -12,7 +12,14 @@ from uuid import UUID, uuid4
 from activities.s3 import CHECK_PREFIX, S3Bucket, StoreError
 from activities.store_ways import CHECK, Ways, found_out
 from contracts.generation import StoredImage
-from contracts.names import IMAGES_PREFIX, distinct_image_key, image_key
+from contracts.names import (
+    IMAGES_PREFIX,
+    JOBS_PREFIX,
+    distinct_image_key,
+    erased_key,
+    image_key,
+    kubernetes_job_prefix,
+)
 from contracts.tasks import CollectTask, FindTask, SubmitTask
 
 LEARNING_SECONDS = 3.0
@@ -141,6 +148,49 @@ class Bucket:
         """Delete an object."""
         self._s3.delete(key)
 
+    def objects_of(self, request_id: UUID) -> list[str]:
+        """The keys of all that is kept of a request."""
+        found = [key for prefix in _prefixes(request_id) for key in self._s3.keys(prefix)]
+        return [key for key in found if key != erased_key(request_id)]
+
+    def erase(self, request_id: UUID) -> list[str]:
+        """Delete all that is kept of a request, its versions too; what was deleted.
+
+        A worker that still has an image of it on its disk deletes that as well: see `erased`.
+        """
+        # First, so that nothing comes after the deletion.
+        self._s3.put(erased_key(request_id), b"", conditional=False, checksums=self._checksums())
+        removed = self.objects_of(request_id)
+        for key in removed:
+            self._s3.delete(key)
+        for key, version in self.old_versions(request_id):
+            self._s3.delete(key, version)
+            removed.append(f"{key} (version {version})")
+        return removed
+
+    def old_versions(self, request_id: UUID) -> list[tuple[str, str]]:
+        """What a bucket with versions keeps of a request; none where the store knows none."""
+        try:
+            found = [each for prefix in _prefixes(request_id) for each in self._s3.versions(prefix)]
+        except StoreError as error:
+            if error.status in {400, 404, 405, 501}:
+                return []
+            raise
+        return [(key, version) for key, version in found if key != erased_key(request_id)]
+
+    def erased(self, request_id: UUID) -> bool:
+        """Whether all of a request was to be deleted."""
+        try:
+            self._s3.head(erased_key(request_id))
+        except StoreError as error:
+            if error.status == 404 or self._hidden(error):
+                return False
+            raise
+        return True
+
+    def _checksums(self) -> bool:
+        return bool(self.ways().checksums)
+
     def link(self, key: str) -> str:
         """A presigned link. A secret for as long as it lives: never store it.
 
@@ -200,3 +250,8 @@ class Bucket:
                 ours=True,
             )
         return found
+
+
+def _prefixes(request_id: UUID) -> tuple[str, str]:
+    """How the keys of all objects of a request begin: images, and those that Jobs left."""
+    return f"{IMAGES_PREFIX}{request_id}.", f"{JOBS_PREFIX}{kubernetes_job_prefix(request_id)}"

@@ -209,6 +209,13 @@ def named_by(path: Path) -> Named | None:
     return None
 
 
+def files_of(folder: Path, request_id: UUID) -> list[Path]:
+    """All files of a request in a spool: waiting, lost, unfinished."""
+    with suppress(OSError):
+        return sorted(folder.glob(f"{request_id}.*"))
+    return []
+
+
 def _read(path: Path) -> tuple[Label, bytes] | None:
     try:
         with path.open("rb") as file:

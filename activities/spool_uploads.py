@@ -116,6 +116,10 @@ class SpoolUploads:
         label, data = found
         with bound(Correlation(label.correlation_id, label.request_id)):
             try:
+                if await self._store.erased(label.request_id):
+                    await self._spool.remove(path)
+                    logger.warning("%s is deleted: its generation was erased", path.name)
+                    return True
                 image = await self._store.put(
                     label.image, label.wanted, data, seconds=0, limit_seconds=UPLOAD_SECONDS
                 )

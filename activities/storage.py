@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextvars import copy_context
 from itertools import chain, repeat
 from typing import TypeVar
+from uuid import UUID
 
 from activities.bucket import Bucket, ForeignError, ImageId
 from activities.errors import ProviderError
@@ -116,6 +117,10 @@ class ImageStore:
             )
         except ValueError as error:
             raise ProviderError(ErrorCode.INVALID_OUTPUT, str(error)) from None
+
+    async def erased(self, request_id: UUID) -> bool:
+        """Whether all of a request was to be deleted: its image is not to be put here then."""
+        return await self._patiently(lambda: self._bucket.erased(request_id), 0, self._look_limit)
 
     async def remove(self, key: str) -> None:
         """Delete an object, best effort: what is left is logged, and does no harm."""

@@ -137,6 +137,11 @@ JOBS_PREFIX = "jobs/"
 """Where containers of Kubernetes Jobs put their images, in the same bucket."""
 
 
+def kubernetes_job_prefix(request_id: UUID) -> str:
+    """How the names of a request's Kubernetes Jobs begin, and their objects below `jobs/`."""
+    return f"duragen-{request_id}-"
+
+
 def image_key(request_id: UUID, image_format: str) -> str:
     """The key of a request's image in the store: `generations/{requestId}.{format}`."""
     return f"{IMAGES_PREFIX}{request_id}.{image_format}"
@@ -148,3 +153,11 @@ def distinct_image_key(request_id: UUID, image_format: str, sha256: str) -> str:
     `generations/{requestId}.{the first 32 digits of the SHA-256}.{format}`.
     """
     return f"{IMAGES_PREFIX}{request_id}.{sha256[:32]}.{image_format}"
+
+
+def erased_key(request_id: UUID) -> str:
+    """The key of an empty object that says: an image of this request is to be deleted, not kept.
+
+    It stands beside where images would be, so that the same rights are enough.
+    """
+    return f"{IMAGES_PREFIX}{request_id}.erased"

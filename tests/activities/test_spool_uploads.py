@@ -111,6 +111,20 @@ async def test_outage_costs_few_tries(
     assert (await spool.held()).images == 10
 
 
+async def test_an_erased_image_is_deleted_and_not_stored(
+    spool: Spool, store: OddStore, url: str, threads: ThreadPoolExecutor, client: Client
+) -> None:
+    """`duragen erase` ran elsewhere while this disk had the image; the next one is stored."""
+    erased, sound = await keep(spool, b"erased"), await keep(spool, b"sound")
+    there = images(url, threads)
+    await asyncio.to_thread(there._bucket.erase, erased.request_id)
+    assert await SpoolUploads(spool, there).upload_all(client)
+    assert (await spool.held()).images == 0
+    kept = {key: data for key, data in store.images.items() if data}
+    assert list(kept.values()) == [b"sound"]
+    assert str(sound.request_id) in next(iter(kept))
+
+
 async def test_one_that_is_refused_holds_up_no_other(
     spool: Spool, store: OddStore, url: str, threads: ThreadPoolExecutor, client: Client
 ) -> None:
