@@ -13,12 +13,11 @@ from activities.s3 import CHECK_PREFIX, S3Bucket, StoreError
 from activities.store_ways import CHECK, Ways, found_out
 from contracts.generation import StoredImage
 from contracts.names import (
-    IMAGES_PREFIX,
-    JOBS_PREFIX,
+    GenerationId,
     distinct_image_key,
     erased_key,
     image_key,
-    kubernetes_job_prefix,
+    images_prefix,
 )
 from contracts.tasks import CollectTask, FindTask, SubmitTask
 
@@ -38,17 +37,18 @@ class ForeignError(StoreError):
 
 
 class ImageId(NamedTuple):
-    """Whose image: the request, what makes its image (`image_digest`), and the format."""
+    """Whose image: the request, what makes its image (`image_digest`), the format, the owner."""
 
     request_id: UUID
     digest: str
     format: str
+    owner: str = ""
 
     @classmethod
     def of(cls, task: SubmitTask | CollectTask | FindTask) -> Self:
         """The image that a task is about."""
         request = task.request
-        return cls(request.request_id, request.image_digest, task.route.image_format)
+        return cls(request.request_id, request.image_digest, task.route.image_format, task.owner)
 
 
 class Bucket:
@@ -99,8 +99,9 @@ class Bucket:
     def find(self, wanted: ImageId) -> StoredImage | None:
         """The request's image, if it is here already. Raises ForeignError."""
         if self.ways().conditional:
-            return self._image(image_key(wanted.request_id, wanted.format), wanted)
-        listed = self._s3.keys(f"{IMAGES_PREFIX}{wanted.request_id}.")
+            key = image_key(wanted.request_id, wanted.format, wanted.owner)
+            return self._image(key, wanted)
+        listed = self._s3.keys(images_prefix(wanted.request_id, wanted.owner))
         keys = [key for key in listed if key.endswith(f".{wanted.format}")]
         return self._image(keys[0], wanted) if keys else None
 
@@ -114,7 +115,7 @@ class Bucket:
             # Times of objects may be whole seconds: who comes later must not need them.
             if first := self.find(wanted):
                 return first
-            key = distinct_image_key(wanted.request_id, wanted.format, image.sha256)
+            key = distinct_image_key(wanted.request_id, wanted.format, image.sha256, wanted.owner)
             image = image.model_copy(update={"key": key})
         facts = {
             "format": image.format,
@@ -148,40 +149,40 @@ class Bucket:
         """Delete an object."""
         self._s3.delete(key)
 
-    def objects_of(self, request_id: UUID) -> list[str]:
-        """The keys of all that is kept of a request."""
-        found = [key for prefix in _prefixes(request_id) for key in self._s3.keys(prefix)]
-        return [key for key in found if key != erased_key(request_id)]
+    def objects_of(self, generation: GenerationId) -> list[str]:
+        """The keys of all that is kept of a generation."""
+        found = self._s3.keys(images_prefix(*generation))
+        return [key for key in found if key != erased_key(*generation)]
 
-    def erase(self, request_id: UUID) -> list[str]:
-        """Delete all that is kept of a request, its versions too; what was deleted.
+    def erase(self, generation: GenerationId) -> list[str]:
+        """Delete all that is kept of a generation, old versions too; what was deleted.
 
         A worker that still has an image of it on its disk deletes that as well: see `erased`.
         """
         # First, so that nothing comes after the deletion.
-        self._s3.put(erased_key(request_id), b"", conditional=False, checksums=self._checksums())
-        removed = self.objects_of(request_id)
+        self._s3.put(erased_key(*generation), b"", conditional=False, checksums=self._checksums())
+        removed = self.objects_of(generation)
         for key in removed:
             self._s3.delete(key)
-        for key, version in self.old_versions(request_id):
+        for key, version in self.old_versions(generation):
             self._s3.delete(key, version)
             removed.append(f"{key} (version {version})")
         return removed
 
-    def old_versions(self, request_id: UUID) -> list[tuple[str, str]]:
-        """What a bucket with versions keeps of a request; none where the store knows none."""
+    def old_versions(self, generation: GenerationId) -> list[tuple[str, str]]:
+        """What a bucket with versions keeps of a generation; none where the store knows none."""
         try:
-            found = [each for prefix in _prefixes(request_id) for each in self._s3.versions(prefix)]
+            found = self._s3.versions(images_prefix(*generation))
         except StoreError as error:
             if error.status in {400, 404, 405, 501}:
                 return []
             raise
-        return [(key, version) for key, version in found if key != erased_key(request_id)]
+        return [(key, version) for key, version in found if key != erased_key(*generation)]
 
-    def erased(self, request_id: UUID) -> bool:
-        """Whether all of a request was to be deleted."""
+    def erased(self, generation: GenerationId) -> bool:
+        """Whether all of a generation was to be deleted."""
         try:
-            self._s3.head(erased_key(request_id))
+            self._s3.head(erased_key(*generation))
         except StoreError as error:
             if error.status == 404 or self._hidden(error):
                 return False
@@ -250,8 +251,3 @@ class Bucket:
                 ours=True,
             )
         return found
-
-
-def _prefixes(request_id: UUID) -> tuple[str, str]:
-    """How the keys of all objects of a request begin: images, and those that Jobs left."""
-    return f"{IMAGES_PREFIX}{request_id}.", f"{JOBS_PREFIX}{kubernetes_job_prefix(request_id)}"

@@ -23,6 +23,7 @@ from activities.bucket import ImageId
 from activities.images import MAX_IMAGE_BYTES
 from activities.storage import in_thread
 from contracts.generation import Model, Spooled, StoredImage
+from contracts.names import GenerationId
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +48,12 @@ class Label(Model):
     correlation_id: UUID
     digest: str
     image: StoredImage
+    owner: str = ""
 
     @property
     def wanted(self) -> ImageId:
         """Whose image."""
-        return ImageId(self.request_id, self.digest, self.image.format)
+        return ImageId(self.request_id, self.digest, self.image.format, self.owner)
 
 
 class Held(NamedTuple):
@@ -178,7 +180,8 @@ class Spool:
         return None
 
     def _write(self, label: Label, data: bytes) -> None:
-        name = f"{label.request_id}.{label.image.sha256[:16]}"
+        owner = f".{label.owner}" if label.owner else ""
+        name = f"{label.request_id}.{label.image.sha256[:16]}{owner}"
         part = self._folder / f"{name}.{uuid4()}{_UNFINISHED}"
         try:
             private = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -195,25 +198,32 @@ class Spool:
 
 
 class Named(NamedTuple):
-    """What the name of a file says: the request, and how the image's SHA-256 begins."""
+    """What the name of a file says: whose it is, and how the image's SHA-256 begins."""
 
     request_id: UUID
     sha256: str
+    owner: str
 
 
 def named_by(path: Path) -> Named | None:
     """Which file it is by its name, which is all that is left of a damaged one."""
-    request_id, _, rest = path.name.partition(".")
+    request_id, _, rest = path.name.removesuffix(_SUFFIX).partition(".")
+    sha256, _, owner = rest.partition(".")
     with suppress(ValueError):
-        return Named(UUID(request_id), rest.removesuffix(_SUFFIX))
+        return Named(UUID(request_id), sha256, owner)
     return None
 
 
-def files_of(folder: Path, request_id: UUID) -> list[Path]:
-    """All files of a request in a spool: waiting, lost, unfinished."""
-    with suppress(OSError):
-        return sorted(folder.glob(f"{request_id}.*"))
-    return []
+def files_of(folder: Path, generation: GenerationId) -> list[Path]:
+    """All files of a generation in a spool: waiting, lost, unfinished."""
+    owner = [generation.owner] if generation.owner else []
+    found = []
+    for path in folder.glob(f"{generation.request_id}.*"):
+        # An unfinished one has a part more, for who writes it.
+        name = path.name.rsplit(".", 2 if path.suffix == _UNFINISHED else 1)[0]
+        if name.split(".")[2:] == owner:
+            found.append(path)
+    return sorted(found)
 
 
 def _read(path: Path) -> tuple[Label, bytes] | None:

@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from contextvars import copy_context
 from itertools import chain, repeat
 from typing import TypeVar
-from uuid import UUID
 
 from activities.bucket import Bucket, ForeignError, ImageId
 from activities.errors import ProviderError
@@ -16,7 +15,7 @@ from activities.images import Wanted, check_image
 from activities.s3 import StoreError
 from contracts.errors import ErrorCode
 from contracts.generation import StoredImage
-from contracts.names import image_key
+from contracts.names import GenerationId, image_key
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +117,9 @@ class ImageStore:
         except ValueError as error:
             raise ProviderError(ErrorCode.INVALID_OUTPUT, str(error)) from None
 
-    async def erased(self, request_id: UUID) -> bool:
-        """Whether all of a request was to be deleted: its image is not to be put here then."""
-        return await self._patiently(lambda: self._bucket.erased(request_id), 0, self._look_limit)
+    async def erased(self, generation: GenerationId) -> bool:
+        """Whether all of a generation was to be deleted: its image is not to be put here then."""
+        return await self._patiently(lambda: self._bucket.erased(generation), 0, self._look_limit)
 
     async def remove(self, key: str) -> None:
         """Delete an object, best effort: what is left is logged, and does no harm."""
@@ -183,7 +182,7 @@ async def in_thread(executor: Executor, operation: Callable[[], T]) -> T:
 def _verified(wanted: ImageId, data: bytes, asked: Wanted) -> StoredImage:
     width, height = check_image(data, asked)
     return StoredImage(
-        key=image_key(wanted.request_id, wanted.format),
+        key=image_key(wanted.request_id, wanted.format, wanted.owner),
         format=wanted.format,
         size=len(data),
         width=width,

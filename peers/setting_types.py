@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, SecretStr
 
+from contracts.callbacks import plain_path
 from contracts.events import HttpUrl, origin_of
 
 # Standard Webhooks, "Signature scheme": secrets of 24 to 64 bytes.
@@ -23,6 +24,11 @@ def _origin(text: str) -> str:
 
 
 Origin = Annotated[HttpUrl, AfterValidator(_origin)]
+
+CallbackPaths = Annotated[
+    tuple[Annotated[str, AfterValidator(plain_path)], ...], Field(min_length=1)
+]
+"""The path prefixes at an origin that outcomes may go to; `/` is every path."""
 
 
 def _sendable(key: SecretStr) -> SecretStr:

@@ -42,6 +42,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 try:
     from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
@@ -88,7 +89,8 @@ Event = Mapping[str, Any]
 
 # Repeated from contracts/names.py and contracts/events.py; a test holds them together.
 WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
-STATUS_QUERY, DIGEST_MEMO, STATUS_ATTRIBUTE = "status", "payloadSha256", "GenerationStatus"
+STATUS_QUERY, DIGEST_MEMO, FAILURE_MEMO = "status", "payloadSha256", "failure"
+STATUS_ATTRIBUTE, OWNER_ATTRIBUTE = "GenerationStatus", "Owner"
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
 KEYS_VARIABLE = "DURAGEN_ENCRYPTION_KEYS"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
@@ -105,10 +107,12 @@ INTEGER_FIELDS, NUMBER_FIELDS = ("seed", "inferenceSteps"), ("cfgScale",)
 FIELDS = (*UUID_FIELDS, *TEXT_FIELDS, *INTEGER_FIELDS, *NUMBER_FIELDS, "payloadVersion")
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_OWNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 MAX_BODY_BYTES = 262_144
 # spec: event-driven-architecture, Retry Policies (3 retries, initial 1 s, factor 2)
 RETRY_SECONDS = (1.0, 2.0, 4.0)
 ATTEMPT_SECONDS = 5.0
+USER_GROUPS = 8  # an owner has so many turns at most, however many users it names
 QUERY_SECONDS = 1.0  # a worker that is there answers in milliseconds; past this, describe() does
 
 
@@ -243,12 +247,28 @@ def digest(event: Event) -> str:
     return hashlib.sha256(canonical(event)).hexdigest()
 
 
-def workflow_id_of(request_id: str) -> str:
-    """`generation-{requestId}` of a request id, also of one that already is a workflow id."""
-    text = request_id.removeprefix(WORKFLOW_ID_PREFIX)
-    if not _UUID.fullmatch(text):
+def workflow_id_of(request_id: str, owner: str = "") -> str:
+    """`generation-{requestId}` of a request id, and `.{owner}` after it when it has an owner.
+
+    Also of one that already is a workflow id. Raises ValidationError.
+    """
+    text, dot, named = request_id.removeprefix(WORKFLOW_ID_PREFIX).partition(".")
+    if not _UUID.fullmatch(text) or (dot and not _OWNER.fullmatch(named)):
         raise ValidationError([{"field": "requestId", "rule": "uuid", "message": "must be a UUID"}])
-    return WORKFLOW_ID_PREFIX + text.lower()
+    owner = named or owner
+    return WORKFLOW_ID_PREFIX + text.lower() + (f".{owner}" if owner else "")
+
+
+def _origin_of(url: str) -> str:
+    """scheme://host[:port], as `contracts.events.origin_of`; "" for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{host}{'' if port in {None, default} else f':{port}'}"
 
 
 # Tracing: the correlationId is the trace id -----------------------------------------------------
@@ -389,8 +409,11 @@ class AsyncDuragenClient:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
-    async def start(self, event: Event) -> Started:
+    async def start(self, event: Event, *, owner: str = "") -> Started:
         """Start the generation of EVT-AIG-001; the same request again gives the run that exists.
+
+        Each `owner` has its requestIds for itself. Without one, the generation belongs to those
+        with access to Temporal, and is listed under the origin of its Odoo.
 
         Raises ValidationError, ConflictError, UnavailableError, UnauthorizedError, SetupError.
         """
@@ -398,7 +421,7 @@ class AsyncDuragenClient:
         with traced(event) as carrier:
             token = _carrier.set(carrier)
             try:
-                return await self._call(lambda client: _start(client, event))
+                return await self._call(lambda client: _start(client, event, owner))
             finally:
                 _carrier.reset(token)
 
@@ -410,7 +433,7 @@ class AsyncDuragenClient:
 
         Keys: requestId, workflowId, runId, state, progress (percent), route {provider, model},
         image {key, format, size, width, height, sha256}, error {code, detail, hint,
-        mayHaveBeenPaid}, parked {code, detail, attempts, nextTry}, each None when there is none;
+        mayHaveBeenPaid}, parked {code, detail, attempts, nextTry, rests}, None where there is none;
         ignoredFields, those of the request that the route has no place for; activities, the pending
         ones as {type, attempt, heartbeat, lastFailure}; live, whether a worker answered.
         """
@@ -446,6 +469,27 @@ class AsyncDuragenClient:
             if await self._call(lambda client: _ended(client, workflow_id, wait), wait):  # noqa: B023
                 return image_of(await self.status(request_id))
         raise NotFinishedError(f"{workflow_id} goes on after {timeout} s")
+
+    async def exists(self, request_id: str) -> bool:
+        """Whether Temporal knows this generation."""
+        workflow_id = workflow_id_of(request_id)
+
+        async def describe(client: Client) -> bool:
+            await client.get_workflow_handle(workflow_id).describe()
+            return True
+
+        try:
+            return await self._call(describe)
+        except NotFoundError:
+            return False
+
+    async def count(self, query: str) -> int:
+        """How many workflows a visibility query finds; the index lags behind a little."""
+
+        async def counted(client: Client) -> int:
+            return (await client.count_workflows(query)).count
+
+        return await self._call(counted)
 
     async def ping(self) -> None:
         """Return when Temporal answers and has the namespace; raise what `start` would."""
@@ -526,10 +570,11 @@ def _converter(keys: str | None) -> tuple[DataConverter, tuple[type[Exception], 
     return converter, (encryption.EncryptionError,)
 
 
-async def _start(client: Client, event: dict[str, Any]) -> Started:
-    request_id, workflow_id = event["requestId"], workflow_id_of(event["requestId"])
+async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
+    request_id, workflow_id = event["requestId"], workflow_id_of(event["requestId"], owner)
     found = {name: event[field] for field, name in EVENT_ATTRIBUTES.items() if field in event}
     found[STATUS_ATTRIBUTE] = "accepted"
+    found[OWNER_ATTRIBUTE] = owner or _origin_of(event["callbackUrl"])
     attributes = TypedSearchAttributes(
         [SearchAttributePair(SearchAttributeKey.for_keyword(n), v) for n, v in found.items()]
     )
@@ -545,7 +590,7 @@ async def _start(client: Client, event: dict[str, Any]) -> Started:
             memo={DIGEST_MEMO: digest(event)},
             # Shown in clear: neither the prompt nor anything about a person.
             static_summary=f"model {event['modelId']}, {event['resolution']}",
-            priority=Priority(fairness_key=event["userId"]),
+            priority=Priority(fairness_key=_fairness_key(event["userId"], owner)),
         )
     except WorkflowAlreadyStartedError:
         existing = await client.get_workflow_handle(workflow_id).describe()
@@ -554,6 +599,14 @@ async def _start(client: Client, event: dict[str, Any]) -> Started:
             raise ConflictError(text) from None
         return Started(request_id, workflow_id, existing.run_id, created=False)
     return Started(request_id, workflow_id, handle.result_run_id or "", created=True)
+
+
+def _fairness_key(user_id: str, owner: str) -> str:
+    """Who shares a queue with whom: users; and with an owner, a few groups of its users.
+
+    A key's holder may make user ids up: they bring it no more than its few turns.
+    """
+    return f"{owner}/{uuid.UUID(user_id).int % USER_GROUPS}" if owner else user_id
 
 
 async def _cancel(client: Client, workflow_id: str) -> bool:
@@ -596,6 +649,10 @@ async def _status(client: Client, workflow_id: str, *, ask_worker: bool) -> dict
     if described.status is not WorkflowExecutionStatus.RUNNING:
         handle = client.get_workflow_handle(workflow_id, run_id=described.run_id)
         answered = await _closed(handle)
+        if described.status is WorkflowExecutionStatus.CANCELED:
+            # It has no result; what it may have cost stands here.
+            recorded = await described.memo_value(FAILURE_MEMO, None)
+            answered["outcome"]["failure"] = recorded or answered["outcome"]["failure"]
     elif ask_worker:
         try:
             wait = timedelta(seconds=QUERY_SECONDS)
@@ -637,7 +694,7 @@ def _view(answered: dict[str, Any] | None, desc: WorkflowExecutionDescription) -
     if parked:
         parked = {"nextTry" if name == "next_try" else name: v for name, v in parked.items()}
     return {
-        "requestId": desc.id[len(WORKFLOW_ID_PREFIX) :],
+        "requestId": desc.id[len(WORKFLOW_ID_PREFIX) :].partition(".")[0],
         "workflowId": desc.id,
         "runId": desc.run_id,
         # Only the attribute says that a delivery was given up: the outcome itself was reached.
@@ -682,7 +739,8 @@ def image_of(status: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = status["image"]
         return found
     error = status["error"] or {"code": "INTERNAL", "detail": "ended without an outcome"}
-    raise GenerationFailedError(error["code"], error["detail"])
+    # The gateway says what the user may read; what operators know is not for its callers.
+    raise GenerationFailedError(error["code"], error.get("detail") or error["userMessage"])
 
 
 # Sync: one thread with its own loop per process -------------------------------------------------
@@ -736,9 +794,9 @@ class DuragenClient:
         )
         self._clients: dict[int, AsyncDuragenClient] = {}
 
-    def start(self, event: Event) -> Started:
+    def start(self, event: Event, *, owner: str = "") -> Started:
         """See AsyncDuragenClient.start."""
-        return self._run(lambda client: client.start(event))
+        return self._run(lambda client: client.start(event, owner=owner))
 
     def status(self, request_id: str, *, ask_worker: bool = True) -> dict[str, Any]:
         """See AsyncDuragenClient.status."""

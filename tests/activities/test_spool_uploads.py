@@ -16,6 +16,7 @@ from activities.spool_uploads import FEW, SpoolUploads
 from activities.storage import ImageStore
 from activities.store_ways import Ways
 from contracts.generation import StoredImage
+from contracts.names import GenerationId
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
 from tests.activities.http_peer import refusing_url
@@ -117,7 +118,7 @@ async def test_an_erased_image_is_deleted_and_not_stored(
     """`duragen erase` ran elsewhere while this disk had the image; the next one is stored."""
     erased, sound = await keep(spool, b"erased"), await keep(spool, b"sound")
     there = images(url, threads)
-    await asyncio.to_thread(there._bucket.erase, erased.request_id)
+    await asyncio.to_thread(there._bucket.erase, GenerationId(erased.request_id, erased.owner))
     assert await SpoolUploads(spool, there).upload_all(client)
     assert (await spool.held()).images == 0
     kept = {key: data for key, data in store.images.items() if data}

@@ -272,6 +272,7 @@ def test_nothing_of_what_is_decoded_is_logged(tmp_path: Path) -> None:
         (f"clear,{KEYS}", ("encode = true",), "codec.encode"),
         (KEYS, ("prot = 1",), "codec.prot"),
     ],
+    ids=["no keys", "a short key", "encode without a key", "a misspelling"],
 )
 def test_wrong_settings_are_named(
     tmp_path: Path, keys: str, more: tuple[str, ...], said: str

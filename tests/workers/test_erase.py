@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from activities.bucket import Bucket
 from contracts.events import GenerationRequested
 from contracts.generation import GenerationState
-from contracts.names import erased_key, image_key, workflow_id
+from contracts.names import GenerationId, erased_key, image_key, images_prefix, workflow_id
 from contracts.tasks import DeliveryDecision
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
@@ -56,7 +56,7 @@ async def erase(stack: LocalStack, *arguments: object, spool: Path, **more: str)
 
 def keys_of(s3: "S3Client", request_id: UUID) -> list[str]:
     """Of all objects that have to do with a request."""
-    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"generations/{request_id}")
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=images_prefix(request_id))
     return [each["Key"] for each in listed.get("Contents", [])]
 
 
@@ -127,6 +127,32 @@ async def test_a_users_generations_go_and_no_other(
     assert keys_of(s3, other.request_id) == [image_key(other.request_id, "png")]
 
 
+async def test_another_owners_generation_of_the_same_id_stays(
+    lab: Lab, spooling: Path, s3: "S3Client"
+) -> None:
+    """History, image and files: owners have their requestIds each for themselves."""
+    client, request = AsyncDuragenClient(lab.stack.temporal_address), lab.request()
+    event = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for owner in ("mine", "other"):
+        started = await client.start(event, owner=owner)
+        async with asyncio.timeout(100):
+            await lab.client.get_workflow_handle(started.workflow_id).result()
+        (spooling / f"{request.request_id}.ab.{owner}.lost").write_bytes(b"pixels")
+    mine, other = (workflow_id(request.request_id, owner) for owner in ("mine", "other"))
+    done = await erase(lab.stack, mine, "--yes", spool=spooling)
+    assert done.code == 0
+    with pytest.raises(RPCError):
+        await lab.client.get_workflow_handle(mine).describe()
+    assert await lab.client.get_workflow_handle(other).describe()
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="generations/")["Contents"]
+    keys = {each["Key"] for each in listed if str(request.request_id) in each["Key"]}
+    assert keys == {
+        erased_key(request.request_id, "mine"),
+        image_key(request.request_id, "png", "other"),
+    }
+    assert [path.name for path in spooling.iterdir()] == [f"{request.request_id}.ab.other.lost"]
+
+
 async def test_every_run_of_a_generation_goes(lab: Lab, spooling: Path) -> None:
     """One that failed and was run again has two histories with the prompt in each."""
     await lab.break_images({"kind": "status", "status": 401})
@@ -169,8 +195,8 @@ async def test_one_that_goes_on_after_its_cancellation_stays(
     handle = lab.client.get_workflow_handle(workflow_id(request.request_id))
     await lab.reaches(handle, GenerationState.PARKED)
     eraser = Eraser(lab.client, bucket_of(settings.storage), spooling)
-    assert not await eraser.cancel(request.request_id, seconds=0.5)
-    assert (await eraser.look(request.request_id)).running
+    assert not await eraser.cancel(GenerationId(request.request_id), seconds=0.5)
+    assert (await eraser.look(GenerationId(request.request_id))).running
     await handle.terminate("seen")
 
 
@@ -207,12 +233,12 @@ async def test_old_versions_go_as_well(settings: Settings, s3: "S3Client") -> No
     request_id = uuid4()
     for body in (b"first", b"second"):
         s3.put_object(Bucket=name, Key=image_key(request_id, "png"), Body=body)
-    removed = await asyncio.to_thread(bucket.erase, request_id)
+    removed = await asyncio.to_thread(bucket.erase, GenerationId(request_id))
     assert len([each for each in removed if "version" in each]) >= 2
     listed = s3.list_object_versions(Bucket=name, Prefix=image_key(request_id, "png"))
     assert not listed.get("Versions")
     assert not listed.get("DeleteMarkers")
-    assert bucket.objects_of(request_id) == []
+    assert bucket.objects_of(GenerationId(request_id)) == []
 
 
 @pytest.mark.parametrize(

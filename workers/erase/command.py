@@ -9,7 +9,7 @@ import typer
 from temporalio.service import RPCError
 
 from activities.s3 import StoreError
-from contracts.names import request_id_of, workflow_id
+from contracts.names import GenerationId, generation_id, workflow_id
 from peers.settings import EXIT_SETTINGS, SettingsError
 from peers.temporal import connect, target
 from workers.erase.erasing import CLOSE_SECONDS, Eraser
@@ -48,7 +48,7 @@ def erase(
     """
     if bool(ids) == bool(user):
         _stop("name generations, or a user: see duragen erase --help", EXIT_USAGE)
-    named = [_request_id(text) for text in ids or []]
+    named = [_generation(text) for text in ids or []]
     user_id = _uuid(user) if user else None
     try:
         settings = Settings.read()
@@ -65,16 +65,16 @@ def erase(
 
 
 async def _erase_all(
-    settings: Settings, named: list[UUID], user_id: UUID | None, *, yes: bool, cancel: bool
+    settings: Settings, named: list[GenerationId], user_id: UUID | None, *, yes: bool, cancel: bool
 ) -> int:
     """How many are left."""
     eraser = Eraser(await connect(), bucket_of(settings.storage), settings.worker.spool_dir)
     # Listed before anything goes: the list would move below our feet.
     found = [each async for each in eraser.of_user(user_id)] if user_id else named
     left = 0
-    for request_id in dict.fromkeys(found):
+    for generation in dict.fromkeys(found):
         try:
-            left += not await _erase_one(eraser, request_id, yes=yes, cancel=cancel)
+            left += not await _erase_one(eraser, generation, yes=yes, cancel=cancel)
         except (StoreError, OSError) as error:  # a TimeoutError is one
             left += 1
             _say(f"  LEFT      {str(error) or 'the server has not deleted it yet'}; run it again")
@@ -86,18 +86,18 @@ async def _erase_all(
     return left if yes else 0
 
 
-async def _erase_one(eraser: Eraser, request_id: UUID, *, yes: bool, cancel: bool) -> bool:
+async def _erase_one(eraser: Eraser, generation: GenerationId, *, yes: bool, cancel: bool) -> bool:
     """Whether nothing is in the way."""
-    kept = await eraser.look(request_id)
-    _say(f"{workflow_id(request_id)}")
+    kept = await eraser.look(generation)
+    _say(f"{workflow_id(*generation)}")
     if yes and cancel and kept.running:
-        if not await eraser.cancel(request_id):
+        if not await eraser.cancel(generation):
             _say(
                 f"  LEFT      it goes on {CLOSE_SECONDS:.0f} s after its cancellation; if it is"
                 " parked, `duragen redeliver` or `duragen abandon` it first"
             )
             return False
-        kept = await eraser.look(request_id)
+        kept = await eraser.look(generation)
     for line in kept.lines():
         _say(f"  {'found' if not yes else 'had'}     {line}")
     if kept.running:
@@ -111,11 +111,11 @@ async def _erase_one(eraser: Eraser, request_id: UUID, *, yes: bool, cancel: boo
     return True
 
 
-def _request_id(text: str) -> UUID:
+def _generation(text: str) -> GenerationId:
     try:
-        return request_id_of(text)
+        return generation_id(text)
     except ValueError:
-        return _uuid(text)
+        return GenerationId(_uuid(text))
 
 
 def _uuid(text: str) -> UUID:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -14,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.bucket import Bucket
 from activities.spool import files_of
 from contracts import names
+from contracts.names import GenerationId
 
 LOOK_SECONDS = 0.1
 CLOSE_SECONDS = 60.0
@@ -34,7 +36,7 @@ class Run(NamedTuple):
 class Kept(NamedTuple):
     """What is kept of a generation, where we can reach it."""
 
-    request_id: UUID
+    generation: GenerationId
     runs: tuple[Run, ...]
     objects: tuple[str, ...]
     """Keys in the store."""
@@ -63,27 +65,28 @@ class Eraser:
         self._bucket = bucket
         self._spool = spool
 
-    async def of_user(self, user_id: UUID) -> AsyncIterator[UUID]:
-        """The requests of a user that Temporal still has, each once."""
+    async def of_user(self, user_id: UUID) -> AsyncIterator[GenerationId]:
+        """The generations of a user that Temporal still has, each once."""
         query = f"WorkflowType = '{names.GENERATION_WORKFLOW}' AND {names.USER_ID} = '{user_id}'"
         seen: set[str] = set()
         async for found in self._client.list_workflows(query):
             if found.id not in seen:
                 seen.add(found.id)
-                yield names.request_id_of(found.id)
+                with suppress(ValueError):  # an id that none of our entry points gives
+                    yield names.generation_id(found.id)
 
-    async def look(self, request_id: UUID) -> Kept:
+    async def look(self, generation: GenerationId) -> Kept:
         """What is there now; nothing is changed."""
         return Kept(
-            request_id,
-            tuple(await self._runs(request_id)),
-            tuple(await asyncio.to_thread(self._objects, request_id)),
-            tuple(files_of(self._spool, request_id)),
+            generation,
+            tuple(await self._runs(generation)),
+            tuple(await asyncio.to_thread(self._objects, generation)),
+            tuple(files_of(self._spool, generation)),
         )
 
-    async def cancel(self, request_id: UUID, seconds: float = CLOSE_SECONDS) -> bool:
+    async def cancel(self, generation: GenerationId, seconds: float = CLOSE_SECONDS) -> bool:
         """Ask for its cancellation, and wait for its end; False when it goes on."""
-        handle = self._client.get_workflow_handle(names.workflow_id(request_id))
+        handle = self._client.get_workflow_handle(names.workflow_id(*generation))
         try:
             await handle.cancel()
             async with asyncio.timeout(seconds):
@@ -104,24 +107,24 @@ class Eraser:
         """
         removed = [
             f"store     {key}"
-            for key in await asyncio.to_thread(self._bucket.erase, kept.request_id)
+            for key in await asyncio.to_thread(self._bucket.erase, kept.generation)
         ]
-        for path in files_of(self._spool, kept.request_id):
+        for path in files_of(self._spool, kept.generation):
             await asyncio.to_thread(path.unlink, missing_ok=True)
             removed.append(f"spool     {path}")
         for run in kept.runs:
-            await self._delete(names.workflow_id(kept.request_id), run.run_id)
+            await self._delete(names.workflow_id(*kept.generation), run.run_id)
             removed.append(f"history   run {run.run_id}")
         await self._gone(kept)
         return removed
 
-    def _objects(self, request_id: UUID) -> list[str]:
-        old = [f"{key} (version {v})" for key, v in self._bucket.old_versions(request_id)]
-        return [*self._bucket.objects_of(request_id), *old]
+    def _objects(self, generation: GenerationId) -> list[str]:
+        old = [f"{key} (version {v})" for key, v in self._bucket.old_versions(generation)]
+        return [*self._bucket.objects_of(generation), *old]
 
-    async def _runs(self, request_id: UUID) -> list[Run]:
+    async def _runs(self, generation: GenerationId) -> list[Run]:
         """All runs: the server's index has those before, and may not have the last one yet."""
-        workflow_id = names.workflow_id(request_id)
+        workflow_id = names.workflow_id(*generation)
         runs: dict[str, Run] = {}
         async for found in self._client.list_workflows(f"WorkflowId = '{workflow_id}'"):
             runs[found.run_id] = _run(found.run_id, found.status)
@@ -147,7 +150,7 @@ class Eraser:
     async def _gone(self, kept: Kept) -> None:
         """Wait until the server has deleted it. Raises TimeoutError."""
         async with asyncio.timeout(DELETE_SECONDS):
-            while await self._runs(kept.request_id):  # noqa: ASYNC110  # the server knows
+            while await self._runs(kept.generation):  # noqa: ASYNC110  # the server knows
                 await asyncio.sleep(LOOK_SECONDS)
 
 
