@@ -40,6 +40,7 @@ COMMANDS = {
     "rerun": Entry("starter.cli.failed:rerun", "Run failed generations again."),
     "replay": Entry("workers.replay.command:replay", "Replay histories against today's code."),
     "doctor": Entry("workers.doctor.command:doctor", "Check every dependency; say how to fix it."),
+    "erase": Entry("workers.erase.command:erase", "Remove what is kept of a generation."),
     "worker": Entry("workers.cli:worker", "Run the worker process."),
     "gateway": Entry("starter.cli.commands:gateway", "Run the HTTP gateway."),
     "codec": Entry("starter.codec.command:codec", "Decrypt for Temporal's Web UI; make keys."),
