@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 from contracts.alerts import AdminAlert, AlertsSent, AlertTask
 from contracts.generation import MAX_DETAIL_CHARACTERS
 from contracts.names import SEND_ALERTS_ACTIVITY
-from peers.http import Answer, TooLargeError, call
+from peers.http import Answer, call
 from peers.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ _REFUSALS = frozenset({400, 413, 422})
 
 _NO_ANSWER = (
     TimeoutError,
-    TooLargeError,
     UnicodeEncodeError,
     httpx.HTTPError,
     httpx.InvalidURL,

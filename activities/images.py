@@ -8,6 +8,7 @@ from PIL import Image
 from activities.errors import ProviderError
 from contracts.errors import ErrorCode
 from contracts.events import MAX_SIDE_PIXELS
+from contracts.tasks import CollectTask, SubmitTask
 
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
 """What `output_format` may say, and Pillow's name for it."""
@@ -18,6 +19,8 @@ MAX_IMAGE_BYTES = 64 * 1024 * 1024
 # Pillow raises at twice this figure, while it reads the header and before it allocates.
 Image.MAX_IMAGE_PIXELS = MAX_SIDE_PIXELS * MAX_SIDE_PIXELS
 
+LEAST_BOUND_BYTES = 16 * 1024 * 1024
+"""In base64 and decoded it takes some 60 MB of memory while it is read."""
 
 RATIO_TOLERANCE_PERCENT = 3.0
 """By how much a ratio may differ where a model chooses the pixels: it rounds them to multiples of
@@ -49,10 +52,29 @@ class Wanted(NamedTuple):
             for is_, wanted in zip(found, self.size, strict=True)
         )
 
+    @property
+    def most_bytes(self) -> int:
+        """What is read at the most of an answer that should be this image.
+
+        The pixels as they are, 4 bytes each, and what stands beside them; never less than
+        `LEAST_BOUND_BYTES`, so that an image of another size is still found out to be one.
+        """
+        if self.ratio:  # the pixels are the model's choice
+            return MAX_IMAGE_BYTES
+        pixels = self.size[0] * self.size[1] * (1 + self.tolerance_percent / 100) ** 2
+        return min(max(int(pixels * 4) + 1024 * 1024, LEAST_BOUND_BYTES), MAX_IMAGE_BYTES)
+
     def __str__(self) -> str:
         if self.ratio:
             return f"a ratio of {self.ratio[0]}:{self.ratio[1]}"
         return f"{self.size[0]}x{self.size[1]}"
+
+
+def wanted_by(task: SubmitTask | CollectTask) -> Wanted:
+    """The image that a task is about."""
+    request, route = task.request, task.route
+    ratio = request.ratio if route.size_by == "aspect_ratio" else None
+    return Wanted(route.image_format, request.size, route.size_tolerance_percent, ratio)
 
 
 def check_image(data: bytes, wanted: Wanted) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import logging
 
 from activities.bucket import ImageId
 from activities.errors import ProviderError
-from activities.images import Wanted
+from activities.images import wanted_by
 from activities.spool import Label, Spool
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
@@ -54,11 +54,8 @@ class ImageKeeper:
         Raises ProviderError when they are not the image that was asked for; STORE_UNAVAILABLE when
         nothing takes them.
         """
-        request, route = task.request, task.route
-        ratio = request.ratio if route.size_by == "aspect_ratio" else None
-        asked = Wanted(route.image_format, request.size, route.size_tolerance_percent, ratio)
-        wanted = ImageId.of(task)
-        image = await self._store.verified(wanted, data, asked)
+        wanted, request = ImageId.of(task), task.request
+        image = await self._store.verified(wanted, data, wanted_by(task))
         try:
             return await self._store.put(image, wanted, data)
         except ProviderError as error:
@@ -70,6 +67,7 @@ class ImageKeeper:
             correlation_id=request.correlation_id,
             digest=wanted.digest,
             image=image,
+            owner=wanted.owner,
         )
         try:
             return await self._spool.keep(label, data)

@@ -15,7 +15,7 @@ from activities.heartbeat import beating
 from contracts.errors import ErrorKind
 from contracts.names import NOTIFY_ACTIVITY
 from contracts.tasks import Delivered, DeliverTask
-from peers.http import TooLargeError, call
+from peers.http import call
 
 TIMEOUT_SECONDS = 20.0
 MAX_ANSWER_BYTES = 64 * 1024
@@ -48,7 +48,7 @@ class NotifyActivities:
                     headers=headers,
                     content=json.dumps(message).encode(),
                 )
-        except (TimeoutError, TooLargeError, httpx.HTTPError) as error:
+        except (TimeoutError, httpx.HTTPError) as error:
             # Its type alone: the text of some quotes the header, and the token in it.
             raise ApplicationError(f"the notification service: {type(error).__name__}") from None
         if not 200 <= answer.status < 300:

@@ -2,7 +2,6 @@
 
 import asyncio
 import codecs
-import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -12,9 +11,15 @@ from typing import Any, NamedTuple
 import httpx
 
 from otel.correlation import outgoing_headers
+from peers.bodies import ASKED_ENCODING, read_body
+from peers.json_bounds import loads
 
 MAX_RETRY_AFTER_SECONDS = 3_600.0
 """A service that asks for more is taken to mean an hour; the generation's deadline comes first."""
+
+MAX_PARSED_BYTES = 4 * 1024 * 1024
+"""Of what `parsed` reads: what is larger is an image, or nothing. The text and its values are two
+copies more."""
 
 
 class Answer(NamedTuple):
@@ -35,10 +40,6 @@ class Answer(NamedTuple):
         return self.body.removeprefix(codecs.BOM_UTF8)
 
 
-class TooLargeError(Exception):
-    """The body is larger than the caller is ready to hold."""
-
-
 async def _nothing() -> None:
     """Stand-in for a caller that needs no word before the body is read."""
 
@@ -56,17 +57,19 @@ async def call(
 ) -> Answer:
     """Make one call and read the whole answer, within `timeout_seconds` and `max_bytes`.
 
+    Of an answer that is no success, the beginning is read (`peers.bodies.ERROR_BYTES`).
+
     The time covers everything, so that a peer that drips a byte a second is cut off. `before_body`
     is awaited between the headers and the body, and its wait does not count. Redirects are never
     followed: a key must not travel to another host.
 
-    Raises TimeoutError, TooLargeError and httpx.TransportError.
+    Raises TimeoutError, peers.bodies.BodyError and httpx.TransportError.
     """
     async with asyncio.timeout(timeout_seconds) as limit:
         request = client.stream(
             method,
             url,
-            headers={**outgoing_headers(), **(headers or {})},
+            headers={**ASKED_ENCODING, **outgoing_headers(), **(headers or {})},
             content=content,
             follow_redirects=False,
         )
@@ -77,27 +80,18 @@ async def call(
             await before_body()
             if due is not None:
                 limit.reschedule(due + asyncio.get_running_loop().time() - paused)
-            return Answer(response.status_code, response.headers, await _read(response, max_bytes))
-
-
-async def _read(response: httpx.Response, max_bytes: int) -> bytes:
-    announced = response.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise TooLargeError(f"announced {announced} bytes, at most {max_bytes} are taken")
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > max_bytes:
-            raise TooLargeError(f"sent more than {max_bytes} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
+            body = await read_body(
+                response.aiter_raw(), response.status_code, response.headers, max_bytes
+            )
+            return Answer(response.status_code, response.headers, body)
 
 
 def parsed(answer: Answer) -> Any:
-    """The body as JSON, None when it is none."""
+    """The body as JSON, None when it is none, or more of it than anybody needs."""
+    if len(answer.body) > MAX_PARSED_BYTES:
+        return None
     try:
-        return json.loads(answer.json_text)
+        return loads(answer.json_text)
     except (ValueError, RecursionError):
         return None
 

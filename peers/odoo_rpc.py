@@ -1,19 +1,29 @@
 """Odoo's JSON-RPC by odoorpc: a session, and what went wrong in plain words. All of it blocks."""
 
 import http.client
+import io
 import socket
 import threading
 import urllib.error
 import urllib.request
+import urllib.response
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import httpx
 import odoorpc
 
 from otel.correlation import outgoing_headers
+from peers.bodies import BoundedBody
+from peers.json_bounds import MAX_LISTED_ELEMENTS, check_json
 from peers.redaction import redact
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""A login's answer lists companies and currencies; an outcome's is a few words."""
+
+_CHUNK_BYTES = 64 * 1024
 
 _PASSING = ("odoo.exceptions.LockError", "odoo.exceptions.ConcurrencyError")
 """What Odoo raises when it stumbled over itself and a second try may pass."""
@@ -99,7 +109,9 @@ def _login(
         timeout=timeout_seconds,
         opener=urllib.request.build_opener(
             urllib.request.ProxyHandler({}),  # as elsewhere: the environment's proxies are not used
-            urllib.request.HTTPCookieProcessor(),
+            urllib.request.HTTPCookieProcessor(),  # of this account alone: its session
+            _Stay(),
+            _Bounded(),
             _CorrelationHandler(),
             _PlainHandler(connected),
             _TlsHandler(connected),
@@ -149,6 +161,44 @@ def _watched(
 
     connection.connect = connect_and_report  # type: ignore[method-assign]
     return connection
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it becomes an HTTPError."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """There is no request to another place."""
+
+
+class _Bounded(urllib.request.BaseHandler):
+    """Reads the whole answer, within bounds, before odoorpc builds anything of it.
+
+    Raises BodyError, JsonBoundsError and http.client.IncompleteRead.
+    """
+
+    handler_order = 100  # before the handlers of cookies and errors
+
+    def http_response(
+        self, _: urllib.request.Request, response: http.client.HTTPResponse
+    ) -> urllib.response.addinfourl:
+        headers = httpx.Headers(response.headers.items())
+        refused = response.status >= 300
+        body = BoundedBody(headers, MAX_ANSWER_BYTES, cut=refused)
+        while not body.complete and (chunk := response.read(_CHUNK_BYTES)):
+            for _piece in body.feed(chunk):
+                pass
+        if not refused and response.length:  # cut off
+            raise http.client.IncompleteRead(b"", response.length)
+        whole = body.whole()
+        if not refused:
+            check_json(whole, MAX_LISTED_ELEMENTS)
+        read = urllib.response.addinfourl(
+            io.BytesIO(whole), response.headers, response.url, response.status
+        )
+        read.msg = response.reason  # type: ignore[attr-defined]  # urllib's own code sets it so
+        return read
+
+    https_response = http_response
 
 
 class _CorrelationHandler(urllib.request.BaseHandler):

@@ -29,7 +29,8 @@ from contracts.names import (
 )
 from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
 from contracts.tasks import DeliveryDecision
-from peers.http import TooLargeError, call
+from peers.bodies import BodyError
+from peers.http import call
 
 LOOK_SECONDS = 10.0
 """For one GET; an Odoo that needs longer would not take outcomes either."""
@@ -165,8 +166,8 @@ class OdooRecovery:
                 timeout_seconds=self._look_seconds,
                 max_bytes=MAX_ANSWER_BYTES,
             )
-        except TooLargeError:
-            return None, True  # a page, however large
+        except BodyError:
+            return None, True  # a page, however large, however packed
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{url} did not answer a look: {str(error) or type(error).__name__}", False
         if answer.status >= 500:
@@ -212,12 +213,12 @@ class OdooRecovery:
         return 1
 
     async def _parked(self, odoo: str) -> AsyncIterator[_Parked]:
-        """Outcomes that are parked for this Odoo; of an older version also those for others."""
+        """Outcomes that are parked for this Odoo and tried; of an older version for others, too."""
         async for found in self._client.list_workflows(PARKED_UNAVAILABLE):
             try:
                 memo = await found.memo_value(PARKED_MEMO, None)
                 trouble = DeliveryTrouble.model_validate(memo)
             except ValidationError:  # parked by a version that left no memo
                 trouble = DeliveryTrouble(code="", detail="")
-            if trouble.odoo in {odoo, None}:
+            if trouble.odoo in {odoo, None} and not trouble.rests:
                 yield _Parked(found.id, found.start_time, trouble.held)

@@ -16,7 +16,8 @@ from activities.errors import ProviderError
 from contracts.errors import ErrorCode
 from contracts.generation import Route
 from contracts.tasks import SubmitTask
-from peers.http import Answer, TooLargeError, parsed, retry_after_seconds
+from peers.bodies import BodyError
+from peers.http import Answer, parsed, retry_after_seconds
 
 _COMMON_STATUSES: Mapping[int, ErrorCode] = {
     400: ErrorCode.INVALID_INPUT,
@@ -127,7 +128,7 @@ def error_of(error: Exception, dialect: Dialect) -> ProviderError:
             code, what = ErrorCode.PROVIDER_UNAVAILABLE, f"cannot be reached: {_text(error)}"
         case TimeoutError() | httpx.TimeoutException():
             code, what = ErrorCode.PROVIDER_TIMEOUT, "did not answer in time"
-        case TooLargeError():
+        case BodyError():
             code, what = ErrorCode.INVALID_OUTPUT, str(error)
         case httpx.LocalProtocolError() | UnicodeEncodeError():
             # Never with the error's own text: it quotes the header, and the key in it.

@@ -10,10 +10,10 @@ from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr
 
 from activities.errors import ProviderError
-from activities.images import MAX_IMAGE_BYTES
+from activities.images import wanted_by
 from activities.memory import Admit
 from activities.providers.errors import (
     Dialect,
@@ -32,6 +32,7 @@ from contracts.generation import Job, Route
 from contracts.provider_health import Probed
 from contracts.tasks import CollectTask, SubmitTask
 from peers.http import Answer, call, parsed
+from peers.json_bounds import validated
 
 MAX_REPLY_BYTES = 1024 * 1024
 BFL_DOMAIN = ".bfl.ai"
@@ -143,8 +144,8 @@ class Flux:
             if answer.status != 200:
                 raise refused(answer, FLUX, task)
             try:
-                accepted = _Accepted.model_validate_json(answer.json_text)
-            except ValidationError:
+                accepted = validated(_Accepted, answer.json_text)
+            except ValueError:
                 raise unreadable(answer, FLUX, "neither id nor polling_url") from None
             self._check_host(accepted.polling_url)
             return Job(id=accepted.id, polling_url=accepted.polling_url)
@@ -173,7 +174,7 @@ class Flux:
                 "GET",
                 result_url,
                 timeout_seconds=task.route.timeout_seconds,
-                max_bytes=MAX_IMAGE_BYTES,
+                max_bytes=wanted_by(task).most_bytes,
                 before_body=admit,
             )
             if answer.status != 200:
@@ -294,8 +295,8 @@ def _progress(answer: Answer) -> JobProgress:
     if answer.status != 200:
         raise refused(answer, FLUX_POLL)
     try:
-        status = _Status.model_validate_json(answer.json_text)
-    except ValidationError:
+        status = validated(_Status, answer.json_text)
+    except ValueError:
         raise unreadable(answer, FLUX_POLL, "no status") from None
     if status.status == "Ready":
         if status.result is None:

@@ -8,14 +8,14 @@ server's root, with or without `/v1`.
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import httpx
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, SecretStr, ValidationError
 
 from activities.errors import ProviderError
-from activities.images import MAX_IMAGE_BYTES
+from activities.images import wanted_by
 from activities.memory import Admit
 from activities.providers.errors import error_of, refused, translated, unreadable
 from activities.providers.kind import Parts, ProviderKind, ProviderSettings
@@ -26,9 +26,13 @@ from contracts.events import RequestField
 from contracts.provider_health import Probed
 from contracts.tasks import SubmitTask
 from peers.http import Answer, call, parsed
+from peers.json_bounds import JsonBoundsError, validated
 
-MAX_REPLY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 65_536
-"""The largest image in base64, and the JSON around it."""
+AROUND_IMAGE_BYTES = 64 * 1024
+"""For the JSON around an image in base64."""
+
+LARGE_BYTES = 1024 * 1024
+"""What is larger is read in a thread: 90 MB, all of it escapes, are counted in half a second."""
 
 LEAST_LINK_SECONDS = 10.0
 """For fetching the image behind a link, however long the server took to make it."""
@@ -77,7 +81,7 @@ class _Image(BaseModel):
 
 
 class _Reply(BaseModel):
-    data: list[_Image]
+    data: Annotated[list[_Image], FailFast()]  # not a thousand texts on what is wrong
 
 
 class _Link(NamedTuple):
@@ -109,13 +113,14 @@ class OpenAIImages:
     async def submit(self, task: SubmitTask, admit: Admit) -> bytes:
         """Generate, wait for the reply, and take the image out of it."""
         async with translated(OPENAI, self._key):
+            most_bytes = wanted_by(task).most_bytes
             began = asyncio.get_running_loop().time()
             answer = await call(
                 self._client,
                 "POST",
                 self._url,
                 timeout_seconds=task.route.timeout_seconds,
-                max_bytes=MAX_REPLY_BYTES,
+                max_bytes=most_bytes * 4 // 3 + AROUND_IMAGE_BYTES,
                 headers={
                     **key_headers(self._key_header, self._key),
                     "Content-Type": "application/json",
@@ -123,12 +128,12 @@ class OpenAIImages:
                 content=_body(task, diffusion_fields=self._diffusion_fields),
                 before_body=admit,
             )
-            image = _image_in(answer, task)
+            image = await _aside(answer, _image_in, task)
             if isinstance(image, bytes):
                 return image
             left = task.route.timeout_seconds - (asyncio.get_running_loop().time() - began)
             try:
-                return await self._linked(image.url, max(left, LEAST_LINK_SECONDS))
+                return await self._linked(image.url, max(left, LEAST_LINK_SECONDS), most_bytes)
             except Exception as error:
                 found = error_of(error, OPENAI_LINK)
                 found.perhaps_paid = True  # it was made, whatever became of the link
@@ -136,7 +141,7 @@ class OpenAIImages:
                     raise
                 raise found from error
 
-    async def _linked(self, url: str, seconds: float) -> bytes:
+    async def _linked(self, url: str, seconds: float, max_bytes: int) -> bytes:
         """The image behind a link, which a server may answer with: from its own host alone."""
         if not _same_origin(url, self._url):
             raise ProviderError(
@@ -145,9 +150,7 @@ class OpenAIImages:
                 ' are not fetched from: set response_format = "b64_json" among the route\'s'
                 " parameters",
             )
-        answer = await call(
-            self._client, "GET", url, timeout_seconds=seconds, max_bytes=MAX_IMAGE_BYTES
-        )
+        answer = await call(self._client, "GET", url, timeout_seconds=seconds, max_bytes=max_bytes)
         if answer.status != 200:
             raise refused(answer, OPENAI_LINK)
         return answer.body
@@ -211,16 +214,27 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
     return json.dumps(kept).encode()
 
 
+async def _aside(
+    answer: Answer, read: Callable[[Answer, SubmitTask], bytes | _Link], task: SubmitTask
+) -> bytes | _Link:
+    if len(answer.body) > LARGE_BYTES:
+        return await asyncio.to_thread(read, answer, task)
+    return read(answer, task)
+
+
 def _image_in(answer: Answer, task: SubmitTask) -> bytes | _Link:
     if answer.status != 200:
         raise refused(answer, OPENAI, task)
     try:
-        reply = _Reply.model_validate_json(answer.json_text)
+        reply = validated(_Reply, answer.json_text)
+    except JsonBoundsError as error:
+        raise unreadable(answer, OPENAI, str(error)) from None
     except ValidationError as error:
         body = parsed(answer)
         if isinstance(body, dict) and "error" in body:  # an error under status 200
             raise refused(answer, OPENAI, task) from None
-        why = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()[:3])
+        faults = error.errors(include_url=False, include_input=False)
+        why = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in faults)
         raise unreadable(answer, OPENAI, why) from None
     # What it was asked for and paid for once will not be another time: it is not asked again.
     first = next(iter(reply.data), _Image())

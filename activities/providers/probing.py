@@ -6,10 +6,10 @@ one brings a probe of its own (`ProviderKind.probe`).
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import httpx
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, FailFast, SecretStr
 from temporalio import activity
 
 from activities.providers.errors import Dialect, read_detail, refused
@@ -17,7 +17,9 @@ from contracts.errors import ErrorCode
 from contracts.generation import MAX_DETAIL_CHARACTERS
 from contracts.names import PROBE_ACTIVITY
 from contracts.provider_health import Probed, ProbeTask
-from peers.http import Answer, TooLargeError, call
+from peers.bodies import BodyError
+from peers.http import Answer, call
+from peers.json_bounds import MAX_LISTED_ELEMENTS, validated
 from peers.redaction import redact
 
 TIMEOUT_SECONDS = 10.0
@@ -67,7 +69,7 @@ class _Model(BaseModel):
 
 
 class _Models(BaseModel):
-    data: list[_Model]
+    data: Annotated[list[_Model], FailFast()]
 
 
 class ProbeActivities:
@@ -145,7 +147,7 @@ class _Asking(NamedTuple):
         except TimeoutError:
             fix = f"look at the service's status page, and check {where}"
             return Probed(found=f"{self.base_url} did not answer in time", fix=fix)
-        except TooLargeError as error:
+        except BodyError as error:
             return Probed(found=f"{self.base_url} {error}", fix=f"check {where}")
         except (UnicodeEncodeError, httpx.LocalProtocolError):  # their texts hold the header
             fix = f"set a valid key: providers.{self.name}.api_key"
@@ -195,9 +197,10 @@ def models_listed(models: Collection[str], name: str) -> Callable[[Answer], tupl
 
     def read(answer: Answer) -> tuple[str, str] | None:
         try:
-            listed = {each.id for each in _Models.model_validate_json(answer.json_text).data}
-        except ValidationError:
+            found = validated(_Models, answer.json_text, MAX_LISTED_ELEMENTS)
+        except ValueError:
             return None
+        listed = {each.id for each in found.data}
         lacking = sorted(set(models) - listed) if listed else []
         if not lacking:
             return None

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from contracts.events import GenerationRequested
+from peers.json_bounds import JsonBoundsError, check_json
 from starter.gateway.problems import FieldError, ProblemError, field_errors, invalid
 
 BODY_SECONDS = 10.0
@@ -70,11 +71,12 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 def _object_of(raw: bytes) -> dict[str, Any]:
     try:
+        check_json(raw)
         found = json.loads(
             raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
         )
-    except RecursionError:
-        raise ProblemError(400, "the JSON is nested too deeply") from None
+    except JsonBoundsError as error:
+        raise ProblemError(400, f"the body is {error}") from None
     except ValueError as error:  # also UnicodeDecodeError, and numbers of thousands of digits
         place = ""
         if isinstance(error, json.JSONDecodeError):

@@ -11,13 +11,14 @@ from activities.providers.errors import translated
 from activities.providers.openai_dialect import OPENAI
 from contracts.errors import TAXONOMY, DeliveryError, ErrorCode
 from contracts.generation import Failure
-from peers.http import TooLargeError
+from peers.bodies import EncodingError, TooLargeError
 from peers.redaction import redact
 from tests.activities.provider_calls import KEY, refusal
 
 MAPPED: dict[type[Exception], str] = {
     TimeoutError: "PROVIDER_TIMEOUT",
     TooLargeError: "INVALID_OUTPUT",
+    EncodingError: "INVALID_OUTPUT",
     httpx.ConnectError: "PROVIDER_UNAVAILABLE",
     httpx.ConnectTimeout: "PROVIDER_UNAVAILABLE",
     httpx.PoolTimeout: "PROVIDER_UNAVAILABLE",

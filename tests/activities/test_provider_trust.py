@@ -1,5 +1,8 @@
 """What others may see: the key goes to its service alone, the ids go to everybody."""
 
+import json
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -93,7 +96,10 @@ async def test_whose_host_is_trusted(
     """The service's own host and its siblings get the key; addresses have no siblings."""
 
     def accept(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"id": "j-1", "polling_url": polling_url})
+        return httpx.Response(200, content=body())
+
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps({"id": "j-1", "polling_url": polling_url}).encode()
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(accept)) as client:
         service = Flux(client, base, SecretStr(KEY))

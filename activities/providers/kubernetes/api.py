@@ -23,7 +23,9 @@ from activities.providers.kubernetes.objects import (
     WatchEvent,
 )
 from contracts.errors import ErrorCode
-from peers.http import Answer, TooLargeError, parsed
+from peers.bodies import BodyError
+from peers.http import Answer, parsed
+from peers.json_bounds import MAX_LISTED_ELEMENTS, JsonBoundsError, validated
 
 WATCH_GRACE_SECONDS = 5.0
 """How much longer than it was asked to a server may hold a watch."""
@@ -135,7 +137,9 @@ class Cluster:
         ProviderError with JOB_LOST when the Job is deleted.
         """
         async with self._connection.translated():
-            with suppress(TimeoutError, TooLargeError, aiohttp.ClientError, ValidationError):
+            with suppress(
+                TimeoutError, BodyError, aiohttp.ClientError, ValidationError, JsonBoundsError
+            ):
                 async with asyncio.timeout(seconds + self._watch_grace_seconds):
                     return await self._watch(ref, version, seconds)
         return None
@@ -153,7 +157,7 @@ class Cluster:
             if response.status not in {200, 410}:
                 raise refused(await answer_of(response), _LOOK_UP)
             async for line in lines_of(response):
-                event = WatchEvent.model_validate_json(line)
+                event = validated(WatchEvent, line, MAX_LISTED_ELEMENTS)
                 if event.type == "ERROR":
                     return None
                 if event.type == "BOOKMARK":
@@ -205,6 +209,6 @@ def _success(answer: Answer, dialect: Dialect, model: type[P]) -> P:
     if answer.status not in {200, 201, 202}:
         raise refused(answer, dialect)
     try:
-        return model.model_validate_json(answer.body)
-    except ValidationError:
+        return validated(model, answer.body, MAX_LISTED_ELEMENTS)
+    except ValueError:
         raise unreadable(answer, dialect, f"no {model.__name__}") from None

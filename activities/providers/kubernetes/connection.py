@@ -20,7 +20,8 @@ from pydantic import SecretStr
 from activities.errors import ProviderError
 from contracts.errors import ErrorCode
 from otel.correlation import outgoing_headers
-from peers.http import Answer, TooLargeError
+from peers.bodies import ASKED_ENCODING, BodyError, EncodingError, TooLargeError, read_body
+from peers.http import Answer
 
 CALL_SECONDS = 30.0
 """A call is a look-up or a short entry: what takes longer is an outage."""
@@ -67,7 +68,7 @@ class Connection:
         # The library's own session follows redirects and believes proxy variables and .netrc.
         session = self.api.rest_client.pool_manager
         self.api.rest_client.pool_manager = aiohttp.ClientSession(
-            connector=session.connector, middlewares=[_stay]
+            connector=session.connector, middlewares=[_stay], auto_decompress=False
         )
         session.detach()
 
@@ -96,7 +97,7 @@ class Connection:
             raise
         except TimeoutError as error:  # also aiohttp's own
             raise _trouble(ErrorCode.PROVIDER_TIMEOUT, "did not answer in time") from error
-        except TooLargeError as error:
+        except BodyError as error:
             raise _trouble(ErrorCode.INVALID_OUTPUT, str(error)) from error
         except _RedirectedError as error:
             raise _trouble(ErrorCode.MODEL_CONFIG, f"is not at base_url: {error}") from error
@@ -123,34 +124,32 @@ class Connection:
 
 
 async def answer_of(response: aiohttp.ClientResponse) -> Answer:
-    """The whole answer. Raises TooLargeError."""
-    body = b"".join([chunk async for chunk in _chunks(response)])
-    return Answer(response.status, httpx.Headers(list(response.headers.items())), body)
+    """The whole answer, of an error its beginning. Raises BodyError."""
+    headers = httpx.Headers(list(response.headers.items()))
+    raw = response.content.iter_any()
+    body = await read_body(raw, response.status, headers, MAX_ANSWER_BYTES)
+    return Answer(response.status, headers, body)
 
 
 async def lines_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The answer's lines as they come, without empty ones. Raises TooLargeError."""
-    begun = b""
-    async for chunk in _chunks(response):
+    """The answer's lines as they come, without empty ones. Raises BodyError."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise EncodingError("sent a packed watch, which was not asked for")
+    begun, size = b"", 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise TooLargeError(f"sent more than {MAX_ANSWER_BYTES} bytes")
         *whole, begun = (begun + chunk).split(b"\n")
         for line in whole:
             if line.strip():
                 yield line
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise TooLargeError(f"sent more than {MAX_ANSWER_BYTES} bytes")
-        yield chunk
-
-
 async def _stay(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    request.headers.update(outgoing_headers())
+    request.headers.update({**ASKED_ENCODING, **outgoing_headers()})
     response = await handler(request)
     if 300 <= response.status < 400:
         response.close()

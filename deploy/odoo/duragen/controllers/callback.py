@@ -42,9 +42,10 @@ class Callback(http.Controller):
         """
         connection = request.env["duragen.connection"].sudo()
         body = request.httprequest.get_data()
-        token, secret = connection._setting("callback_token"), connection._setting("signing_secret")
+        tokens = connection._in_force("callback_token")
+        secrets = connection._in_force("signing_secret")
         try:
-            check(request.httprequest.headers, body, token, secret)
+            check(request.httprequest.headers, body, tokens, secrets)
         except UnauthorizedError as error:
             return _refused(error)
         request.env["ir.http"]._auth_method_public()

@@ -24,7 +24,9 @@ DEFAULTS = {
     "gateway_key": "",
     "callback_base_url": "",
     "callback_token": "",
+    "previous_callback_token": "",
     "signing_secret": "",
+    "previous_signing_secret": "",
     "image_storage": "odoo",
     "image_origins": "",
     "s3_bucket": "",
@@ -59,6 +61,12 @@ class Connection(models.AbstractModel):
         """The text of a setting, its default when it is not set."""
         parameters = self.env["ir.config_parameter"].sudo()
         return (parameters.get_param(f"duragen.{name}") or DEFAULTS[name]).strip()
+
+    @api.model
+    def _in_force(self, name):
+        """The texts of a secret that are believed: it, and the previous one until that is gone."""
+        found = (self._setting(name), self._setting(f"previous_{name}"))
+        return [text for text in found if text]
 
     @api.model
     def _number(self, name):
@@ -189,13 +197,13 @@ class Connection(models.AbstractModel):
         return True, _("Temporal at %s answers.", self._setting("temporal_address"))
 
     def _test_outcome(self):
-        url, secret = self._callback_url(), self._setting("signing_secret")
-        if not secret and not self._setting("callback_token"):
+        url, secrets = self._callback_url(), self._in_force("signing_secret")
+        if not secrets and not self._in_force("callback_token"):
             return False, _(
                 "Set a token or a signing secret: without one every callback is refused."
             )
         try:
-            if secret:
+            for secret in secrets:
                 signatures.key_of(secret)
         except signatures.UnauthorizedError as error:
             return False, str(error)

@@ -36,7 +36,13 @@ class ResConfigSettings(models.TransientModel):
     duragen_callback_base_url = fields.Char("Odoo's address", **_parameter("callback_base_url"))
     duragen_callback_url = fields.Char("Callback URL", compute="_compute_duragen_callback_url")
     duragen_callback_token = fields.Char("Token", **_parameter("callback_token"))
+    duragen_previous_callback_token = fields.Char(
+        "Previous token", **_parameter("previous_callback_token")
+    )
     duragen_signing_secret = fields.Char("Signing secret", **_parameter("signing_secret"))
+    duragen_previous_signing_secret = fields.Char(
+        "Previous signing secret", **_parameter("previous_signing_secret")
+    )
     duragen_reconcile_minutes = fields.Integer("Ask after", **_parameter("reconcile_minutes"))
 
     duragen_image_storage = fields.Selection(
