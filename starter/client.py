@@ -517,7 +517,7 @@ async def _start(client: Client, event: dict[str, Any]) -> Started:
             search_attributes=attributes,
             memo={DIGEST_MEMO: digest(event)},
             # Shown in clear: neither the prompt nor anything about a person.
-            static_summary=f"model {event['modelId']}, {event['resolution']}",
+            static_summary=f"model {event['modelId']}, {_word(event['resolution'])}",
             priority=Priority(fairness_key=event["userId"]),
         )
     except WorkflowAlreadyStartedError:
@@ -527,6 +527,11 @@ async def _start(client: Client, event: dict[str, Any]) -> Started:
             raise ConflictError(text) from None
         return Started(request_id, workflow_id, existing.run_id, created=False)
     return Started(request_id, workflow_id, handle.result_run_id or "", created=True)
+
+
+def _word(text: str) -> str:
+    # Temporal's Web UI reads a summary as Markdown; here nothing has checked what this is.
+    return "".join(c for c in text[:40] if c.isalnum())
 
 
 async def _cancel(client: Client, workflow_id: str) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -12,7 +11,6 @@ from typing import Annotated, NamedTuple, NoReturn
 from uuid import UUID
 
 import typer
-from rich.console import Console
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime, TelemetryConfig
@@ -21,8 +19,10 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contracts.names import GENERATION_WORKFLOW, workflow_id
+from contracts.plain import one_line
 from peers.settings import SettingsError
 from peers.temporal import connect, target
+from peers.terminal import complain, console, styled
 from workers.replay.divergence import explain
 from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
@@ -109,27 +109,25 @@ def replay(  # the options of a command
 async def _replay_all(
     ids: list[str], files: list[Path], since: datetime | None, save: Path | None, *, debug: bool
 ) -> int:
-    console = Console(highlight=False)
+    out = console(soft_wrap=True)
     total = diverged = 0
     async for history in _histories(ids, files, since):
         if save:
             save.mkdir(parents=True, exist_ok=True)
             (save / f"{history.workflow_id}.json").write_text(history.to_json())
         if debug:
-            console.print("Set breakpoints with 'b workflows/generation.py:LINE', then 'c'.")
+            out.print("Set breakpoints with 'b workflows/generation.py:LINE', then 'c'.")
             breakpoint()  # noqa: T100  # asked for with --debug
         replayed = await replay_one(history, debug=debug)
         total += 1
         if replayed.divergence:
             diverged += 1
-            console.print(f"[red]diverges[/] {replayed.workflow_id}", soft_wrap=True)
-            console.print(f"  {replayed.divergence}", soft_wrap=True, markup=False)
+            out.print(styled("diverges", "red"), one_line(replayed.workflow_id))
+            out.print(f"  {replayed.divergence}")
         else:
-            console.print(
-                f"[green]replays cleanly[/] {replayed.workflow_id} ({replayed.events} events)",
-                soft_wrap=True,
-            )
-    console.print(f"{total} replayed, {diverged} diverged")
+            said = f"{one_line(replayed.workflow_id)} ({replayed.events} events)"
+            out.print(styled("replays cleanly", "green"), said)
+    out.print(f"{total} replayed, {diverged} diverged")
     return diverged
 
 
@@ -178,5 +176,5 @@ def _since(failed: bool, text: str) -> datetime | None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)  # noqa: T201  # for the person at the terminal
+    complain(message)
     raise typer.Exit(code)

@@ -5,6 +5,11 @@ import time
 from collections import deque
 from pathlib import Path
 
+from peers.terminal import say
+
+LINE_CHARACTERS = 65_536
+"""A line of a log may hold a traceback."""
+
 _POLL_SECONDS = 0.2
 
 
@@ -30,7 +35,7 @@ def follow(name: str, file: Path, ending: threading.Event, *, from_end: bool = T
                 *whole, rest = (rest + stream.read()).split("\n")
                 at = stream.tell()
             for line in whole:
-                print(f"{name:>9} | {line}", flush=True)
+                say(f"{name:>9} | {line}", most=LINE_CHARACTERS)
         time.sleep(_POLL_SECONDS)
 
 
