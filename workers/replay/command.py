@@ -100,9 +100,9 @@ def replay(  # the options of a command
     except RPCError as error:
         unknown = error.status is RPCStatusCode.NOT_FOUND
         code = EXIT_UNKNOWN if unknown else EXIT_UNREACHABLE
-        _stop(f"Temporal at {target()}: {error.message}", code)
+        _stop(f"Temporal at {target()}: {one_line(error.message)}", code)
     except RuntimeError as error:
-        _stop(f"Temporal at {target()} cannot be reached: {error}", EXIT_UNREACHABLE)
+        _stop(f"Temporal at {target()} cannot be reached: {one_line(error)}", EXIT_UNREACHABLE)
     raise typer.Exit(EXIT_DIVERGED if diverged else 0)
 
 
@@ -138,7 +138,7 @@ async def _histories(
         try:
             yield WorkflowHistory.from_json(path.stem, path.read_text())
         except Exception as error:  # noqa: BLE001  # protobuf and JSON each have their own
-            _stop(f"{path} is not a history as Temporal exports it: {error}", EXIT_USAGE)
+            _stop(one_line(f"{path} is not a history as Temporal exports it: {error}"), EXIT_USAGE)
     if not ids and since is None:
         return
     client = await connect()
