@@ -7,7 +7,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable
 
-import httpx
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +14,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.providers.registry import probes
+from peers.clients import named_client
 from peers.settings import SettingsError
 from peers.temporal import connect, target
 from workers.doctor import services, temporal
@@ -68,8 +68,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    trusted = httpx.create_ssl_context()  # as the worker's
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=trusted) as http:
+    async with named_client() as http:  # as the worker's
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
