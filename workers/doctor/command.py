@@ -6,13 +6,13 @@ One line for each dependency: what was found, or what is wrong and how to fix it
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 
-import httpx
 import typer
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.providers.registry import probes
 from contracts.plain import one_line
+from peers.clients import named_client
 from peers.settings import SettingsError
 from peers.temporal import connect, target
 from peers.terminal import complain, console, styled
@@ -66,8 +66,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    trusted = httpx.create_ssl_context()  # as the worker's
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=trusted) as http:
+    async with named_client() as http:  # as the worker's
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
