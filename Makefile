@@ -8,7 +8,7 @@ OUT ?= build
 TEST_PROCESSES ?= 4
 
 .PHONY: help setup demo demo-odoo up addon client format check test test-system test-odoo test-addon \
-  bench chaos lock schemas histories
+  bench chaos audit lock schemas histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ bench: setup ## Measure; JSON below benchmarks/results/
 # A part: `CHAOS="--generations 60" make chaos`; options: `.venv/bin/python -m tests.chaos --help`.
 chaos: setup ## Break things under load, count what comes of it, write docs/reliability.md
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# Needs the advisories of PyPI, which a machine without a network does not have.
+audit: setup ## Known weaknesses of what requirements.lock pins
+	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements.lock
 
 schemas: setup ## docs/schemas/ again, after a change of the events
 	$(BIN)/python -m contracts.schemas docs/schemas

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from activities.s3 import CHECK_PREFIX, S3Bucket, StoreError
 from activities.store_ways import CHECK, Ways, found_out
 from contracts.generation import StoredImage
-from contracts.names import IMAGES_PREFIX, distinct_image_key, image_key
+from contracts.names import distinct_image_key, image_key, images_prefix
 from contracts.tasks import CollectTask, FindTask, SubmitTask
 
 LEARNING_SECONDS = 3.0
@@ -31,17 +31,18 @@ class ForeignError(StoreError):
 
 
 class ImageId(NamedTuple):
-    """Whose image: the request, what makes its image (`image_digest`), and the format."""
+    """Whose image: the request, what makes its image (`image_digest`), the format, the owner."""
 
     request_id: UUID
     digest: str
     format: str
+    owner: str = ""
 
     @classmethod
     def of(cls, task: SubmitTask | CollectTask | FindTask) -> Self:
         """The image that a task is about."""
         request = task.request
-        return cls(request.request_id, request.image_digest, task.route.image_format)
+        return cls(request.request_id, request.image_digest, task.route.image_format, task.owner)
 
 
 class Bucket:
@@ -92,8 +93,9 @@ class Bucket:
     def find(self, wanted: ImageId) -> StoredImage | None:
         """The request's image, if it is here already. Raises ForeignError."""
         if self.ways().conditional:
-            return self._image(image_key(wanted.request_id, wanted.format), wanted)
-        listed = self._s3.keys(f"{IMAGES_PREFIX}{wanted.request_id}.")
+            key = image_key(wanted.request_id, wanted.format, wanted.owner)
+            return self._image(key, wanted)
+        listed = self._s3.keys(images_prefix(wanted.request_id, wanted.owner))
         keys = [key for key in listed if key.endswith(f".{wanted.format}")]
         return self._image(keys[0], wanted) if keys else None
 
@@ -107,7 +109,7 @@ class Bucket:
             # Times of objects may be whole seconds: who comes later must not need them.
             if first := self.find(wanted):
                 return first
-            key = distinct_image_key(wanted.request_id, wanted.format, image.sha256)
+            key = distinct_image_key(wanted.request_id, wanted.format, image.sha256, wanted.owner)
             image = image.model_copy(update={"key": key})
         facts = {
             "format": image.format,

@@ -67,6 +67,7 @@ class ImageKeeper:
             correlation_id=request.correlation_id,
             digest=wanted.digest,
             image=image,
+            owner=wanted.owner,
         )
         try:
             return await self._spool.keep(label, data)

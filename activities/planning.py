@@ -1,15 +1,15 @@
 """The plan of a generation, from the settings; recorded in its history, so that they may change."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from uuid import UUID
 
 from temporalio import activity
 
 from activities.provider_health import CircuitBoard
+from contracts.callbacks import callback_fault
 from contracts.errors import ErrorCode
 from contracts.events import RequestField, origin_of
-from contracts.generation import Failure, Plan, Route
+from contracts.generation import Failure, FlowRules, Plan, Route
 from contracts.names import PLAN_ACTIVITY
 from contracts.tasks import PlanTask
 
@@ -20,19 +20,21 @@ class PlanActivities:
     def __init__(
         self,
         routes: Mapping[UUID, tuple[Route, ...]],
-        odoos: AbstractSet[str],
+        callbacks: Mapping[str, Collection[str]],
         deadline_seconds: float,
         board: CircuitBoard,
         *,
         carries: Mapping[str, Mapping[RequestField, str]],
         notify: bool,
+        rules: FlowRules = FlowRules(),  # noqa: B008  # immutable
     ) -> None:
         self._routes = routes
         self._carries = carries
-        self._odoos = odoos
+        self._callbacks = callbacks
         self._deadline_seconds = deadline_seconds
         self._board = board
         self._notify = notify
+        self._rules = rules
 
     @activity.defn(name=PLAN_ACTIVITY)
     async def plan(self, task: PlanTask) -> Plan:
@@ -42,14 +44,13 @@ class PlanActivities:
         comes last.
         """
         head = task.head
-        origin = origin_of(head.callback_url)
+        off_the_list = callback_fault(head.callback_url, self._callbacks)
         routes = self._routes.get(head.model_id, ())
         failure = None
-        if origin not in self._odoos:
+        if off_the_list:
             failure = Failure(
                 code=ErrorCode.INVALID_INPUT,
-                detail=f"callbackUrl is at {origin[:300]}, which is not on the allow list: no Odoo"
-                " has the outcome. Add it to the settings' [[odoo]], then rerun it",
+                detail=f"{off_the_list}, then rerun it. No Odoo has the outcome",
             )
         elif not routes:
             failure = Failure(
@@ -61,10 +62,11 @@ class PlanActivities:
         return Plan(
             routes=() if failure else routes,
             avoided=() if failure else avoided,
-            odoo=origin if origin in self._odoos else None,
+            odoo=None if off_the_list else origin_of(head.callback_url),
             deadline_seconds=self._deadline_seconds,
             notify=self._notify,
             failure=failure,
+            rules=self._rules,
         )
 
     def _with_ignored(

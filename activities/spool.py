@@ -47,11 +47,12 @@ class Label(Model):
     correlation_id: UUID
     digest: str
     image: StoredImage
+    owner: str = ""
 
     @property
     def wanted(self) -> ImageId:
         """Whose image."""
-        return ImageId(self.request_id, self.digest, self.image.format)
+        return ImageId(self.request_id, self.digest, self.image.format, self.owner)
 
 
 class Held(NamedTuple):
@@ -178,7 +179,8 @@ class Spool:
         return None
 
     def _write(self, label: Label, data: bytes) -> None:
-        name = f"{label.request_id}.{label.image.sha256[:16]}"
+        owner = f".{label.owner}" if label.owner else ""
+        name = f"{label.request_id}.{label.image.sha256[:16]}{owner}"
         part = self._folder / f"{name}.{uuid4()}{_UNFINISHED}"
         try:
             private = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -195,17 +197,19 @@ class Spool:
 
 
 class Named(NamedTuple):
-    """What the name of a file says: the request, and how the image's SHA-256 begins."""
+    """What the name of a file says: whose it is, and how the image's SHA-256 begins."""
 
     request_id: UUID
     sha256: str
+    owner: str
 
 
 def named_by(path: Path) -> Named | None:
     """Which file it is by its name, which is all that is left of a damaged one."""
-    request_id, _, rest = path.name.partition(".")
+    request_id, _, rest = path.name.removesuffix(_SUFFIX).partition(".")
+    sha256, _, owner = rest.partition(".")
     with suppress(ValueError):
-        return Named(UUID(request_id), rest.removesuffix(_SUFFIX))
+        return Named(UUID(request_id), sha256, owner)
     return None
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client
@@ -126,7 +125,7 @@ class SpoolUploads:
                 await self._lost(client, path, str(error), error.failure.code)
                 return True
             news = SpoolNews(image=image, sha256=label.image.sha256)
-            await self._tell(client, label.request_id, news)
+            await self._tell(client, workflow_id(label.request_id, label.owner), news)
             await self._spool.remove(path)
             logger.info("%s is in the store: %s", path.name, image.key)
         return True
@@ -143,12 +142,12 @@ class SpoolUploads:
         failure = Failure(code=code, detail=why, perhaps_paid=1)
         if known := named_by(path):
             news = SpoolNews(failure=failure, sha256=known.sha256)
-            await self._tell(client, known.request_id, news)
+            await self._tell(client, workflow_id(known.request_id, known.owner), news)
         await self._spool.put_aside(path)
 
-    async def _tell(self, client: Client, request_id: UUID, news: SpoolNews) -> None:
+    async def _tell(self, client: Client, whose: str, news: SpoolNews) -> None:
         """Signal the workflow; one that has ended needs nothing more. Raises RPCError."""
-        handle = client.get_workflow_handle(workflow_id(request_id))
+        handle = client.get_workflow_handle(whose)
         try:
             await handle.signal(SPOOL_NEWS_SIGNAL, news, rpc_timeout=self._signal_timeout)
         except RPCError as error:

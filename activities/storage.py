@@ -178,7 +178,7 @@ async def in_thread(executor: Executor, operation: Callable[[], T]) -> T:
 def _verified(wanted: ImageId, data: bytes, asked: Wanted) -> StoredImage:
     width, height = check_image(data, asked)
     return StoredImage(
-        key=image_key(wanted.request_id, wanted.format),
+        key=image_key(wanted.request_id, wanted.format, wanted.owner),
         format=wanted.format,
         size=len(data),
         width=width,

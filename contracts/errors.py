@@ -9,7 +9,7 @@ ErrorKind
         AUTH_CONFIG, QUOTA_EXHAUSTED, MODEL_CONFIG
     USER            the request itself: charged as the platform's policy says, never retried
         INVALID_INPUT, POLICY_INPUT, POLICY_OUTPUT
-    CANCELED        the user took the request back
+    CANCELED        the user took the request back: charged when the service may be paid for it
         CANCELED
 
 Source of the rows: the project's table of provider signals ("One taxonomy for all of them").
@@ -65,10 +65,15 @@ class ErrorCode(StrEnum):
 
 
 class Charge(StrEnum):
-    """What Odoo books: `RELEASE` gives the reservation back, `POLICY` lets the platform decide."""
+    """What Odoo books: `RELEASE` gives the reservation back, `POLICY` lets the platform decide.
+
+    `IF_PAID` takes the price when `mayHaveBeenPaid` is true, that is once the paid call was begun;
+    before, it gives the reservation back. Otherwise canceling would make paid calls free.
+    """
 
     RELEASE = "release"
     POLICY = "policy"
+    IF_PAID = "if_paid"
 
 
 class Alert(StrEnum):
@@ -115,7 +120,7 @@ _REPHRASE_OUTPUT = (
 _WHAT_TO_FIX = "Invalid input detected. Please review your prompt and parameters."
 
 _S, _C, _U = ErrorKind.SYSTEM, ErrorKind.CONFIGURATION, ErrorKind.USER
-_RELEASE, _POLICY = Charge.RELEASE, Charge.POLICY
+_RELEASE, _POLICY, _IF_PAID = Charge.RELEASE, Charge.POLICY, Charge.IF_PAID
 
 TAXONOMY: dict[ErrorCode, ErrorRule] = {
     #                                          kind retry  next   charge    alert              again
@@ -142,7 +147,7 @@ TAXONOMY: dict[ErrorCode, ErrorRule] = {
     ErrorCode.QUOTA_EXHAUSTED: ErrorRule(_C, False, True, _RELEASE, Alert.PAGE, True, _OUR_FAULT),
     ErrorCode.MODEL_CONFIG: ErrorRule(_C, False, True, _RELEASE, Alert.PAGE, True, _OUR_FAULT),
     ErrorCode.CANCELED: ErrorRule(
-        ErrorKind.CANCELED, False, False, _POLICY, Alert.NEVER, False, "The request was canceled."
+        ErrorKind.CANCELED, False, False, _IF_PAID, Alert.NEVER, False, "The request was canceled."
     ),
     ErrorCode.INTERNAL: ErrorRule(_S, False, False, _RELEASE, Alert.ALWAYS, True, _OUR_FAULT),
 }

@@ -118,6 +118,8 @@ class FlowRules(Model):
     spool_look_seconds: float = 600
     """The worker that has stored the image says so at once. In case it cannot, the store is asked
     so often."""
+    try_parked_seconds: float | None = None
+    """After so long a parked outcome is not tried by itself any more; None: it always is."""
     long_history_events: int = 1_000
     """A parked generation continues as new when its history has grown so long. The server's limit
     is 51,200; a parked delivery adds some 17 events an hour, so this is two days and more."""
@@ -127,7 +129,7 @@ class Plan(Model):
     """What the settings said when the generation started; recorded, so that they may change.
 
     Either `routes` or `failure` is set. `odoo` is the origin of the Odoo that gets the outcome, or
-    None: then no Odoo may get it, because the callback's origin is not on the allow list.
+    None: then no Odoo may get it, because the callback is not on the allow list.
     """
 
     routes: tuple[Route, ...] = ()
@@ -239,6 +241,8 @@ class DeliveryTrouble(Model):
     """The origin of the Odoo that has not taken it."""
     held: bool = False
     """That Odoo was known to be away, so it was not tried; it goes on when Odoo is back."""
+    rests: bool = False
+    """It has been parked for so long that it is tried on request alone."""
 
 
 class GenerationView(Model):

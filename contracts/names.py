@@ -3,7 +3,9 @@
 `starter/client.py` is self-contained and repeats the few it needs; a test holds the two together.
 """
 
+import re
 from contextlib import suppress
+from typing import NamedTuple
 from uuid import UUID
 
 GENERATION_WORKFLOW = "Generation"
@@ -49,6 +51,9 @@ CAMPAIGN_ID = "CampaignId"
 GENERATION_STATUS = "GenerationStatus"
 PROVIDER = "Provider"
 ERROR_CODE = "ErrorCode"
+OWNER = "Owner"
+"""Whose a generation is: the owner of the key that started it, else the origin of its Odoo."""
+
 SEARCH_ATTRIBUTES = (
     REQUEST_ID,
     CORRELATION_ID,
@@ -57,6 +62,7 @@ SEARCH_ATTRIBUTES = (
     GENERATION_STATUS,
     PROVIDER,
     ERROR_CODE,
+    OWNER,
 )
 """All of type Keyword. Stored in clear by Temporal: no prompt, no personal data."""
 
@@ -79,7 +85,8 @@ PARKED_MEMO = "parked"
 """Memo field of a parked generation: its DeliveryTrouble, so that a list needs no worker."""
 
 FAILURE_MEMO = "failure"
-"""Memo field of a failed generation: its Failure, for the same reason."""
+"""Memo field of a failed generation: its Failure, for the same reason. A canceled one has it when
+it may have been paid for: a canceled workflow has no result."""
 
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
 """In a start's `tracestate`: nobody has decided yet whether this trace is recorded."""
@@ -88,21 +95,38 @@ TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
 CORRELATION_HEADER = "X-Correlation-ID"
 
 
-def workflow_id(request_id: UUID) -> str:
-    """The workflow id of a request: `generation-{requestId}`, which is its idempotency key."""
-    return f"{WORKFLOW_ID_PREFIX}{request_id}"
+OWNER_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
+"""An owner's name: part of workflow ids, of keys in the store and of file names."""
 
 
-def request_id_of(workflow_id: str) -> UUID:
+class GenerationId(NamedTuple):
+    """Which generation: `owner` is "" for one that was started with direct access to Temporal."""
+
+    request_id: UUID
+    owner: str = ""
+
+
+def workflow_id(request_id: UUID, owner: str = "") -> str:
+    """The workflow id of a request, which is its idempotency key.
+
+    `generation-{requestId}`, with `.{owner}` after it when a key's owner started it. So owners have
+    their requestIds each for themselves: none takes, sees or cancels what another one has started.
+    """
+    return f"{WORKFLOW_ID_PREFIX}{request_id}{f'.{owner}' if owner else ''}"
+
+
+def generation_id(workflow_id: str) -> GenerationId:
     """The inverse of `workflow_id`. Raises ValueError when the id is not one of a generation."""
-    text = workflow_id.removeprefix(WORKFLOW_ID_PREFIX)
+    text, dot, owner = workflow_id.removeprefix(WORKFLOW_ID_PREFIX).partition(".")
     with suppress(ValueError):
-        request_id = UUID(text)
+        found = GenerationId(UUID(text), owner)
         # Temporal compares ids letter by letter, UUID() is generous: braces, capitals, no dashes.
-        if workflow_id == f"{WORKFLOW_ID_PREFIX}{request_id}":
-            return request_id
+        same = workflow_id == f"{WORKFLOW_ID_PREFIX}{found.request_id}{dot}{owner}"
+        if same and bool(re.fullmatch(OWNER_PATTERN, owner)) == bool(dot):
+            return found
     raise ValueError(
-        f"{workflow_id!r} is not the id of a generation ({WORKFLOW_ID_PREFIX}<requestId>)"
+        f"{workflow_id!r} is not the id of a generation ({WORKFLOW_ID_PREFIX}<requestId>, with"
+        " .<owner> after it when it has one)"
     )
 
 
@@ -137,14 +161,22 @@ JOBS_PREFIX = "jobs/"
 """Where containers of Kubernetes Jobs put their images, in the same bucket."""
 
 
-def image_key(request_id: UUID, image_format: str) -> str:
-    """The key of a request's image in the store: `generations/{requestId}.{format}`."""
-    return f"{IMAGES_PREFIX}{request_id}.{image_format}"
+def images_prefix(request_id: UUID, owner: str = "") -> str:
+    """What the keys of a generation's images begin with."""
+    return f"{IMAGES_PREFIX}{f'{owner}/' if owner else ''}{request_id}."
 
 
-def distinct_image_key(request_id: UUID, image_format: str, sha256: str) -> str:
+def image_key(request_id: UUID, image_format: str, owner: str = "") -> str:
+    """The key of a generation's image in the store: `generations/{requestId}.{format}`.
+
+    With an owner `generations/{owner}/{requestId}.{format}`.
+    """
+    return f"{images_prefix(request_id, owner)}{image_format}"
+
+
+def distinct_image_key(request_id: UUID, image_format: str, sha256: str, owner: str = "") -> str:
     """The key where the store has no conditional writes: no other bytes ever have the same.
 
-    `generations/{requestId}.{the first 32 digits of the SHA-256}.{format}`.
+    As `image_key`, with the first 32 digits of the SHA-256 before the format.
     """
-    return f"{IMAGES_PREFIX}{request_id}.{sha256[:32]}.{image_format}"
+    return f"{images_prefix(request_id, owner)}{sha256[:32]}.{image_format}"

@@ -40,6 +40,8 @@ class SubmitTask(Model):
     """The route's share of the time, from when the activity was scheduled; None is no limit."""
     least_seconds: float = 0
     """A call is not begun when less of that is left: it would be paid for and cut off."""
+    owner: str = ""
+    """Whose the generation is; see `contracts.names.workflow_id`."""
 
 
 class SubmitMark(Model):
@@ -76,6 +78,8 @@ class CollectTask(Model):
     job: Job
     seconds: float | None = None
     """How long the job may still take, from when the activity was scheduled; None is no limit."""
+    owner: str = ""
+    """Whose the generation is; see `contracts.names.workflow_id`."""
 
 
 class CutOff(Model):
@@ -106,6 +110,8 @@ class FindTask(Model):
 
     request: GenerationRequested
     route: Route
+    owner: str = ""
+    """Whose the generation is; see `contracts.names.workflow_id`."""
 
 
 class Found(Model):
@@ -145,17 +151,20 @@ class DeliverTask(Model):
     """Somebody asks for this try: whether Odoo is away is then looked up anew."""
     trial: bool = False
     """This try is to find out whether Odoo is back: it is made although Odoo is away."""
+    owner: str = ""
+    """Whose the generation is; see `contracts.names.workflow_id`."""
 
     @property
     def message_id(self) -> str:
         """The same for every try to deliver this outcome.
 
         `{requestId}.completed`, `….canceled`, or `….failed.{errorCode}`: a rerun may end otherwise
-        than the run before.
+        than the run before. With an owner, `.{owner}` follows.
         """
         state, failure = self.outcome.state, self.outcome.failure
         code = f".{failure.code}" if failure and state is GenerationState.FAILED else ""
-        return f"{self.request_id}.{state}{code}"
+        owner = f".{self.owner}" if self.owner else ""
+        return f"{self.request_id}.{state}{code}{owner}"
 
 
 class Delivered(Model):

@@ -1,8 +1,9 @@
 """Tracing from the standard `OTEL_*` variables. Without an endpoint nothing is made or exported.
 
 Honoured here: `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER` (`otlp`, `console`, `none`),
-`OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT`, `OTEL_EXPORTER_OTLP_[TRACES_]PROTOCOL` (`http/protobuf`),
-`OTEL_SERVICE_NAME`; all others (headers, batching, sampling, resource) by the SDK itself.
+`OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT`, `OTEL_EXPORTER_OTLP_[TRACES_]PROTOCOL` (`http/protobuf`;
+`grpc` with the extra `grpc`), `OTEL_SERVICE_NAME`; all others (headers, batching, sampling,
+resource) by the SDK itself.
 """
 
 import os
@@ -41,11 +42,25 @@ def _wanted_exporter() -> SpanExporter | None:
         return None
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         protocol = os.environ.get(name)
+        if protocol == "grpc":
+            return _grpc_exporter(name)
         if protocol == "http/protobuf":
             break
         if protocol:
-            raise ValueError(f"{name}={protocol!r}: only http/protobuf is spoken")
+            raise ValueError(f"{name}={protocol!r}: use http/protobuf or grpc")
     return OTLPSpanExporter()
+
+
+def _grpc_exporter(variable: str) -> SpanExporter:
+    try:
+        # An extra of its own: grpcio is larger than all the rest of telemetry together.
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter  # noqa: PLC0415
+    except ImportError:
+        raise ValueError(
+            f"{variable}=grpc needs the extra `grpc`: pip install 'duragen[grpc]',"
+            " or use http/protobuf"
+        ) from None
+    return trace_exporter.OTLPSpanExporter()
 
 
 def configure(service_name: str, make_provider: Callable[..., Provider] | None = None) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, SecretStr
 
+from contracts.callbacks import plain_path
 from contracts.events import HttpUrl, origin_of
 
 # Standard Webhooks, "Signature scheme": secrets of 24 to 64 bytes.
@@ -23,6 +24,11 @@ def _origin(text: str) -> str:
 
 
 Origin = Annotated[HttpUrl, AfterValidator(_origin)]
+
+CallbackPaths = Annotated[
+    tuple[Annotated[str, AfterValidator(plain_path)], ...], Field(min_length=1)
+]
+"""The path prefixes at an origin that outcomes may go to; `/` is every path."""
 
 
 def _sendable(key: SecretStr) -> SecretStr:
@@ -86,6 +92,15 @@ def host_and_port(rule: str) -> tuple[str, int | None]:
         raise ValueError(f"{rule!r} is no rule for hosts")
     return found["host"].strip("[]"), int(found["port"]) if found["port"] else None
 
+
+def _digest(text: str) -> str:
+    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+        raise ValueError("must be a SHA-256 in hexadecimal, 64 characters")
+    return text.lower()
+
+
+Sha256 = Annotated[str, AfterValidator(_digest)]
+"""Of a key that is not kept itself."""
 
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 """Part of a queue's name and of a variable's, so without dots and capitals."""

@@ -42,6 +42,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 try:
     from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
@@ -67,7 +68,7 @@ try:
         WorkflowIDConflictPolicy,
         WorkflowIDReusePolicy,
     )
-    from temporalio.converter import PayloadConverter
+    from temporalio.converter import DataConverter, PayloadConverter
     from temporalio.envconfig import ClientConfig
     from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
     from temporalio.runtime import Runtime, TelemetryConfig
@@ -88,8 +89,10 @@ Event = Mapping[str, Any]
 
 # Repeated from contracts/names.py and contracts/events.py; a test holds them together.
 WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
-STATUS_QUERY, DIGEST_MEMO, STATUS_ATTRIBUTE = "status", "payloadSha256", "GenerationStatus"
+STATUS_QUERY, DIGEST_MEMO, FAILURE_MEMO = "status", "payloadSha256", "failure"
+STATUS_ATTRIBUTE, OWNER_ATTRIBUTE = "GenerationStatus", "Owner"
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
+KEYS_VARIABLE = "DURAGEN_ENCRYPTION_KEYS"
 RETRY_DELIVERY_UPDATE = "retry_delivery"
 EVENT_ATTRIBUTES = {
     "requestId": "RequestId",
@@ -104,10 +107,12 @@ INTEGER_FIELDS, NUMBER_FIELDS = ("seed", "inferenceSteps"), ("cfgScale",)
 FIELDS = (*UUID_FIELDS, *TEXT_FIELDS, *INTEGER_FIELDS, *NUMBER_FIELDS, "payloadVersion")
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_OWNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 MAX_BODY_BYTES = 262_144
 # spec: event-driven-architecture, Retry Policies (3 retries, initial 1 s, factor 2)
 RETRY_SECONDS = (1.0, 2.0, 4.0)
 ATTEMPT_SECONDS = 5.0
+USER_GROUPS = 8  # an owner has so many turns at most, however many users it names
 QUERY_SECONDS = 1.0  # a worker that is there answers in milliseconds; past this, describe() does
 
 
@@ -242,12 +247,28 @@ def digest(event: Event) -> str:
     return hashlib.sha256(canonical(event)).hexdigest()
 
 
-def workflow_id_of(request_id: str) -> str:
-    """`generation-{requestId}` of a request id, also of one that already is a workflow id."""
-    text = request_id.removeprefix(WORKFLOW_ID_PREFIX)
-    if not _UUID.fullmatch(text):
+def workflow_id_of(request_id: str, owner: str = "") -> str:
+    """`generation-{requestId}` of a request id, and `.{owner}` after it when it has an owner.
+
+    Also of one that already is a workflow id. Raises ValidationError.
+    """
+    text, dot, named = request_id.removeprefix(WORKFLOW_ID_PREFIX).partition(".")
+    if not _UUID.fullmatch(text) or (dot and not _OWNER.fullmatch(named)):
         raise ValidationError([{"field": "requestId", "rule": "uuid", "message": "must be a UUID"}])
-    return WORKFLOW_ID_PREFIX + text.lower()
+    owner = named or owner
+    return WORKFLOW_ID_PREFIX + text.lower() + (f".{owner}" if owner else "")
+
+
+def _origin_of(url: str) -> str:
+    """scheme://host[:port], as `contracts.events.origin_of`; "" for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{host}{'' if port in {None, default} else f':{port}'}"
 
 
 # Tracing: the correlationId is the trace id -----------------------------------------------------
@@ -325,6 +346,7 @@ class _TraceHeaderOutbound(OutboundInterceptor):
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
         carrier = _carrier.get()
         if carrier:
+            # In clear, also where payloads are encrypted: the SDK reads headers without a codec.
             payload = PayloadConverter.default.to_payloads([carrier])[0]
             input.headers = {**input.headers, "_tracer-data": payload}
         return await super().start_workflow(input)
@@ -362,8 +384,9 @@ def error_of(error: RPCError) -> DuragenError:
 class AsyncDuragenClient:
     """Generations over Temporal, for asyncio. Connects at the first call; safe to share.
 
-    Arguments win over the `TEMPORAL_*` variables and the profile. Each attempt takes at most
-    `timeout` seconds; `retry_seconds` are the pauses before further attempts.
+    Arguments win over the `TEMPORAL_*` variables and the profile, and `encryption_keys` over
+    `DURAGEN_ENCRYPTION_KEYS` (`encryption.py`, which must lie beside this file then). Each attempt
+    takes at most `timeout` seconds; `retry_seconds` are the pauses before further attempts.
     """
 
     def __init__(
@@ -373,18 +396,24 @@ class AsyncDuragenClient:
         *,
         api_key: str | None = None,
         tls: bool | None = None,
+        encryption_keys: str | None = None,
         timeout: float = ATTEMPT_SECONDS,
         retry_seconds: tuple[float, ...] = RETRY_SECONDS,
     ) -> None:
         given = {"target_host": address, "namespace": namespace, "api_key": api_key, "tls": tls}
         self._given = {name: value for name, value in given.items() if value}
+        self._encryption_keys = encryption_keys
+        self._unreadable: tuple[type[Exception], ...] = ()
         self._timeout = timeout
         self._retry_seconds = retry_seconds
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
-    async def start(self, event: Event) -> Started:
+    async def start(self, event: Event, *, owner: str = "") -> Started:
         """Start the generation of EVT-AIG-001; the same request again gives the run that exists.
+
+        Each `owner` has its requestIds for itself. Without one, the generation belongs to those
+        with access to Temporal, and is listed under the origin of its Odoo.
 
         Raises ValidationError, ConflictError, UnavailableError, UnauthorizedError, SetupError.
         """
@@ -392,7 +421,7 @@ class AsyncDuragenClient:
         with traced(event) as carrier:
             token = _carrier.set(carrier)
             try:
-                return await self._call(lambda client: _start(client, event))
+                return await self._call(lambda client: _start(client, event, owner))
             finally:
                 _carrier.reset(token)
 
@@ -404,7 +433,7 @@ class AsyncDuragenClient:
 
         Keys: requestId, workflowId, runId, state, progress (percent), route {provider, model},
         image {key, format, size, width, height, sha256}, error {code, detail, hint,
-        mayHaveBeenPaid}, parked {code, detail, attempts, nextTry}, each None when there is none;
+        mayHaveBeenPaid}, parked {code, detail, attempts, nextTry, rests}, None where there is none;
         ignoredFields, those of the request that the route has no place for; activities, the pending
         ones as {type, attempt, heartbeat, lastFailure}; live, whether a worker answered.
         """
@@ -441,6 +470,27 @@ class AsyncDuragenClient:
                 return image_of(await self.status(request_id))
         raise NotFinishedError(f"{workflow_id} goes on after {timeout} s")
 
+    async def exists(self, request_id: str) -> bool:
+        """Whether Temporal knows this generation."""
+        workflow_id = workflow_id_of(request_id)
+
+        async def describe(client: Client) -> bool:
+            await client.get_workflow_handle(workflow_id).describe()
+            return True
+
+        try:
+            return await self._call(describe)
+        except NotFoundError:
+            return False
+
+    async def count(self, query: str) -> int:
+        """How many workflows a visibility query finds; the index lags behind a little."""
+
+        async def counted(client: Client) -> int:
+            return (await client.count_workflows(query)).count
+
+        return await self._call(counted)
+
     async def ping(self) -> None:
         """Return when Temporal answers and has the namespace; raise what `start` would."""
 
@@ -471,6 +521,8 @@ class AsyncDuragenClient:
             raise error_of(error) from error
         except RPCTimeoutOrCancelledError as error:  # an update that no worker takes
             raise UnavailableError("no worker answers: start one, or try again") from error
+        except self._unreadable as error:  # a key that we do not have
+            raise SetupError(str(error)) from error
 
     async def _connect(self) -> Client:
         if Client is None:
@@ -483,9 +535,11 @@ class AsyncDuragenClient:
                 options.setdefault("target_host", "localhost:7233")
             except (RuntimeError, ValueError, OSError) as error:
                 raise SetupError(f"the TEMPORAL_* settings are wrong: {error}") from error
+            converter, self._unreadable = _converter(self._encryption_keys)
             try:
                 self._client = await Client.connect(
                     **options,
+                    data_converter=converter,
                     interceptors=[_TraceHeader()],
                     runtime=_runtime(),
                     connect_timeout=timedelta(seconds=self._timeout),
@@ -499,10 +553,28 @@ class AsyncDuragenClient:
             return self._client
 
 
-async def _start(client: Client, event: dict[str, Any]) -> Started:
-    request_id, workflow_id = event["requestId"], workflow_id_of(event["requestId"])
+def _converter(keys: str | None) -> tuple[DataConverter, tuple[type[Exception], ...]]:
+    """How payloads are written and read, and what is raised where a key is missing."""
+    try:
+        from . import encryption  # noqa: PLC0415  # not everyone carries that file
+    except ImportError:
+        wanted = keys or os.environ.get(KEYS_VARIABLE) or os.environ.get(f"{KEYS_VARIABLE}_FILE")
+        if wanted:
+            raise SetupError("to encrypt, encryption.py must lie beside client.py") from None
+        return DataConverter.default, ()
+    clear = DataConverter(payload_converter_class=encryption.DefaultRefusingEncrypted)
+    try:
+        converter = encryption.with_keys(clear, encryption.keyring(keys))
+    except encryption.EncryptionError as error:
+        raise SetupError(str(error)) from error
+    return converter, (encryption.EncryptionError,)
+
+
+async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
+    request_id, workflow_id = event["requestId"], workflow_id_of(event["requestId"], owner)
     found = {name: event[field] for field, name in EVENT_ATTRIBUTES.items() if field in event}
     found[STATUS_ATTRIBUTE] = "accepted"
+    found[OWNER_ATTRIBUTE] = owner or _origin_of(event["callbackUrl"])
     attributes = TypedSearchAttributes(
         [SearchAttributePair(SearchAttributeKey.for_keyword(n), v) for n, v in found.items()]
     )
@@ -518,7 +590,7 @@ async def _start(client: Client, event: dict[str, Any]) -> Started:
             memo={DIGEST_MEMO: digest(event)},
             # Shown in clear: neither the prompt nor anything about a person.
             static_summary=f"model {event['modelId']}, {event['resolution']}",
-            priority=Priority(fairness_key=event["userId"]),
+            priority=Priority(fairness_key=_fairness_key(event["userId"], owner)),
         )
     except WorkflowAlreadyStartedError:
         existing = await client.get_workflow_handle(workflow_id).describe()
@@ -527,6 +599,14 @@ async def _start(client: Client, event: dict[str, Any]) -> Started:
             raise ConflictError(text) from None
         return Started(request_id, workflow_id, existing.run_id, created=False)
     return Started(request_id, workflow_id, handle.result_run_id or "", created=True)
+
+
+def _fairness_key(user_id: str, owner: str) -> str:
+    """Who shares a queue with whom: users; and with an owner, a few groups of its users.
+
+    A key's holder may make user ids up: they bring it no more than its few turns.
+    """
+    return f"{owner}/{uuid.UUID(user_id).int % USER_GROUPS}" if owner else user_id
 
 
 async def _cancel(client: Client, workflow_id: str) -> bool:
@@ -569,6 +649,10 @@ async def _status(client: Client, workflow_id: str, *, ask_worker: bool) -> dict
     if described.status is not WorkflowExecutionStatus.RUNNING:
         handle = client.get_workflow_handle(workflow_id, run_id=described.run_id)
         answered = await _closed(handle)
+        if described.status is WorkflowExecutionStatus.CANCELED:
+            # It has no result; what it may have cost stands here.
+            recorded = await described.memo_value(FAILURE_MEMO, None)
+            answered["outcome"]["failure"] = recorded or answered["outcome"]["failure"]
     elif ask_worker:
         try:
             wait = timedelta(seconds=QUERY_SECONDS)
@@ -576,7 +660,8 @@ async def _status(client: Client, workflow_id: str, *, ask_worker: bool) -> dict
             live = True
         except (RPCError, WorkflowQueryFailedError):
             pass  # no worker, or a busy one: what the server knows is the answer
-    return {**_view(answered, described), "activities": _pending(described), "live": live}
+    pending = await _pending(client, described)
+    return {**_view(answered, described), "activities": pending, "live": live}
 
 
 async def _closed(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
@@ -609,7 +694,7 @@ def _view(answered: dict[str, Any] | None, desc: WorkflowExecutionDescription) -
     if parked:
         parked = {"nextTry" if name == "next_try" else name: v for name, v in parked.items()}
     return {
-        "requestId": desc.id[len(WORKFLOW_ID_PREFIX) :],
+        "requestId": desc.id[len(WORKFLOW_ID_PREFIX) :].partition(".")[0],
         "workflowId": desc.id,
         "runId": desc.run_id,
         # Only the attribute says that a delivery was given up: the outcome itself was reached.
@@ -630,17 +715,22 @@ def _error(failure: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**known, "mayHaveBeenPaid": bool(failure.get("perhaps_paid"))}
 
 
-def _pending(desc: WorkflowExecutionDescription) -> list[dict[str, Any]]:
-    decode = PayloadConverter.default.from_payloads
-    return [
-        {
-            "type": activity.activity_type.name,
-            "attempt": activity.attempt,
-            "heartbeat": decode(activity.heartbeat_details.payloads),
-            "lastFailure": activity.last_failure.message or None,
-        }
-        for activity in desc.raw_description.pending_activities
-    ]
+async def _pending(client: Client, desc: WorkflowExecutionDescription) -> list[dict[str, Any]]:
+    converter, found = client.data_converter, []
+    for activity in desc.raw_description.pending_activities:
+        failure = activity.last_failure.message or None
+        if activity.last_failure.HasField("encoded_attributes"):
+            failed = await converter.decode_failure(activity.last_failure)
+            failure = getattr(failed, "message", None) or failure
+        found.append(
+            {
+                "type": activity.activity_type.name,
+                "attempt": activity.attempt,
+                "heartbeat": await converter.decode(activity.heartbeat_details.payloads),
+                "lastFailure": failure,
+            }
+        )
+    return found
 
 
 def image_of(status: dict[str, Any]) -> dict[str, Any]:
@@ -649,7 +739,8 @@ def image_of(status: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = status["image"]
         return found
     error = status["error"] or {"code": "INTERNAL", "detail": "ended without an outcome"}
-    raise GenerationFailedError(error["code"], error["detail"])
+    # The gateway says what the user may read; what operators know is not for its callers.
+    raise GenerationFailedError(error["code"], error.get("detail") or error["userMessage"])
 
 
 # Sync: one thread with its own loop per process -------------------------------------------------
@@ -688,6 +779,7 @@ class DuragenClient:
         *,
         api_key: str | None = None,
         tls: bool | None = None,
+        encryption_keys: str | None = None,
         timeout: float = ATTEMPT_SECONDS,
         retry_seconds: tuple[float, ...] = RETRY_SECONDS,
     ) -> None:
@@ -696,14 +788,15 @@ class DuragenClient:
             namespace,
             api_key=api_key,
             tls=tls,
+            encryption_keys=encryption_keys,
             timeout=timeout,
             retry_seconds=retry_seconds,
         )
         self._clients: dict[int, AsyncDuragenClient] = {}
 
-    def start(self, event: Event) -> Started:
+    def start(self, event: Event, *, owner: str = "") -> Started:
         """See AsyncDuragenClient.start."""
-        return self._run(lambda client: client.start(event))
+        return self._run(lambda client: client.start(event, owner=owner))
 
     def status(self, request_id: str, *, ask_worker: bool = True) -> dict[str, Any]:
         """See AsyncDuragenClient.status."""

@@ -115,7 +115,8 @@ class GatewayClient:
 
     @staticmethod
     def _id(request_id: str) -> str:
-        return workflow_id_of(request_id)[len(WORKFLOW_ID_PREFIX) :]
+        # Whose it is follows from the key: the gateway takes the request's id alone.
+        return workflow_id_of(request_id)[len(WORKFLOW_ID_PREFIX) :].partition(".")[0]
 
     def _call(
         self, method: str, path: str, body: bytes | None = None, headers: Event | None = None

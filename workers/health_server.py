@@ -6,19 +6,22 @@ not open yet, or its disk does not answer.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from activities.spool import Held
+from peers.http_server import ConnectionLimits, served, server_config
 
 DISK_SECONDS = 0.5
 """For counting files: whoever asks whether the process is alive must not wait for a disk."""
+
+CONNECTIONS = 16
+"""A platform's probes, with some to spare; who only holds connections open gives way to them."""
 
 
 @asynccontextmanager
@@ -48,17 +51,9 @@ async def health_server(
 
     app = Starlette(routes=[Route("/health", health), Route("/health/ready", readiness)])
     listening = socket.create_server((host, port))
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
+    # A caller that does not read its answer must not keep the worker from leaving.
+    config = server_config(
+        app, ConnectionLimits(CONNECTIONS), lifespan="off", backlog=16, timeout_graceful_shutdown=1
+    )
+    async with served(config, listening):
         yield int(listening.getsockname()[1])
-    finally:
-        server.should_exit = True
-        await serving
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the worker, which has more to do before it ends."""
-        yield

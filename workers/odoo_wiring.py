@@ -21,8 +21,9 @@ def odoo_delivery(
         return CallbackDelivery(
             http,
             odoo.origin,
-            odoo.token.get_secret_value() if odoo.token else None,
-            odoo.signing_secret.get_secret_value() if odoo.signing_secret else None,
+            odoo.tokens,
+            odoo.signing_secrets,
+            paths=odoo.callback_paths,
         )
     threads = ThreadPoolExecutor(odoo.max_in_flight, thread_name_prefix="odoorpc")
     closing.callback(threads.shutdown)

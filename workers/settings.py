@@ -9,14 +9,15 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from activities.images import FORMATS, MAX_IMAGE_BYTES
 from activities.providers.registry import Provider, kind_of
+from contracts.callbacks import CALLBACK_PATHS
 from contracts.events import HttpUrl
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
-from peers.setting_types import ApiKey, Group, Origin, ProviderName, SigningSecret
+from peers.setting_types import ApiKey, CallbackPaths, Group, Origin, ProviderName, SigningSecret
 from peers.settings import FileSettings, SettingsError
 from workflows.options import STORE_ALLOWANCE
 
-_TABLES_OF_OTHERS = {"gateway"}
+_TABLES_OF_OTHERS = {"gateway", "codec"}
 """What other processes read from the same file."""
 
 
@@ -82,14 +83,19 @@ class StorageSettings(Group):
 
 
 class OdooSettings(Group):
-    """One Odoo: its origin allows a `callbackUrl`; `delivery` says how it gets the outcome."""
+    """One Odoo: origin and paths allow a `callbackUrl`; `delivery` says how it gets the outcome."""
 
     origin: Origin
+    callback_paths: CallbackPaths = CALLBACK_PATHS
     delivery: Literal["callback", "odoorpc"] = "callback"
     token: ApiKey | None = None
     """Bearer token of the callback."""
+    previous_token: ApiKey | None = None
+    """While tokens change: sent to an Odoo that answers 401 to `token`."""
     signing_secret: SigningSecret | None = None
     """Standard Webhooks secret (`whsec_…`) that signs the callback."""
+    previous_signing_secret: SigningSecret | None = None
+    """While secrets change: signs too."""
     url: HttpUrl | None = None
     """Where odoorpc connects; the origin when None."""
     database: str | None = None
@@ -111,7 +117,25 @@ class OdooSettings(Group):
             missing = [n for n in ("database", "login", "password") if getattr(self, n) is None]
             if missing:
                 raise ValueError(f"delivery by odoorpc needs {', '.join(missing)}")
+        if self.previous_token and not self.token:
+            raise ValueError("previous_token needs token, the one that follows it")
+        if self.previous_signing_secret and not self.signing_secret:
+            raise ValueError("previous_signing_secret needs signing_secret, which follows it")
         return self
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The bearer tokens in force, the newest first."""
+        return _texts(self.token, self.previous_token)
+
+    @property
+    def signing_secrets(self) -> tuple[str, ...]:
+        """The signing secrets in force, the newest first."""
+        return _texts(self.signing_secret, self.previous_signing_secret)
+
+
+def _texts(*secrets: SecretStr | None) -> tuple[str, ...]:
+    return tuple(secret.get_secret_value() for secret in secrets if secret)
 
 
 class NotifySettings(Group):
@@ -135,6 +159,8 @@ class GenerationSettings(Group):
     """Limits of one generation."""
 
     deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
+    try_parked_seconds: Annotated[float, Field(gt=0)] | None = None
+    """An outcome that has been parked for so long is tried on request alone; None: it always is."""
 
 
 class ProcessSettings(Group):

@@ -33,6 +33,7 @@ from activities.spool import Spool
 from activities.spool_uploads import SpoolUploads, StoredActivities
 from activities.storage import ImageStore
 from activities.submit import SubmitActivities
+from contracts.generation import FlowRules
 from contracts.names import (
     GENERATION_QUEUE,
     NOTIFICATIONS_QUEUE,
@@ -151,7 +152,7 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
     """Of the queue `generation`, and of those that come with it: of each Odoo, of notifications."""
     planning = PlanActivities(
         {model_id: model.routes for model_id, model in settings.models.items()},
-        {odoo.origin for odoo in settings.odoo},
+        {odoo.origin: odoo.callback_paths for odoo in settings.odoo},
         settings.generation.deadline_seconds,
         clients.board,
         carries={
@@ -159,6 +160,7 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
             for name, provider in settings.providers.items()
         },
         notify=settings.notify is not None,
+        rules=FlowRules(try_parked_seconds=settings.generation.try_parked_seconds),
     )
     odoos = {
         odoo.origin: odoo_delivery(odoo, clients.http, clients.closing) for odoo in settings.odoo

@@ -16,7 +16,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from contracts import names
     from contracts.errors import DeliveryError
-    from contracts.generation import DeliveryTrouble, GenerationState
+    from contracts.generation import DeliveryTrouble, FlowRules, GenerationState
     from contracts.tasks import DeliverTask, DeliveryDecision
     from workflows import options
     from workflows.display import ERROR_CODE, publish
@@ -37,23 +37,24 @@ class Delivery:
         self._decision: str | None = None
         self._trial = False
         self._rounds = 0
+        self._try_parked_seconds: float | None = None
         self.trouble = trouble
         self.was_parked = False
         self.abandoned: str | None = None
         """Who gave the delivery up, and why."""
 
-    async def deliver(self, task: DeliverTask, long_history_events: int) -> bool:
+    async def deliver(self, task: DeliverTask, rules: FlowRules) -> bool:
         """True when Odoo has taken the outcome, or an operator has given the delivery up.
 
-        False when the history has grown to `long_history_events`: it is parked, and the workflow
-        continues as new.
+        False when the history has grown long: it is parked, and the workflow continues as new.
         """
+        self._try_parked_seconds = rules.try_parked_seconds
         if self.trouble:
             self._park(self.trouble)
         else:
             await self._try(task)
         while self.trouble:
-            if await self._may_continue_as_new(long_history_events):
+            if await self._may_continue_as_new(rules.long_history_events):
                 return False
             await self._wait(self.trouble)
             if self.abandoned:
@@ -100,7 +101,7 @@ class Delivery:
                 summary=f"{task.outcome.state} to {task.odoo}",
             )
         except ActivityError as error:
-            self._park(_trouble(error, task, before))
+            self._park(self._rested(_trouble(error, task, before)))
         self._rounds += 1
 
     def _park(self, trouble: DeliveryTrouble) -> None:
@@ -108,6 +109,15 @@ class Delivery:
         self._changed()
         publish(GenerationState.PARKED, ERROR_CODE.value_set(trouble.code))
         workflow.upsert_memo({names.PARKED_MEMO: trouble})
+
+    def _rested(self, trouble: DeliveryTrouble) -> DeliveryTrouble:
+        """The same without a next try, when it has been parked for as long as it may be tried."""
+        if self._try_parked_seconds is None or trouble.since is None:
+            return trouble
+        end = datetime.fromisoformat(trouble.since) + timedelta(seconds=self._try_parked_seconds)
+        if workflow.now() < end:
+            return trouble
+        return trouble.model_copy(update={"next_try": None, "rests": True})
 
     async def _may_continue_as_new(self, long_history_events: int) -> bool:
         """Whether the history is long, and no operator waits for an answer from this run."""
@@ -121,6 +131,9 @@ class Delivery:
 
     async def _wait(self, trouble: DeliveryTrouble) -> None:
         """Until the next try that was shown, also by the run before this one; or a decision."""
+        if trouble.rests:
+            await workflow.wait_condition(lambda: self._decision is not None)
+            return
         shown = trouble.next_try and datetime.fromisoformat(trouble.next_try)
         pause = shown - workflow.now() if shown else timedelta(0)
         if pause <= timedelta(0) or self._decision:

@@ -56,7 +56,8 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
             lines.append(f"- {odoo} is away; this outcome waits, and goes on when Odoo is back")
         lines.append(f"- {odoo}: `{view.parked.code}` after {view.parked.attempts} rounds of tries")
         lines.append(f"- {' '.join(view.parked.detail.split())}")
-        lines.append(f"- parked since {view.parked.since}; next try: {view.parked.next_try}")
+        next_try = "on request alone" if view.parked.rests else view.parked.next_try
+        lines.append(f"- parked since {view.parked.since}; next try: {next_try}")
         lines.append(_PARKED_HELP.format(id=workflow_id))
     if view.abandoned:
         lines.append(f"- an operator gave the delivery up: {view.abandoned}")

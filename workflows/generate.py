@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from contracts.tasks import CollectTask, FindTask, PlanTask, SubmitTask
     from workflows import options
     from workflows.calls import collect, is_cancellation, stop, submit, taken_back
+    from workflows.reading import owner_here
     from workflows.shielding import shielded
     from workflows.signatures import Activities
     from workflows.storing import Storing
@@ -89,6 +90,7 @@ class Making:
         self._storing = storing
         self._rules = plan.rules
         self._deadline = workflow.now() + timedelta(seconds=plan.deadline_seconds)
+        self._owner = owner_here()
         self._perhaps_paid = 0
         self._stopping: list[asyncio.Task[None]] = []
 
@@ -183,6 +185,7 @@ class Making:
                 number=number,
                 seconds=seconds,
                 least_seconds=min(limits.least_seconds, seconds),
+                owner=self._owner,
             )
         )
         if isinstance(submitted, Failure):
@@ -195,7 +198,7 @@ class Making:
             self._perhaps_paid -= 1
         if submitted.job is None:
             raise AssertionError("neither an image nor a job")
-        task = CollectTask(request=self._request, route=route, job=submitted.job)
+        task = CollectTask(request=self._request, route=route, job=submitted.job, owner=self._owner)
         made = await collect(task, lambda: limits.seconds)
         if not isinstance(made, Failure):
             return await self._kept(route, made)
@@ -208,7 +211,7 @@ class Making:
         if isinstance(image, StoredImage):
             return image
         self._steps.stores(image)
-        task = FindTask(request=self._request, route=route)
+        task = FindTask(request=self._request, route=route, owner=self._owner)
         stored = await shielded(self._storing.ended(image, task, self._rules))
         return _Ended(stored) if isinstance(stored, Failure) else stored
 

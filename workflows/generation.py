@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, progress_of, publish, show_details
     from workflows.generate import Making, make_plan
-    from workflows.reading import read_request
+    from workflows.reading import owner_here, read_request
     from workflows.shielding import shielded
     from workflows.storing import Storing
 
@@ -148,7 +148,7 @@ class Generation:
         task = self._task(plan, outcome)
         if task is None:
             return True
-        return await self._delivery.deliver(task, plan.rules.long_history_events)
+        return await self._delivery.deliver(task, plan.rules)
 
     def _continue_as_new(self, event: Any, plan: Plan, outcome: Outcome) -> NoReturn:
         trouble = self._delivery.trouble
@@ -184,6 +184,9 @@ class Generation:
         if failure.code is ErrorCode.CANCELED:
             if workflow.cancellation_reason() is None:
                 return outcome  # the run before this one was canceled, and continued as new
+            # A canceled workflow has no result that could say it.
+            if failure.perhaps_paid and workflow.patched("canceled-memo"):
+                workflow.upsert_memo({names.FAILURE_MEMO: failure})
             raise asyncio.CancelledError
         if failure.code in plan.rules.users and plan.odoo:
             return outcome
@@ -202,6 +205,7 @@ class Generation:
             callback_url=head.callback_url,
             odoo=plan.odoo,
             outcome=outcome,
+            owner=owner_here(),
         )
 
     def _delivery_changed(self) -> None:

@@ -1,12 +1,15 @@
 """Reading what an entry point handed over: even a request that breaks a rule must end."""
 
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
+from temporalio import workflow
 
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested, RequestHead
 from contracts.generation import MAX_DETAIL_CHARACTERS, Failure
+from contracts.names import generation_id
 
 
 def read_request(event: Any) -> tuple[RequestHead | None, GenerationRequested | Failure]:
@@ -19,6 +22,13 @@ def read_request(event: Any) -> tuple[RequestHead | None, GenerationRequested | 
     except ValidationError as error:
         return _head_of(event), _refusal(error)
     return _head_of(event), request
+
+
+def owner_here() -> str:
+    """Whose the generation is in whose workflow this is called: its id says so."""
+    with suppress(ValueError):  # one that was started by hand, under an id of its own
+        return generation_id(workflow.info().workflow_id).owner
+    return ""
 
 
 def _head_of(event: Any) -> RequestHead | None:

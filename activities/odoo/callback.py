@@ -4,7 +4,7 @@ The signature follows Standard Webhooks; `webhook-id` is the same at each repeat
 that Odoo can distinguish a repeat from a new event.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -14,8 +14,8 @@ from standardwebhooks import Webhook
 from activities.errors import OdooError
 from activities.odoo.deliver import TIMEOUT_SECONDS, OutcomeEvent
 from activities.odoo.refusals import refusal_in
+from contracts.callbacks import CALLBACK_PATHS, callback_fault
 from contracts.errors import DeliveryError
-from contracts.events import origin_of
 from contracts.tasks import DeliverTask
 from peers.bodies import TooLargeError
 from peers.http import Answer, call, parsed, retry_after_seconds
@@ -23,44 +23,57 @@ from peers.redaction import redact
 
 MAX_ANSWER_BYTES = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})
+_UNAUTHORIZED = 401
 
 
 class CallbackDelivery:
-    """Callbacks to one Odoo; `origin` is checked once more, right before the call."""
+    """Callbacks to one Odoo; `origin` and `paths` are checked once more, right before the call.
+
+    Of tokens and signing secrets there are two while they are being changed, the newest first.
+    Every secret signs, as Standard Webhooks has it; an Odoo that answers 401 to one token gets the
+    other. So either side may be the first to have the new ones.
+    """
 
     def __init__(
         self,
         client: httpx.AsyncClient,
         origin: str,
-        token: str | None,
-        signing_secret: str | None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tokens: Sequence[str],
+        signing_secrets: Sequence[str],
         *,
+        paths: Collection[str] = CALLBACK_PATHS,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._client = client
         self._origin = origin
-        self._token = token
-        self._webhook = Webhook(signing_secret) if signing_secret else None
+        self._allowed = {origin: paths}
+        self._tokens = tokens
+        self._webhooks = [Webhook(secret) for secret in signing_secrets]
         self._now = now
         self._timeout_seconds = timeout_seconds
 
     async def deliver(self, task: DeliverTask, event: OutcomeEvent) -> str:
         """POST the event. Any 2xx is taken, unless it is an error or a page in disguise."""
-        if origin_of(task.callback_url) != self._origin:
-            raise OdooError(
-                DeliveryError.ODOO_REFUSED,
-                f"callbackUrl is at {origin_of(task.callback_url)}, not at {self._origin}",
-            )
+        if fault := callback_fault(task.callback_url, self._allowed):
+            raise OdooError(DeliveryError.ODOO_REFUSED, f"{fault}, then retry")
         body = event.model_dump_json(exclude_none=True)
+        first, *others = self._tokens or (None,)
+        answer = await self._called(task, body, first)
+        for token in others:
+            if answer.status == _UNAUTHORIZED:
+                answer = await self._called(task, body, token)
+        return self._taken(task, answer)
+
+    async def _called(self, task: DeliverTask, body: str, token: str | None) -> Answer:
         try:
-            answer = await call(
+            return await call(
                 self._client,
                 "POST",
                 task.callback_url,
                 timeout_seconds=self._timeout_seconds,
                 max_bytes=MAX_ANSWER_BYTES,
-                headers=self._headers(task, body),
+                headers=self._headers(task, body, token),
                 content=body.encode(),
             )
         except TooLargeError as error:
@@ -77,18 +90,18 @@ class CallbackDelivery:
             raise OdooError(
                 DeliveryError.ODOO_UNAVAILABLE, f"{self._where(task)} did not answer: {reason}"
             ) from error
-        return self._taken(task, answer)
 
-    def _headers(self, task: DeliverTask, body: str) -> dict[str, str]:
+    def _headers(self, task: DeliverTask, body: str, token: str | None) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        if self._webhook:
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if self._webhooks:
             now = self._now()
             identity = task.message_id
             headers["webhook-id"] = identity
             headers["webhook-timestamp"] = str(int(now.timestamp()))
-            headers["webhook-signature"] = self._webhook.sign(identity, now, body)
+            signatures = [webhook.sign(identity, now, body) for webhook in self._webhooks]
+            headers["webhook-signature"] = " ".join(signatures)
         return headers
 
     def _taken(self, task: DeliverTask, answer: Answer) -> str:
@@ -105,7 +118,9 @@ class CallbackDelivery:
                 trouble = "an error inside"
             elif isinstance(said, dict) and (inside := refusal_in(said.get("result", said))):
                 trouble, again = inside
-        beginning = redact(self._token or "", answer.body[:300].decode("utf-8", "replace"))
+        beginning = answer.body[:300].decode("utf-8", "replace")
+        for token in self._tokens:
+            beginning = redact(token, beginning)
         if trouble is None:
             return f"{answer.status} {beginning}".strip()
         raise OdooError(

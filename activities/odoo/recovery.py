@@ -213,12 +213,12 @@ class OdooRecovery:
         return 1
 
     async def _parked(self, odoo: str) -> AsyncIterator[_Parked]:
-        """Outcomes that are parked for this Odoo; of an older version also those for others."""
+        """Outcomes that are parked for this Odoo and tried; of an older version for others, too."""
         async for found in self._client.list_workflows(PARKED_UNAVAILABLE):
             try:
                 memo = await found.memo_value(PARKED_MEMO, None)
                 trouble = DeliveryTrouble.model_validate(memo)
             except ValidationError:  # parked by a version that left no memo
                 trouble = DeliveryTrouble(code="", detail="")
-            if trouble.odoo in {odoo, None}:
+            if trouble.odoo in {odoo, None} and not trouble.rests:
                 yield _Parked(found.id, found.start_time, trouble.held)

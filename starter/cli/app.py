@@ -7,7 +7,7 @@ stack are called, not what they are made of.
 import importlib
 import os
 import traceback
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -42,6 +42,7 @@ COMMANDS = {
     "doctor": Entry("workers.doctor.command:doctor", "Check every dependency; say how to fix it."),
     "worker": Entry("workers.cli:worker", "Run the worker process."),
     "gateway": Entry("starter.cli.commands:gateway", "Run the HTTP gateway."),
+    "codec": Entry("starter.codec.command:codec", "Decrypt for Temporal's Web UI; make keys."),
 }
 
 
@@ -74,15 +75,36 @@ def _load(name: str) -> Any:
     return typer.main.get_command(single)
 
 
+def _options(
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            help="Temporal's namespace, in place of TEMPORAL_NAMESPACE and of the profile's.",
+        ),
+    ] = None,
+) -> None:
+    # Where the SDK, and all that is started from here, looks for it.
+    if namespace:
+        os.environ["TEMPORAL_NAMESPACE"] = namespace
+
+
 def make_group() -> LazyGroup:
     """The command `duragen` with all its commands."""
-    return LazyGroup(
+    base = typer.Typer(
         name="duragen",
+        cls=LazyGroup,
         help=HELP,
         no_args_is_help=True,
+        add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        commands={name: TyperCommand(name, help=entry.help) for name, entry in COMMANDS.items()},
     )
+    base.callback()(_options)
+    group = cast("LazyGroup", typer.main.get_group(base))
+    group.commands = {name: TyperCommand(name, help=each.help) for name, each in COMMANDS.items()}
+    return group
 
 
 def run(args: list[str]) -> int:

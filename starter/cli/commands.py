@@ -35,16 +35,16 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         size = f"{image['width']}x{image['height']} {image['format']}, {image['size']} bytes"
         lines += [f"  image   {image['key']} ({size})", f"  sha256  {image['sha256']}"]
     if error:
-        lines.append(f"  error   {error['code']}: {error['detail']}")
+        lines.append(f"  error   {error['code']}: {error.get('detail') or error['userMessage']}")
         if error.get("mayHaveBeenPaid"):
             lines.append("          the image service may have charged for it")
     if found.get("ignoredFields"):
         lines.append(f"  ignored {', '.join(found['ignoredFields'])} (this route has no place)")
     if parked:
-        lines.append(f"  parked  {parked['code']}: {parked['detail']}")
-        lines.append(
-            f"          {parked['attempts']} rounds, next try {parked['nextTry'] or 'now'}"
-        )
+        detail = f": {parked['detail']}" if "detail" in parked else ""
+        lines.append(f"  parked  {parked['code']}{detail}")
+        next_try = "on request alone" if parked.get("rests") else parked["nextTry"] or "now"
+        lines.append(f"          {parked['attempts']} rounds, next try {next_try}")
     for activity in found.get("activities", []):
         trouble = f", last failure: {activity['lastFailure']}" if activity["lastFailure"] else ""
         lines.append(f"  pending {activity['type']}, attempt {activity['attempt']}{trouble}")

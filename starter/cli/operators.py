@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from starter.cli import exits
+from starter.cli.target import temporal_name
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -80,8 +81,7 @@ def at_temporal(work: "Callable[[Client], Awaitable[int]]") -> NoReturn:
         with errors_translated():
             return await work(await connect())
 
-    address = os.environ.get("TEMPORAL_ADDRESS", "localhost:7233")
-    with exits.errors_reported(f"Temporal ({address})"):
+    with exits.errors_reported(temporal_name()):
         raise typer.Exit(asyncio.run(connected()))
 
 

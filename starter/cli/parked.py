@@ -156,7 +156,7 @@ def _row(each: "ParkedGeneration") -> tuple[str, ...]:
         each.workflow_id.removeprefix("generation-"),
         plain(trouble.code),
         _when(trouble.since),
-        _when(trouble.next_try),
+        "on request" if trouble.rests else _when(trouble.next_try),
         plain(trouble.detail),
     )
 
@@ -182,4 +182,5 @@ def _as_json(each: "ParkedGeneration") -> dict[str, Any]:
         "attempts": trouble.attempts,
         "since": trouble.since,
         "nextTry": trouble.next_try,
+        "rests": trouble.rests,
     }

@@ -45,6 +45,13 @@ class Target(NamedTuple):
     name: str
 
 
+def temporal_name() -> str:
+    """Temporal, as messages call it: its address, and the namespace when one was chosen."""
+    address = os.environ.get("TEMPORAL_ADDRESS", "localhost:7233")
+    namespace = os.environ.get("TEMPORAL_NAMESPACE")
+    return f"Temporal ({address}{f', namespace {namespace}' if namespace else ''})"
+
+
 def open_target(gateway: str | None, key: str | None) -> Target:
     """The client for the options that were given. Nothing is connected yet."""
     if gateway and not key:
@@ -58,5 +65,4 @@ def open_target(gateway: str | None, key: str | None) -> Target:
         return Target(client, f"the gateway {gateway}")
     from starter.client import DuragenClient  # noqa: PLC0415
 
-    address = os.environ.get("TEMPORAL_ADDRESS", "localhost:7233")
-    return Target(DuragenClient(retry_seconds=RETRY_SECONDS), f"Temporal ({address})")
+    return Target(DuragenClient(retry_seconds=RETRY_SECONDS), temporal_name())

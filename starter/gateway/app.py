@@ -2,18 +2,23 @@
 
 import hashlib
 import hmac
-from typing import Annotated, Any, cast
+import logging
+from typing import Annotated, Any, NamedTuple, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
 
+from contracts.callbacks import callback_fault
 from contracts.events import GenerationRequested
 from contracts.names import CORRELATION_HEADER, workflow_id
 from starter.client import AsyncDuragenClient
 from starter.gateway import problems
 from starter.gateway.body import read_event
+from starter.gateway.headers import PrivateAnswers
+from starter.gateway.limits import Budget, KeyLimits
 from starter.gateway.models import (
     EXAMPLE_EVENT,
     Accepted,
@@ -24,11 +29,16 @@ from starter.gateway.models import (
 )
 from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
-from starter.gateway.settings import GatewaySettings
-from starter.start import EntryPoint, OriginNotAllowedError
+from starter.gateway.settings import GatewayKey, GatewaySettings
+from starter.start import CallbackNotAllowedError, EntryPoint
+
+logger = logging.getLogger(__name__)
 
 TEMPORAL_SECONDS = 2.0
 """How long a request waits for Temporal before it is a 503; the caller sends it again."""
+
+_NO_VALIDATOR = {"validatorUrl": None}
+"""Swagger UI would have the document's address looked at by a service of its makers."""
 
 _bearer = HTTPBearer(auto_error=False, description="A key from the operators.")
 _EVENT_BODY = {
@@ -51,19 +61,56 @@ _WEBHOOK_NAME = {
 }
 
 
+class Caller(NamedTuple):
+    """Who calls: a key of the settings, and what is left of its limits."""
+
+    key: GatewayKey
+    limits: KeyLimits
+
+    def generation(self, request_id: UUID) -> str:
+        """The workflow id of a request of the key's owner.
+
+        Other owners have other ids: nobody reads, cancels or delivers what is not theirs, because
+        for them it does not exist.
+        """
+        return workflow_id(request_id, self.key.owner_name)
+
+    def check_callback(self, url: str) -> None:
+        """Raise ProblemError 422 when this key's outcomes may not go there."""
+        if self.key.callbacks and callback_fault(url, self.key.callback_paths):
+            message = "is not where results of this key may go: see `callbacks` of the key"
+            raise invalid(
+                [FieldError(field="callbackUrl", rule="callback_not_allowed", message=message)]
+            )
+
+
 class GatewayState:
     """What all requests share: the settings and the one connection to Temporal."""
 
     def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
         self.settings = settings.gateway
         self.client = client
-        self.entry_point = EntryPoint(client, settings.callback_origins)
+        self.callers = [Caller(key, KeyLimits(key, client.count)) for key in settings.gateway.keys]
+        self.entry_point = EntryPoint(client, settings.callbacks)
 
-    def knows(self, key: str) -> str | None:
-        """The name of the key's owner. Every key is compared, so that the time reveals nothing."""
+    def knows(self, key: str) -> Caller | None:
+        """Who has this key. Every key is compared, so that the time reveals nothing."""
         digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-        owners = [k.name for k in self.settings.keys if hmac.compare_digest(k.sha256, digest)]
-        return owners[0] if owners else None
+        known = [c for c in self.callers if hmac.compare_digest(c.key.sha256, digest)]
+        return known[0] if known else None
+
+    async def admitted(self, caller: Caller, request_id: UUID) -> list[Budget]:
+        """What is left to the caller when it starts this one. Raises ProblemError 429.
+
+        A request that is known already is no further start, whatever the limits say.
+        """
+        generation = caller.generation(request_id)
+        try:
+            return await caller.limits.admit(generation)
+        except ProblemError:
+            if await self.client.exists(generation):
+                return []
+            raise
 
     def status_url(self, request_id: UUID) -> str:
         """The link to a generation's status."""
@@ -78,12 +125,24 @@ async def _authenticated(
     request: Request,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
-    owner = _state(request).knows(given.credentials) if given else None
-    if owner is None:
+    caller = _state(request).knows(given.credentials) if given else None
+    if caller is None:
         raise ProblemError(
             401, "send Authorization: Bearer KEY", headers={"WWW-Authenticate": "Bearer"}
         )
-    request.state.caller = owner
+    request.state.caller = caller
+    caller.limits.take()
+
+
+def _caller(request: Request) -> Caller:
+    return cast("Caller", request.state.caller)
+
+
+def _generation(request: Request, request_id: UUID, asked: str) -> str:
+    """The id of the caller's own generation; writes down who asks for what."""
+    caller = _caller(request)
+    logger.info(asked, extra={"caller": caller.key.name, "requestId": str(request_id)})
+    return caller.generation(request_id)
 
 
 def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -105,7 +164,7 @@ health = APIRouter(tags=["health"])
     "/v1/generations",
     status_code=202,
     response_model=Accepted,
-    responses=_documented(400, 401, 408, 409, 413, 415, 422, 503),
+    responses=_documented(400, 401, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=_EVENT_BODY,
     summary="Start a generation (EVT-AIG-001)",
 )
@@ -113,7 +172,7 @@ health = APIRouter(tags=["health"])
     "/webhook/{name:path}",
     status_code=202,
     response_model=Accepted,
-    responses=_documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
+    responses=_documented(400, 401, 404, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra={**_EVENT_BODY, "parameters": [_WEBHOOK_NAME]},
     summary="The same, under the path of an existing webhook trigger",
 )
@@ -123,17 +182,20 @@ async def start(request: Request) -> JSONResponse:
     Sending the same request again is safe and gives the generation that exists; the same
     `requestId` with another payload is a conflict. On 503 send it again: none is started twice.
     """
-    state = _state(request)
+    state, caller = _state(request), _caller(request)
     event = await read_event(request, state.settings.max_body_bytes)
+    caller.check_callback(event.callback_url)
+    budgets = await state.admitted(caller, event.request_id)
     try:
         started = await state.entry_point.start(
             event,
-            caller=request.state.caller,
+            owner=caller.key.owner_name,
+            caller=caller.key.name,
             span=f"{request.method} {request.scope['route'].path_format}",
             headers=request.headers,
         )
-    except OriginNotAllowedError:
-        message = "its origin is not one that results may be sent to"
+    except CallbackNotAllowedError:
+        message = "its origin or its path is not one that results may be sent to"
         fault = FieldError(field="callbackUrl", rule="origin_not_allowed", message=message)
         raise invalid([fault]) from None
     answer = Accepted(
@@ -145,17 +207,20 @@ async def start(request: Request) -> JSONResponse:
         status_url=state.status_url(event.request_id),
     )
     headers = {"Location": answer.status_url, CORRELATION_HEADER: str(event.correlation_id)}
+    if budgets:
+        headers |= min(budgets, key=lambda budget: budget.remaining).headers
     return JSONResponse(answer.model_dump(mode="json"), 202, headers)
 
 
 @generations.get(
     "/v1/generations/{request_id}",
-    responses=_documented(401, 404, 422, 503),
+    responses=_documented(401, 404, 422, 429, 503),
     summary="Where a generation stands",
 )
 async def status(request: Request, request_id: UUID) -> GenerationStatus:
     """State, progress, image or error; answers at any time, also when no worker runs."""
-    return GenerationStatus.of(await _state(request).client.status(str(request_id)))
+    generation = _generation(request, request_id, "status asked for")
+    return GenerationStatus.of(await _state(request).client.status(generation))
 
 
 @generations.delete(
@@ -164,17 +229,18 @@ async def status(request: Request, request_id: UUID) -> GenerationStatus:
     response_model=CancelAnswer,
     responses={
         200: {"model": CancelAnswer, "description": "It had already ended; nothing changes"},
-        **_documented(401, 404, 422, 503),
+        **_documented(401, 404, 422, 429, 503),
     },
     summary="Cancel a generation",
 )
 async def cancel(request: Request, request_id: UUID) -> JSONResponse:
     """Ask for the cancellation; Odoo gets the outcome `CANCELED` when that has taken effect."""
     state = _state(request)
-    requested = await state.client.cancel(str(request_id))
+    generation = _generation(request, request_id, "cancellation asked for")
+    requested = await state.client.cancel(generation)
     answer = CancelAnswer(
         request_id=request_id,
-        workflow_id=workflow_id(request_id),
+        workflow_id=generation,
         cancel_requested=requested,
         status_url=state.status_url(request_id),
     )
@@ -184,16 +250,17 @@ async def cancel(request: Request, request_id: UUID) -> JSONResponse:
 @generations.post(
     "/v1/generations/{request_id}/redeliver",
     status_code=202,
-    responses=_documented(401, 404, 422, 503),
+    responses=_documented(401, 404, 422, 429, 503),
     summary="Deliver a parked outcome now",
 )
 async def redeliver(request: Request, request_id: UUID) -> RedeliverAnswer:
     """For an Odoo that is back: it need not wait for the next try. Nothing else is repeated."""
     state = _state(request)
-    await state.client.redeliver(str(request_id))
+    generation = _generation(request, request_id, "redelivery asked for")
+    await state.client.redeliver(generation)
     return RedeliverAnswer(
         request_id=request_id,
-        workflow_id=workflow_id(request_id),
+        workflow_id=generation,
         status_url=state.status_url(request_id),
     )
 
@@ -218,18 +285,33 @@ def impatient_client(address: str | None = None) -> AsyncDuragenClient:
 
 def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = None) -> FastAPI:
     """The application. It starts without Temporal, and recovers by itself when Temporal comes."""
-    app = FastAPI(
-        title="Duragen",
-        version="1",
-        description="Starts AI image generations, says where they stand, cancels them."
+    about: dict[str, Any] = {
+        "title": "Duragen",
+        "version": "1",
+        "description": "Starts AI image generations, says where they stand, cancels them."
         " Errors are RFC 9457 problem documents.",
-        docs_url="/docs",
-        redoc_url=None,
-        redirect_slashes=False,
+        "redirect_slashes": False,
+    }
+    # The page's scripts come from us: FastAPI's own page loads them from a CDN.
+    app = (
+        FastAPIOffline(redoc_url=None, swagger_ui_parameters=_NO_VALIDATOR, **about)
+        if settings.gateway.docs
+        else FastAPI(openapi_url=None, **about)
     )
     app.add_middleware(OneSpelling)
+    app.add_middleware(PrivateAnswers)
     app.state.gateway = GatewayState(settings, client or impatient_client())
     problems.install(app)
     app.include_router(generations)
     app.include_router(health)
     return app
+
+
+def create_health_app(app: FastAPI) -> FastAPI:
+    """Only the health routes of `app`, with its connection to Temporal."""
+    own = FastAPI(openapi_url=None, redirect_slashes=False)
+    own.add_middleware(OneSpelling)
+    own.state.gateway = app.state.gateway
+    problems.install(own)
+    own.include_router(health)
+    return own

@@ -69,14 +69,13 @@ class ImageView(WireModel):
 
 
 class ErrorView(WireModel):
-    """Why there is no image: `userMessage` for end users, `detail` for operators alone."""
+    """Why there is no image. What operators know beyond this (`detail`) is not for callers."""
 
     code: ErrorCode
     kind: ErrorKind
     user_message: str
     retry_suggestion: Annotated[bool, Field(description="Whether the user should try again.")]
     hint: str | None = None
-    detail: str
     may_have_been_paid: Annotated[
         bool, Field(description="Whether the image service may have charged for it all the same.")
     ] = False
@@ -93,7 +92,6 @@ class ErrorView(WireModel):
             user_message=failure.user_message,
             retry_suggestion=failure.rule.retry_suggestion,
             hint=failure.hint,
-            detail=failure.detail,
             may_have_been_paid=bool(error.get("mayHaveBeenPaid")),
         )
 
@@ -102,9 +100,11 @@ class ParkedView(WireModel):
     """Why Odoo does not have the outcome yet, and when it is delivered again."""
 
     code: str
-    detail: str
     attempts: int
     next_try: str | None = None
+    rests: Annotated[
+        bool, Field(description="Parked for so long that it is delivered on request alone.")
+    ] = False
 
 
 class GenerationStatus(WireModel):

@@ -1,10 +1,11 @@
 """Every error the gateway answers, as an RFC 9457 problem document.
 
     400  malformed_json      408  body_too_slow          422  invalid_event
-    401  unauthorized        409  conflict               500  internal
-    404  not_found           413  too_large              503  unavailable
-    404  no_such_path        415  wrong_content_type
-    405  method_not_allowed
+    401  unauthorized        409  conflict               429  rate_limited
+    404  not_found           413  too_large              429  too_many_in_flight
+    404  no_such_path        415  wrong_content_type     429  daily_limit
+    405  method_not_allowed                              500  internal
+                                                         503  unavailable
 
 Texts say what is wrong and never repeat what was sent: a prompt is private.
 """
@@ -39,6 +40,7 @@ NAMES = {
     413: "too_large",
     415: "wrong_content_type",
     422: "invalid_event",
+    429: "rate_limited",
     503: "unavailable",
 }
 

@@ -1,24 +1,37 @@
-"""Running the application under uvicorn."""
+"""Running the application, and its health on a port of its own, under uvicorn."""
 
+import asyncio
+import logging
 import signal
 import socket
 import sys
+from contextlib import AsyncExitStack
 
 import uvicorn
+from fastapi import FastAPI
 
 from otel.logs import configure_logging
 from otel.setup import configure
+from peers.http_server import ConnectionLimits, served, server_config, spare_descriptors
 from peers.settings import SettingsError
-from starter.gateway.app import create_app
-from starter.gateway.settings import GatewaySettings
+from peers.temporal import data_converter
+from starter.gateway.app import create_app, create_health_app
+from starter.gateway.settings import GatewayProcess, GatewaySettings
+
+logger = logging.getLogger(__name__)
 
 GRACEFUL_SECONDS = 10
 """How long accepted requests may take to end after SIGTERM; each needs milliseconds."""
 
 
+HEALTH_CONNECTIONS = 16
+"""On the health port: a platform's probes, with some to spare."""
+
+
 def serve() -> None:
     """Read the settings, then serve. Raises SettingsError, naming each faulty setting."""
     settings = GatewaySettings.read()
+    data_converter()  # the client would find a wrong encryption key at the first request only
     configure_logging()
     try:
         configure("duragen-gateway")
@@ -27,23 +40,54 @@ def serve() -> None:
     # uvicorn stops in order and then raises the signal again; without this it would kill us before
     # the last spans are sent.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,  # the root logger's JSON
-        access_log=False,  # each accepted request is logged once, with its ids
-        server_header=False,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    process = settings.gateway
+    app = create_app(settings)
+    config = server_config(app, _limits(process), timeout_graceful_shutdown=GRACEFUL_SECONDS)
+    with (
+        _listening("", process.host, process.port) as listening,
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
+        runner.run(_serve(process, app, config, listening))
+
+
+async def _serve(
+    process: GatewayProcess, app: FastAPI, config: uvicorn.Config, listening: socket.socket
+) -> None:
+    async with AsyncExitStack() as stack:
+        if process.health_port is not None:
+            # Answers until the last request has ended.
+            host = process.health_host or process.host
+            health = stack.enter_context(_listening("health_", host, process.health_port))
+            limits = ConnectionLimits(HEALTH_CONNECTIONS, header_seconds=process.header_seconds)
+            await stack.enter_async_context(
+                served(server_config(create_health_app(app), limits, backlog=16), health)
+            )
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _limits(process: GatewayProcess) -> ConnectionLimits:
+    possible = spare_descriptors()
+    if possible < process.max_connections:
+        logger.warning(
+            "the limit of open files leaves room for %d connections: gateway.max_connections is %d",
+            possible,
+            process.max_connections,
+        )
+    return ConnectionLimits(
+        min(process.max_connections, possible),
+        per_address=process.max_connections_per_address,
+        proxies=process.proxies,
+        header_seconds=process.header_seconds,
+        idle_seconds=process.idle_seconds,
     )
-    with _listening(settings.gateway.host, settings.gateway.port) as listening:
-        uvicorn.Server(config).run(sockets=[listening])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(which: str, host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2_048)
     except OSError as error:
         raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): set gateway.host and gateway.port,"
-            " or DURAGEN_GATEWAY__PORT"
+            f"cannot listen on {host}:{port} ({error.strerror}): set gateway.{which}host and"
+            f" gateway.{which}port, or DURAGEN_GATEWAY__{which.upper()}PORT"
         ) from None

@@ -1,20 +1,33 @@
-"""The gateway's settings: `[gateway]` and the origins of `[[odoo]]`; see `peers.settings`."""
+"""The gateway's settings: `[gateway]` and the callbacks of `[[odoo]]`; see `peers.settings`."""
 
-from typing import Annotated
+import re
+from ipaddress import ip_network
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from contracts.events import HttpUrl
-from peers.setting_types import Group, Origin
+from contracts.callbacks import CALLBACK_PATHS, plain_path
+from contracts.events import HttpUrl, origin_of
+from contracts.names import OWNER_PATTERN
+from peers.setting_types import CallbackPaths, Group, Origin
 from peers.settings import FileSettings
 from starter.client import MAX_BODY_BYTES
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 def _hex(text: str) -> str:
     if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
         raise ValueError("must be a SHA-256 in hexadecimal, 64 characters")
     return text.lower()
+
+
+def _callback_prefix(text: str) -> str:
+    if origin_of(text) == text.rstrip("/").lower():
+        return origin_of(text) + "/"
+    return origin_of(text) + plain_path(urlsplit(text).path)
 
 
 class GatewayKey(Group):
@@ -25,6 +38,43 @@ class GatewayKey(Group):
 
     name: str
     sha256: Annotated[str, AfterValidator(_hex)]
+    owner: str | None = None
+    """Whose the generations are that it starts, and the only ones it sees; the name when None.
+    Keys of one owner see the same. "": what is started with direct access to Temporal."""
+    callbacks: tuple[Annotated[HttpUrl, AfterValidator(_callback_prefix)], ...] = ()
+    """Where the outcomes of its generations may go, beside what `[[odoo]]` allows: an Odoo's
+    origin, or one with the beginning of a path. Empty: wherever `[[odoo]]` allows."""
+    requests_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Of all kinds, in each gateway process; as many may come at once as in a second."""
+    in_flight: Annotated[int, Field(ge=1)] | None = None
+    """Generations of its owner that may be under way at a time, over all gateways."""
+    starts_per_day: Annotated[int, Field(ge=1)] | None = None
+    """Generations that its owner may start in a day of UTC, over all gateways."""
+
+    @property
+    def owner_name(self) -> str:
+        """The owner; see `contracts.names.workflow_id`."""
+        return self.name if self.owner is None else self.owner
+
+    @property
+    def callback_paths(self) -> dict[str, tuple[str, ...]]:
+        """`callbacks` by origin, as `contracts.callbacks` reads them."""
+        found: dict[str, tuple[str, ...]] = {}
+        for prefix in self.callbacks:
+            origin = origin_of(prefix)
+            found[origin] = (*found.get(origin, ()), urlsplit(prefix).path)
+        return found
+
+    @model_validator(mode="after")
+    def _has_owner(self) -> Self:
+        if self.owner_name and not re.fullmatch(OWNER_PATTERN, self.owner_name):
+            raise ValueError(
+                f"key {self.name!r} needs an owner: up to 40 of a to z, 0 to 9, - and _, or a name"
+                " that is written so"
+            )
+        if not self.owner_name and (self.in_flight or self.starts_per_day):
+            raise ValueError(f"key {self.name!r}: in_flight and starts_per_day need an owner")
+        return self
 
 
 class GatewayProcess(Group):
@@ -36,14 +86,32 @@ class GatewayProcess(Group):
     keys: Annotated[tuple[GatewayKey, ...], Field(min_length=1)]
     max_body_bytes: Annotated[int, Field(ge=1_024)] = MAX_BODY_BYTES
     public_url: HttpUrl | None = None
+    health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """`/health` and `/health/ready` on a port of their own as well, for the platform; None: not."""
+    health_host: str | None = None
+    """None: `host`."""
+    max_connections: Annotated[int, Field(ge=16)] = 2_000
+    """In all; fewer where the process may open fewer files."""
+    max_connections_per_address: Annotated[int, Field(ge=1)] = 200
+    """Not for `proxies`: all callers behind one share its address."""
+    proxies: tuple[IPvAnyNetwork, ...] = LOOPBACK
+    """Addresses or networks of reverse proxies in front of the gateway."""
+    header_seconds: Annotated[float, Field(gt=0, le=300)] = 10
+    """From an accepted connection to the end of the request's headers."""
+    idle_seconds: Annotated[float, Field(gt=0, le=3_600)] = 75
+    """Between two requests of a connection; more than a proxy keeps its own, or it meets closed
+    ones. nginx and AWS keep them for 60 s."""
+    docs: bool = True
+    """Serve `/docs` and `/openapi.json`."""
 
 
 class AllowedOdoo(Group):
-    """One Odoo; the gateway needs its origin alone, the rest is the worker's."""
+    """One Odoo; the gateway needs to know where outcomes may go, the rest is the worker's."""
 
     model_config = ConfigDict(extra="ignore")
 
     origin: Origin
+    callback_paths: CallbackPaths = CALLBACK_PATHS
 
 
 class GatewaySettings(FileSettings):
@@ -55,6 +123,6 @@ class GatewaySettings(FileSettings):
     odoo: tuple[AllowedOdoo, ...] = ()
 
     @property
-    def callback_origins(self) -> frozenset[str]:
-        """The origins a `callbackUrl` may have."""
-        return frozenset(odoo.origin for odoo in self.odoo)
+    def callbacks(self) -> dict[str, tuple[str, ...]]:
+        """Where a `callbackUrl` may lead: the path prefixes of each origin."""
+        return {odoo.origin: odoo.callback_paths for odoo in self.odoo}

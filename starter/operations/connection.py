@@ -8,6 +8,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from peers import temporal
+from peers.encryption import EncryptionError
 from peers.settings import SettingsError
 from starter.client import SetupError, UnavailableError, error_of
 
@@ -26,8 +27,10 @@ async def connect() -> Client:
 
 @contextmanager
 def errors_translated() -> Iterator[None]:
-    """Raise RPCError as the error of `starter.client` that it means."""
+    """Raise RPCError as the error of `starter.client` that it means; no key is SetupError."""
     try:
         yield
     except RPCError as error:
         raise error_of(error) from error
+    except EncryptionError as error:
+        raise SetupError(str(error)) from error

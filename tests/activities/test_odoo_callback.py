@@ -51,7 +51,8 @@ def delivering(
     clients: Clients, url: str, token: str | None = TOKEN, **more: float
 ) -> OdooActivities:
     """The activity under test, with one Odoo at `url`."""
-    delivery = CallbackDelivery(clients.http, url, token, SECRET, **more)
+    tokens = [token] if token else []
+    delivery = CallbackDelivery(clients.http, url, tokens, [SECRET], **more)
     return OdooActivities({url: delivery}, clients.store, OdooGates([url]))
 
 
@@ -149,7 +150,7 @@ async def test_webhook_id(clients: Clients, peer: Peer) -> None:
 async def test_without_secrets(clients: Clients, peer: Peer) -> None:
     """An Odoo without token and secret in the settings gets neither header."""
     peer.says(OK)
-    odoos = {peer.url: CallbackDelivery(clients.http, peer.url, None, None)}
+    odoos = {peer.url: CallbackDelivery(clients.http, peer.url, [], [])}
     activity = OdooActivities(odoos, clients.store, OdooGates(odoos))
     await Attempt().run(activity.deliver, odoo_events.failed(peer.url))
     assert not {"authorization", "webhook-id", "webhook-signature"} & set(peer.received[0].headers)
@@ -320,10 +321,8 @@ async def test_sandbox(
 ) -> None:
     """The sandbox Odoo verifies token and signature, books once, and knows a repeat."""
     odoo = worker_settings.odoo[0]
-    assert odoo.token is not None
-    assert odoo.signing_secret is not None
-    token, secret = odoo.token.get_secret_value(), odoo.signing_secret.get_secret_value()
-    delivery = CallbackDelivery(clients.http, odoo.origin, token, secret)
+    assert len(odoo.tokens) == len(odoo.signing_secrets) == 1
+    delivery = CallbackDelivery(clients.http, odoo.origin, odoo.tokens, odoo.signing_secrets)
     activity = OdooActivities({odoo.origin: delivery}, clients.store, OdooGates([odoo.origin]))
     task = odoo_events.completed(parts.odoo_url)
     answers = [(await Attempt().run(activity.deliver, task)).answer for _ in range(2)]
@@ -342,7 +341,7 @@ async def test_the_image_itself(clients: Clients, parts: LocalStack) -> None:
     task = odoo_events.of(Outcome(image=image), parts.odoo_url)
     task = task.model_copy(update={"request_id": request_id})
     delivery = CallbackDelivery(
-        clients.http, parts.odoo_url, settings.odoo_token, settings.odoo_signing_secret
+        clients.http, parts.odoo_url, [settings.odoo_token], [settings.odoo_signing_secret]
     )
     gates = OdooGates([parts.odoo_url])
     activity = OdooActivities({parts.odoo_url: delivery}, clients.store, gates, [parts.odoo_url])
@@ -359,7 +358,7 @@ async def test_the_image_itself(clients: Clients, parts: LocalStack) -> None:
 async def test_an_image_that_is_gone(clients: Clients, peer: Peer) -> None:
     """Nothing is sent: the outcome is parked, and Odoo's health has nothing to do with it."""
     peer.says(OK)
-    delivery = CallbackDelivery(clients.http, peer.url, TOKEN, SECRET)
+    delivery = CallbackDelivery(clients.http, peer.url, [TOKEN], [SECRET])
     activity = OdooActivities(
         {peer.url: delivery}, clients.store, OdooGates([peer.url]), [peer.url]
     )

@@ -7,6 +7,7 @@ import pytest
 
 from activities.planning import PlanActivities
 from activities.provider_health import CircuitBoard
+from contracts.callbacks import CALLBACK_PATHS
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested, RequestField, RequestHead
 from contracts.generation import Plan, Route
@@ -14,6 +15,7 @@ from contracts.tasks import PlanTask
 from tests.activities.activity_runs import Attempt
 
 ODOO = "http://odoo.example.com"
+CALLBACKS = {ODOO: CALLBACK_PATHS}
 ROUTES = (Route(provider="flux", model="flux-2-pro"), Route(provider="openai", model="gpt"))
 
 
@@ -26,7 +28,7 @@ CARRIES = {
 def planner(model_id: UUID, *, notify: bool = True) -> PlanActivities:
     """A planner that knows one model and allows one Odoo."""
     models = {model_id: ROUTES}
-    return PlanActivities(models, {ODOO}, 321, CircuitBoard(()), carries=CARRIES, notify=notify)
+    return PlanActivities(models, CALLBACKS, 321, CircuitBoard(()), carries=CARRIES, notify=notify)
 
 
 def task(asked: GenerationRequested) -> PlanTask:
@@ -71,7 +73,8 @@ async def test_a_field_that_the_route_itself_decides(
     """What is left out, or set by the settings, is not carried either."""
     routes = (ROUTES[0].model_copy(update=route),)
     board = CircuitBoard(())
-    plans = PlanActivities({asked.model_id: routes}, {ODOO}, 9, board, carries=CARRIES, notify=True)
+    models = {asked.model_id: routes}
+    plans = PlanActivities(models, CALLBACKS, 9, board, carries=CARRIES, notify=True)
     plan = await Attempt().run(plans.plan, task(asked.model_copy(update={"seed": 7})))
     assert [each.ignores for each in plan.routes] == [(RequestField.SEED,)]
 
@@ -87,11 +90,13 @@ async def test_unknown_model(asked: GenerationRequested) -> None:
 @pytest.mark.parametrize(
     "callback_url",
     [
-        "http://evil.example.com/callback",
-        "https://odoo.example.com/callback",
-        "http://odoo.example.com:8069/callback",
-        "http://odoo.example.com.evil.example/callback",
-        "http://" + "x" * 1_500 + ".example/callback",
+        "http://evil.example.com/duragen/v1/callback",
+        "https://odoo.example.com/duragen/v1/callback",
+        "http://odoo.example.com:8069/duragen/v1/callback",
+        "http://odoo.example.com.evil.example/duragen/v1/callback",
+        "http://" + "x" * 1_500 + ".example/duragen/v1/callback",
+        "http://odoo.example.com/web/binary/upload",
+        "http://odoo.example.com/" + "x" * 1_500,
     ],
 )
 async def test_foreign_callback(asked: GenerationRequested, callback_url: str) -> None:
@@ -101,3 +106,12 @@ async def test_foreign_callback(asked: GenerationRequested, callback_url: str) -
     assert plan.failure is not None
     assert (plan.failure.code, plan.odoo, plan.routes) == (ErrorCode.INVALID_INPUT, None, ())
     assert "allow list" in plan.failure.detail
+    assert len(plan.failure.detail) < 600
+
+
+async def test_a_callback_in_an_odd_spelling(asked: GenerationRequested) -> None:
+    """What two programs could read in two ways is not normalized: it is refused."""
+    odd = f"{ODOO}/duragen/v1/callback/%2e%2e/%2e%2e/%2e%2e/web"
+    plan = await planned(asked.model_copy(update={"callback_url": odd}))
+    assert plan.failure is not None
+    assert (plan.failure.code, plan.odoo, plan.routes) == (ErrorCode.INVALID_INPUT, None, ())

@@ -10,7 +10,7 @@ from contracts.errors import TAXONOMY, Charge
 from tests.chaos.evidence import Asked, Evidence, Record
 
 _OPEN = {"RUNNING", "UNSPECIFIED"}
-_THEIRS = {code.value for code, rule in TAXONOMY.items() if rule.charge is Charge.POLICY}
+_THEIRS = {code.value for code, rule in TAXONOMY.items() if rule.charge is not Charge.RELEASE}
 _NOTHING = Record("unknown")
 
 

@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
-from contracts.names import request_id_of
+from contracts.names import generation_id
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.layout import SandboxOptions, environment_of_part
 from deploy.local.stack.local_stack import LocalStack
@@ -280,7 +280,9 @@ class Stage:
 
     async def _statuses(self, query: str) -> dict[str, str]:
         return {
-            str(request_id_of(found.id)): found.status.name if found.status else "UNSPECIFIED"
+            str(generation_id(found.id).request_id): found.status.name
+            if found.status
+            else "UNSPECIFIED"
             async for found in self._client.list_workflows(query)
         }
 

@@ -29,7 +29,7 @@ TABLE = {
     "AUTH_CONFIG": ("configuration", False, True, "release", "page"),
     "QUOTA_EXHAUSTED": ("configuration", False, True, "release", "page"),
     "MODEL_CONFIG": ("configuration", False, True, "release", "page"),
-    "CANCELED": ("canceled", False, False, "policy", "never"),
+    "CANCELED": ("canceled", False, False, "if_paid", "never"),
     "INTERNAL": ("system", False, False, "release", "always"),
 }
 
@@ -87,7 +87,7 @@ def test_user_message(code: ErrorCode) -> None:
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_our_faults_are_not_charged(code: ErrorCode) -> None:
-    """Only the user's own errors and cancellations may be charged, as the policy says."""
+    """Only the user's own errors and cancellations may be charged."""
     rule = TAXONOMY[code]
     ours = rule.kind in {ErrorKind.SYSTEM, ErrorKind.CONFIGURATION}
     assert (rule.charge is Charge.RELEASE) == ours

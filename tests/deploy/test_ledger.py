@@ -54,9 +54,10 @@ def _completed(request_id: UUID) -> GenerationCompleted:
     )
 
 
-def _failed(request_id: UUID, code: str | None) -> GenerationFailed:
+def _failed(request_id: UUID, code: str | None, paid: bool | None = None) -> GenerationFailed:
     ids = {"requestId": request_id, "correlationId": request_id, "status": "failed"}
-    return GenerationFailed.model_validate(ids | {"errorMessage": "no", "errorCode": code})
+    why = {"errorMessage": "no", "errorCode": code, "mayHaveBeenPaid": paid}
+    return GenerationFailed.model_validate(ids | why)
 
 
 def _kinds(ledger: Ledger, request_id: UUID) -> list[str]:
@@ -155,7 +156,7 @@ EVENTS = st.tuples(
     st.one_of(
         st.just("submitted"),
         st.just("completed"),
-        st.tuples(st.just("failed"), st.sampled_from(CODES)),
+        st.tuples(st.just("failed"), st.sampled_from(CODES), st.sampled_from((True, False, None))),
     ),
 )
 
@@ -169,6 +170,7 @@ class _Odoo:
         self._db = sqlite3.connect(folder / "odoo.sqlite")
         self._rank: Counter[UUID] = Counter()
         self._seen: set[Any] = set()
+        self._paid: dict[UUID, bool | None] = {}
 
     def take(self, request_id: UUID, event: Any) -> None:
         before = self._snapshot()
@@ -176,12 +178,14 @@ class _Odoo:
             self._submit(request_id)
         else:
             made = event == "completed"
-            outcome = _completed(request_id) if made else _failed(request_id, event[1])
+            outcome = _completed(request_id) if made else _failed(request_id, *event[1:])
             effect = self._ledger.apply(outcome, CALLBACK)
             news = (request_id, event) not in self._seen
             assert effect == "repeated" or news, "a repeated event was applied"
             if effect == "repeated":
                 assert self._snapshot() == before
+            elif not made:
+                self._paid[request_id] = event[2]
             self._seen.add((request_id, event))
         self._check(request_id)
 
@@ -210,7 +214,9 @@ class _Odoo:
             assert (record["cost"], kinds["capture"]) == (1, 1)
             assert record["error_code"] is None
         if record["state"] == "failed":
-            assert record["cost"] == self._price_of_failure(record["error_code"])
+            assert record["cost"] == self._price_of_failure(
+                record["error_code"], self._paid[request_id]
+            )
         costs = [
             each["cost"]
             for wanted in REQUESTS
@@ -219,7 +225,9 @@ class _Odoo:
         granted, balance = self._ledger.account(str(USER))
         assert balance == granted - sum(costs)
 
-    def _price_of_failure(self, code: str | None) -> int:
+    def _price_of_failure(self, code: str | None, paid: bool | None) -> int:
+        if code == ErrorCode.CANCELED:
+            return int(bool(paid))
         rules = {each.value: rule for each, rule in TAXONOMY.items()}
         theirs = code in rules and rules[code].charge is Charge.POLICY
         return int(theirs and self._policy == "capture")

@@ -69,8 +69,9 @@ def test_views_keep_to_what_both_versions_have(pattern: str) -> None:
 
 def test_the_starters_are_the_very_files() -> None:
     """A single source: whoever fixes the client fixes the addon."""
-    for name in ("client.py", "gateway_client.py"):
-        assert (ADDON / "starter" / name).resolve() == ROOT / "starter" / name
+    origins = {"client.py": "starter", "gateway_client.py": "starter", "encryption.py": "peers"}
+    for name, origin in origins.items():
+        assert (ADDON / "starter" / name).resolve() == ROOT / origin / name
         assert (ADDON / "starter" / name).is_file()
 
 

@@ -35,6 +35,20 @@ def test_the_bucket_stands_where_the_setting_says(
     assert (link.netloc, link.path) == (host, path)
 
 
+@pytest.mark.parametrize("style", ["", "path", "virtual"])
+@pytest.mark.parametrize("endpoint_url", ["http://store.example:9000", None])
+def test_the_links_of_a_store_lead_to_its_origins(style: str, endpoint_url: str | None) -> None:
+    """What the addon takes for the store's addresses is what boto3 makes links to."""
+    link = urlsplit(store(style, endpoint_url).link("x.png"))
+    known = s3.origins("duragen", endpoint_url, "eu-west-1", style)
+    assert f"{link.scheme}://{link.netloc}" in known
+
+
+def test_a_store_that_is_not_set_has_no_origin() -> None:
+    """A region alone, which has a default, says nothing."""
+    assert s3.origins("", "", "us-east-1") == set()
+
+
 def test_a_style_that_does_not_exist_is_named() -> None:
     """Somebody wrote the system parameter by hand."""
     with pytest.raises(s3.S3Error, match=r"S3 settings are wrong.*addressing"):

@@ -177,10 +177,12 @@ SOUND = base64.b64encode(b"k" * 24).decode()
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
-def believed(headers: dict[str, str], body: str, secret: str, now: datetime = NOW) -> bool:
+def believed(
+    headers: dict[str, str], body: str, secret: str, now: datetime = NOW, more: tuple[str, ...] = ()
+) -> bool:
     """What the addon makes of a call."""
     try:
-        signatures.check(headers, body.encode(), "", secret, now.timestamp())
+        signatures.check(headers, body.encode(), (), (secret, *more), now.timestamp())
     except signatures.UnauthorizedError:
         return False
     return True
@@ -238,6 +240,43 @@ def test_another_secret_or_body_is_not_believed(
     same = base64.b64decode(other).rstrip(b"\0") == base64.b64decode(secret).rstrip(b"\0")
     assume(same == (other == secret))  # HMAC fills short keys up with zeros
     assert believed(headers, body, other) == (other == secret)
+
+
+@given(SECRETS, SECRETS, SECRETS, IDS, BODIES)
+def test_while_secrets_are_changed(
+    new: str, old: str, foreign: str, identity: str, body: str
+) -> None:
+    """Signed with either or both, it is believed by who knows either; a third opens nothing."""
+    keys = {base64.b64decode(each).rstrip(b"\0") for each in (new, old, foreign)}
+    assume(len(keys) == 3)  # HMAC fills short keys up with zeros
+    by_new, by_old, by_foreign = (signed(each, identity, body) for each in (new, old, foreign))
+    by_both = {**by_new}
+    by_both["webhook-signature"] += " " + by_old["webhook-signature"]
+    for headers in (by_new, by_old, by_both):
+        assert believed(headers, body, new, more=(old,))
+        assert not believed(headers, body, foreign)
+    assert believed(by_both, body, new)
+    assert believed(by_both, body, old)
+    assert not believed(by_foreign, body, new, more=(old,))
+
+
+def test_tokens_while_they_are_changed() -> None:
+    """Either; both together, none, and a beginning of one are wrong."""
+    tokens = ("new-token", "old-token")
+    for given_token, right in (
+        *((token, True) for token in tokens),
+        *(
+            (wrong, False)
+            for wrong in ("", "new-toke", "new-token old-token", "new-token,old-token")
+        ),
+    ):
+        headers = {"Authorization": f"Bearer {given_token}"}
+        try:
+            signatures.check(headers, b"", tokens, ())
+            taken = True
+        except signatures.UnauthorizedError:
+            taken = False
+        assert taken == right, given_token
 
 
 @given(st.binary(max_size=signatures.LEAST_KEY_BYTES - 1))

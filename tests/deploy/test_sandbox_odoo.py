@@ -204,6 +204,20 @@ def test_user_error_follows_policy(tmp_path: Path, failed: Json, policy: Any) ->
     assert _kinds(record) == [policy]
 
 
+@pytest.mark.parametrize("policy", ["release", "capture"])
+@pytest.mark.parametrize(("paid", "kind"), [(True, "capture"), (False, "release")])
+def test_a_cancellation_costs_what_was_begun(
+    tmp_path: Path, failed: Json, policy: Any, paid: bool, kind: str
+) -> None:
+    """Whatever the policy on users' errors: the event says whether the paid call was begun."""
+    ledger = Ledger(tmp_path, user_errors=policy)
+    event = _failure({**failed, "mayHaveBeenPaid": paid}, "CANCELED")
+    ledger.apply(event, CALLBACK)
+    record = ledger.request(failed["requestId"])
+    assert record
+    assert _kinds(record) == [kind]
+
+
 def test_completed_may_follow_failed(ledger: Ledger, completed: Json, failed: Json) -> None:
     """A generation that was run again succeeds: it is captured, the error is gone."""
     ledger.apply(GenerationFailed.model_validate(failed), CALLBACK)

@@ -90,6 +90,7 @@ class Lone:
                 "callback_token": TOKEN,
                 "signing_secret": SECRET,
                 "initial_credits": str(CREDITS),
+                "api_rate_per_minute": "100000",  # as fast as the machine can
             }
             set_parameters(
                 session,
@@ -148,6 +149,10 @@ class Lone:
         assert balance == booked
         return int(balance)
 
+    def stores_images_at(self, origins: str) -> None:
+        """From then on links may lead there, and to no other place."""
+        self.admin("ir.config_parameter", "set_param", "duragen.image_origins", origins)
+
     def sql(self, text: str) -> list[list[str]]:
         """Rows of a query, or none."""
         said = self.odoo.site.postgres.sql(self.odoo.database, text)
@@ -159,9 +164,13 @@ class Lone:
         path: str = PATH,
         *,
         late: timedelta = timedelta(),
+        source: str | None = None,
         **headers: str | None,
     ) -> httpx.Response:
-        """The answer to a callback, sound but for what is changed; None leaves a header out."""
+        """The answer to a callback, sound but for what is changed; None leaves a header out.
+
+        `source` is the loopback address that it comes from.
+        """
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
         stamp = datetime.now(UTC) - late
         sound: dict[str, str | None] = {
@@ -172,7 +181,8 @@ class Lone:
             "webhook-signature": _signature(stamp, body),
         }
         changed = {**sound, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        with httpx.Client(trust_env=False, timeout=90) as client:
+        transport = httpx.HTTPTransport(local_address=source)
+        with httpx.Client(transport=transport, timeout=90) as client:
             return client.post(
                 self.odoo.url + path,
                 content=body,

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import io
 import json
+import re
 import threading
 from base64 import urlsafe_b64encode
 from collections import Counter
@@ -22,6 +23,8 @@ from tests.odoo.lone import PATH, Lone, at_once, completed, failed
 PATHS = [PATH, "/influencegen/n8ncallback/aiimage", "/api/v1/influencegen/ai-image-callback"]
 RESERVED = [("reserve", -1)]
 CAPTURED = [*RESERVED, ("capture", 0)]
+QUERIES_OF_ODOO = 1
+"""It asks whether its caches are still right, before it calls any controller."""
 NOBODY = "http://127.0.0.1:1/generations/x.png"
 
 
@@ -37,6 +40,7 @@ PICTURE = picture()
 
 @contextmanager
 def serving(
+    lone: Lone,
     data: bytes,
     gate: threading.Event | None = None,
     *,
@@ -44,7 +48,7 @@ def serving(
     together: int = 0,
     fetched: list[str] | None = None,
 ) -> Iterator[str]:
-    """A link to an image.
+    """A link to an image, in the store that `lone` knows from then on.
 
     It is answered when the gate opens, after so many seconds, when so many wait for it together;
     `fetched` gets the path of each call.
@@ -71,6 +75,7 @@ def serving(
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        lone.stores_images_at(f"http://127.0.0.1:{server.server_address[1]}")
         yield f"http://127.0.0.1:{server.server_address[1]}/generations/image.png"
         server.shutdown()
 
@@ -114,9 +119,34 @@ def test_who_is_not_known_is_refused(lone: Lone) -> None:
     assert lone.delivers(event, late=4.9 * minutes).status_code == 200
 
 
+def test_a_flood_of_strangers_is_answered_cheaply_and_stops_no_one_else(lone: Lone) -> None:
+    """429 after some; from the same address, as behind one proxy, Duragen itself gets through.
+
+    Odoo's own log counts the queries: a refusal has those alone that Odoo makes for any call.
+    """
+    made, here = lone.asks(), "127.0.0.2"  # not where the other tests are refused
+    before = len(lone.odoo.log.read_text())
+    refused = [
+        lone.delivers(b"{}", source=here, Authorization="Bearer another") for _ in range(200)
+    ]
+    over = [each for each in refused if each.status_code == 429]
+    assert Counter(each.status_code for each in refused) == {401: 200 - len(over), 429: len(over)}
+    assert len(over) > 50
+    for each in over:
+        assert 1 <= int(each.headers["retry-after"]) <= 61
+        assert each.json()["error"]["status"] == 429
+    answer = lone.delivers(completed(made, PICTURE), source=here)
+    assert answer.json()["status"] == "applied"
+    said = lone.odoo.log.read_text()[before:]
+    assert said.count("a callback was refused") == 200 - len(over)
+    queries = re.findall(r'callback HTTP/1.1" (401|429) - (\d+) ', said)
+    assert {int(number) for _, number in queries} == {QUERIES_OF_ODOO}
+
+
 def test_what_cannot_be_applied_says_why(lone: Lone) -> None:
     """404 for no such request, 422 for what is wrong with the event; nothing is half done."""
     made, other = lone.asks(), lone.asks()
+    lone.stores_images_at(f"{NOBODY} http://a..b")
     sound = completed(made, PICTURE)
     strange = completed({**made, "request_id": other["correlation_id"]}, PICTURE)
     for status, word, event in (
@@ -132,6 +162,7 @@ def test_what_cannot_be_applied_says_why(lone: Lone) -> None:
         (422, "JSON", b"[" * 100_000),
         (422, "JSON", b"\xff\xfe\x00"),
         (422, "object", [sound]),
+        (422, "image store", completed(made, PICTURE, imageUrl=lone.odoo.url)),
         (503, "link", completed(made, PICTURE, imageUrl=NOBODY)),
         (503, "link", completed(made, PICTURE, imageUrl="http://a..b/x")),
     ):
@@ -152,7 +183,7 @@ def test_callbacks_are_posted(lone: Lone) -> None:
 def test_twenty_deliveries_at_once_are_one(either: Lone) -> None:
     """One image, one capture; every one of them is answered well, and one with `applied`."""
     made = either.asks()
-    with serving(PICTURE, together=2) as url:
+    with serving(either, PICTURE, together=2) as url:
         event = completed(made, PICTURE, imageUrl=url)
         answers = at_once(20, lambda _: either.delivers(event))
     said = Counter((each.status_code, each.json()["status"]) for each in _responses(answers))
@@ -166,7 +197,7 @@ def test_images_of_one_user_do_not_hold_each_other_up(lone: Lone) -> None:
     user = lone.someone(20)
     records = [lone.asks(user) for _ in range(6)]
     fetched: list[str] = []
-    with serving(PICTURE, fetched=fetched, seconds=0.3) as url:
+    with serving(lone, PICTURE, fetched=fetched, seconds=0.3) as url:
         answers = at_once(
             6, lambda number: lone.delivers(completed(records[number], PICTURE, imageUrl=url))
         )
@@ -204,7 +235,7 @@ def test_the_order_does_not_matter(lone: Lone) -> None:
 def test_a_slow_link_does_not_hold_the_request(lone: Lone) -> None:
     """While one delivery fetches, another is applied; the first one then is a repeat."""
     made, gate = lone.asks(), threading.Event()
-    with serving(PICTURE, gate) as url:
+    with serving(lone, PICTURE, gate) as url:
         slow: list[httpx.Response] = []
         fetching = threading.Thread(
             target=lambda: slow.append(lone.delivers(completed(made, PICTURE, imageUrl=url)))

@@ -70,7 +70,7 @@ def test_off(variables: dict[str, str]) -> None:
         HERE | {"OTEL_TRACES_EXPORTER": "", "OTEL_EXPORTER_OTLP_PROTOCOL": ""},
         HERE
         | {
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "json",
             "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
         },
     ],
@@ -85,10 +85,10 @@ def test_on(variables: dict[str, str]) -> None:
     ("variables", "named"),
     [
         ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER='zipkin'"),
-        (HERE | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL='grpc'"),
+        (HERE | {"OTEL_EXPORTER_OTLP_PROTOCOL": "json"}, "OTEL_EXPORTER_OTLP_PROTOCOL='json'"),
         (
-            HERE | {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"},
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL='grpc'",
+            HERE | {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "json"},
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL='json'",
         ),
     ],
 )

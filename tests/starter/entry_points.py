@@ -26,6 +26,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from contracts import names
+from contracts.callbacks import CALLBACK_PATHS
 from contracts.errors import DeliveryError, ErrorCode
 from contracts.generation import Failure, Plan, Route, StoredImage
 from contracts.tasks import Delivered, DeliverTask, PlanTask, SubmitTask, Submitted
@@ -35,7 +36,8 @@ from workflows.generation import Generation
 
 TEMPORAL = str(Path(sys.executable).with_name("temporal"))
 ODOO = "http://odoo.example.com"
-REFUSING_ONCE = f"{ODOO}/refuses-once"
+CALLBACK_URL = f"{ODOO}{CALLBACK_PATHS[0]}"
+REFUSING_ONCE = f"{CALLBACK_URL}/refuses-once"
 """A `callbackUrl` whose first delivery is parked."""
 KEY = "a-random-key"
 EventFactory = Callable[..., dict[str, Any]]
@@ -45,7 +47,7 @@ def make_event(**changes: Any) -> dict[str, Any]:
     """A fresh valid EVT-AIG-001."""
     event = {name: str(uuid4()) for name in ("requestId", "correlationId", "userId", "modelId")}
     rest = {"prompt": "a lighthouse", "resolution": "1024x1024", "aspectRatio": "1:1"}
-    return {**event, **rest, "callbackUrl": f"{ODOO}/callback", **changes}
+    return {**event, **rest, "callbackUrl": CALLBACK_URL, **changes}
 
 
 def free_port() -> int:
@@ -134,10 +136,15 @@ def activity_error(failure: Failure) -> Exception:
     return ApplicationError(failure.detail, failure, type=failure.code, non_retryable=True)
 
 
+def gateway_key(name: str, key: str, **more: Any) -> GatewayKey:
+    """A key of the settings."""
+    return GatewayKey(name=name, sha256=hashlib.sha256(key.encode()).hexdigest(), **more)
+
+
 def gateway_settings(**changes: Any) -> GatewaySettings:
-    """One key, one Odoo."""
-    key = GatewayKey(name="odoo", sha256=hashlib.sha256(KEY.encode()).hexdigest())
-    process = GatewayProcess(keys=(key,), **changes)
+    """One key, one Odoo; what the key starts is seen by those with access to Temporal."""
+    keys = changes.pop("keys", (gateway_key("odoo", KEY, owner=""),))
+    process = GatewayProcess(keys=keys, **changes)
     return GatewaySettings.model_construct(gateway=process, odoo=(AllowedOdoo(origin=ODOO),))
 
 

@@ -18,7 +18,7 @@ from starter.client import (
     UnavailableError,
     ValidationError,
 )
-from tests.starter.entry_points import free_port, make_event
+from tests.starter.entry_points import ODOO, free_port, make_event
 
 OPTIONAL = [name for name in module.FIELDS if name not in module.REQUIRED_FIELDS]
 
@@ -88,6 +88,7 @@ async def test_operators_find_it_by_its_ids(client: AsyncDuragenClient, temporal
         "GenerationStatus": "accepted",
         "Provider": None,
         "ErrorCode": None,
+        "Owner": ODOO,
     }
 
 
@@ -99,6 +100,27 @@ async def test_users_share_fairly(client: AsyncDuragenClient, temporal: Client) 
     assert described.raw_info.priority.fairness_key == event["userId"]
     summary = await described.static_summary()
     assert summary == f"model {event['modelId']}, 1024x1024"
+
+
+async def test_an_owner_shares_by_a_few_groups_of_its_users(
+    client: AsyncDuragenClient, temporal: Client
+) -> None:
+    """However many users a key's holder makes up, its owner gets a bounded number of turns."""
+    keys = set()
+    for _ in range(40):
+        started = await client.start(make_event(), owner="acme")
+        described = await temporal.get_workflow_handle(started.workflow_id).describe()
+        keys.add(described.raw_info.priority.fairness_key)
+    assert keys <= {f"acme/{number}" for number in range(module.USER_GROUPS)}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [ODOO, f"{ODOO}:80/x", "https://ODOO.example.com:8443/a?b", "http://[::1]:8069/c"],
+)
+def test_the_client_reads_an_origin_as_everybody_does(url: str) -> None:
+    """`Owner` of a start by the client is what `[[odoo]]` calls the origin."""
+    assert module._origin_of(url) == events.origin_of(url)
 
 
 async def test_the_worker_reads_the_argument(client: AsyncDuragenClient, temporal: Client) -> None:
@@ -194,7 +216,10 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert module.STATUS_QUERY == names.STATUS_QUERY
     assert module.RETRY_DELIVERY_UPDATE == names.RETRY_DELIVERY_UPDATE
     assert module.DIGEST_MEMO == names.PAYLOAD_DIGEST_MEMO
+    assert module.FAILURE_MEMO == names.FAILURE_MEMO
     assert module.STATUS_ATTRIBUTE == names.GENERATION_STATUS
+    assert module.OWNER_ATTRIBUTE == names.OWNER
+    assert module._OWNER.pattern == names.OWNER_PATTERN
     assert (module.TRACE_STATE_KEY, module.TRACE_UNDECIDED) == (
         names.TRACE_STATE_KEY,
         names.TRACE_UNDECIDED,

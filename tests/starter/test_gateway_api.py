@@ -8,7 +8,15 @@ import pytest
 from temporalio.client import Client
 from temporalio.converter import PayloadConverter
 
-from tests.starter.entry_points import KEY, free_port, make_event, serving, temporal_server
+from tests.starter.entry_points import (
+    CALLBACK_URL,
+    KEY,
+    ODOO,
+    free_port,
+    make_event,
+    serving,
+    temporal_server,
+)
 
 PATHS = ["/v1/generations", "/webhook/generate-image"]
 NOBODYS = "00000000-0000-4000-8000-000000000000"
@@ -96,10 +104,21 @@ async def test_a_large_chunked_body_is_refused(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 413
 
 
-async def test_a_foreign_callback_is_refused(http: httpx.AsyncClient) -> None:
-    """422 for a callbackUrl whose origin is no Odoo of ours."""
-    event = make_event(callbackUrl="http://odoo.example.com.evil.example/callback")
-    answer = await http.post("/v1/generations", json=event)
+@pytest.mark.parametrize("way", ["/v1/generations", "/webhook/odoo/generate-image"])
+@pytest.mark.parametrize(
+    "callback_url",
+    [
+        "http://odoo.example.com.evil.example/duragen/v1/callback",
+        f"{ODOO}/web/binary/upload",
+        f"{CALLBACK_URL}/%2e%2e/%2e%2e/%2e%2e/web",
+    ],
+)
+async def test_a_foreign_callback_is_refused(
+    http: httpx.AsyncClient, way: str, callback_url: str
+) -> None:
+    """422 for a callbackUrl that is no Odoo of ours, and for another path at ours."""
+    event = make_event(callbackUrl=callback_url)
+    answer = await http.post(way, json=event)
     assert answer.status_code == 422
     [fault] = answer.json()["errors"]
     assert (fault["field"], fault["rule"]) == ("callbackUrl", "origin_not_allowed")

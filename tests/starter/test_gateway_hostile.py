@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.starter.entry_points import KEY, ODOO, make_event
+from tests.starter.entry_points import CALLBACK_URL, KEY, make_event
 
 load_all_checks()
 ALL = list(HealthCheck)
@@ -125,7 +125,7 @@ def call_everything(gateway: str) -> int:
                 nonlocal tried
                 tried += 1
                 if isinstance(case.body, dict) and "callbackUrl" in case.body:
-                    case.body["callbackUrl"] = f"{ODOO}/callback"
+                    case.body["callbackUrl"] = CALLBACK_URL
                 case.call_and_validate(headers={"Authorization": f"Bearer {KEY}"}, checks=CHECKS)
 
             try:

@@ -52,6 +52,14 @@ def test_a_wrong_setting_is_named(tmp_path: Path, settings: str, named: str) -> 
     assert named in refusal(environment(tmp_path, settings))
 
 
+def test_a_wrong_encryption_key_is_named(tmp_path: Path) -> None:
+    """At the start, and not when the first request comes; the key itself is not shown."""
+    settings = f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}}]"
+    said = refusal(environment(tmp_path, settings, DURAGEN_ENCRYPTION_KEYS="2026-11:c2VjcmV0"))
+    assert "DURAGEN_ENCRYPTION_KEYS: the key 2026-11 is not 32 bytes" in said
+    assert "c2VjcmV0" not in said
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     """Exit 2, and which setting takes another one."""
     settings = f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}}]"

@@ -9,24 +9,27 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from temporalio.client import Client
 
+from contracts.callbacks import CALLBACK_PATHS
 from contracts.events import GenerationRequested
 from starter.client import AsyncDuragenClient, ConflictError, Started, UnavailableError
-from starter.start import EntryPoint, OriginNotAllowedError
-from tests.starter.entry_points import ODOO, free_port, make_event
+from starter.start import CallbackNotAllowedError, EntryPoint
+from tests.starter.entry_points import CALLBACK_URL, ODOO, free_port, make_event
 
+CALLBACKS = {ODOO: CALLBACK_PATHS}
 FOREIGN_TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @pytest.fixture
 def entry_point(client: AsyncDuragenClient) -> EntryPoint:
     """On the module's Temporal server, for one Odoo."""
-    return EntryPoint(client, {ODOO})
+    return EntryPoint(client, CALLBACKS)
 
 
 async def take(entry_point: EntryPoint, **changes: object) -> Started:
     """One message of a broker, that another trace sent."""
     return await entry_point.start(
         GenerationRequested.model_validate(make_event(**changes)),
+        owner="acme",
         caller="a broker's user",
         span="jobs.requested process",
         headers={"traceparent": f"00-{FOREIGN_TRACE}-b7ad6b7169203331-01"},
@@ -53,12 +56,22 @@ async def test_another_payload_of_the_same_request_conflicts(entry_point: EntryP
         await take(entry_point, **event | {"prompt": "a windmill"})
 
 
-async def test_a_foreign_origin_starts_nothing(entry_point: EntryPoint) -> None:
-    """The requestId is still free afterwards."""
-    event = make_event(callbackUrl="http://elsewhere.example.com/callback")
-    with pytest.raises(OriginNotAllowedError, match=r"^http://elsewhere\.example\.com$"):
+@pytest.mark.parametrize(
+    ("callback_url", "said"),
+    [
+        ("http://elsewhere.example.com/duragen/v1/callback", r"at http://elsewhere\.example\.com,"),
+        (f"{ODOO}/web/binary/upload", r"the path /web/binary/upload,"),
+        (f"{CALLBACK_URL}/../../../web", "must be"),
+    ],
+)
+async def test_a_foreign_callback_starts_nothing(
+    entry_point: EntryPoint, callback_url: str, said: str
+) -> None:
+    """Another origin, and another path at an allowed one; the requestId is still free."""
+    event = make_event(callbackUrl=callback_url)
+    with pytest.raises(CallbackNotAllowedError, match=said):
         await take(entry_point, **event)
-    event = event | {"callbackUrl": f"{ODOO}/callback"}
+    event = event | {"callbackUrl": CALLBACK_URL}
     assert (await take(entry_point, **event)).created
 
 
@@ -66,7 +79,7 @@ async def test_an_outage_is_told() -> None:
     """The caller keeps the message: `UnavailableError`."""
     nobody = AsyncDuragenClient(f"127.0.0.1:{free_port()}", retry_seconds=())
     with pytest.raises(UnavailableError):
-        await take(EntryPoint(nobody, {ODOO}))
+        await take(EntryPoint(nobody, CALLBACKS))
 
 
 async def test_the_root_span_is_of_the_callers_kind(

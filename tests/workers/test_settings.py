@@ -201,6 +201,18 @@ FAULTS = {
         ("https://odoo.example.com", "https://odoo.example.com/web"),
         ["odoo.0.origin", "scheme://host[:port]"],
     ),
+    "callback path that is none": (
+        ('token = "token-very-secret"', 'callback_paths = ["/a/../b"]'),
+        ["odoo.0.callback_paths.0", "must be a path such as /duragen/v1/callback"],
+    ),
+    "no callback path": (
+        ('token = "token-very-secret"', "callback_paths = []"),
+        ["odoo.0.callback_paths", "1 item"],
+    ),
+    "previous token alone": (
+        ('token = "token-very-secret"', 'previous_token = "token-very-secret"'),
+        ["odoo.0", "previous_token needs token"],
+    ),
     "odoorpc without its login": (
         ('token = "token-very-secret"', 'delivery = "odoorpc"'),
         ["odoo.0", "odoorpc needs database, login"],

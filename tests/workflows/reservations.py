@@ -34,8 +34,8 @@ async def begin(lab: Lab, request: GenerationRequested) -> Handle:
 async def ended(lab: Lab, request: GenerationRequested, handle: Handle) -> tuple[str, Ledgers]:
     """How it ended: `completed`, `canceled`, `failed`, or `refused` for a user's error.
 
-    Fails when the two disagree, when anything is still reserved, or when it is captured and
-    released.
+    Fails when the two disagree, when anything is still reserved, when it is captured and released,
+    or when a cancellation is booked otherwise than its event says.
     """
     with suppress(WorkflowFailureError):
         async with asyncio.timeout(100):
@@ -51,6 +51,7 @@ async def ended(lab: Lab, request: GenerationRequested, handle: Handle) -> tuple
     word = "canceled" if code == ErrorCode.CANCELED else event["status"]
     word = "refused" if event.get("isUserError") else word
     assert status is _STATUS[word], f"Odoo has {word}, Temporal {status}"
-    assert kinds == ["reserve", "capture" if word == "completed" else "release"]
+    taken = word == "completed" or (word == "canceled" and event["mayHaveBeenPaid"])
+    assert kinds == ["reserve", "capture" if taken else "release"]
     assert len({each["webhook_id"] for each in ledgers.deliveries}) == 1
     return word, ledgers

@@ -1,4 +1,4 @@
-"""A cancellation that comes before or while the paid call is made."""
+"""A cancellation that comes before or while the paid call is made; what its event says it cost."""
 
 import asyncio
 
@@ -24,7 +24,8 @@ async def test_a_cancel_before_any_worker_runs_costs_nothing(
     assert isinstance(raised.value.cause, CancelledError)
     ledgers = await lab.ledgers(request)
     assert ledgers.calls == []
-    assert [each["event"]["errorCode"] for each in ledgers.deliveries] == ["CANCELED"]
+    [event] = [each["event"] for each in ledgers.deliveries]
+    assert (event["errorCode"], event["mayHaveBeenPaid"]) == ("CANCELED", False)
 
 
 async def test_a_cancel_while_a_job_is_being_accepted_is_delivered(
@@ -47,5 +48,6 @@ async def test_a_cancel_while_a_job_is_being_accepted_is_delivered(
             await handle.result()
     assert isinstance(raised.value.cause, CancelledError)
     ledgers = await lab.ledgers(request)
-    assert [each["event"]["errorCode"] for each in ledgers.deliveries] == ["CANCELED"]
+    [event] = [each["event"] for each in ledgers.deliveries]
+    assert (event["errorCode"], event["mayHaveBeenPaid"]) == ("CANCELED", True)
     assert [each["operation"] for each in ledgers.calls] == ["submit"]

@@ -19,7 +19,7 @@ from contracts.tasks import DeliveryDecision
 from deploy.local.stack.config import CALLBACK_PATH
 from starter.client import AsyncDuragenClient
 from tests.activities.http_peer import Received, answer, listening
-from tests.lab import CountingProxy, Lab, flux_behind_a_relay, working
+from tests.lab import CountingProxy, Lab, Ledgers, flux_behind_a_relay, working
 from tests.workflows.reservations import begin, ended
 from workers.settings import NotifySettings, Settings
 
@@ -37,6 +37,13 @@ async def _called(lab: Lab, request: GenerationRequested, operation: str = "subm
         return operation in [call["operation"] for call in (await lab.ledgers(request)).calls]
 
     await _until(so)
+
+
+def _may_have_been_paid(ledgers: Ledgers) -> bool:
+    """What the one event that Odoo got says of the cost."""
+    [delivered] = ledgers.deliveries
+    said: bool = delivered["event"]["mayHaveBeenPaid"]
+    return said
 
 
 async def _latency(lab: Lab, seconds: float) -> None:
@@ -58,7 +65,7 @@ async def test_an_image_that_comes_all_the_same_counts(lab: Lab, worker: None) -
 async def test_a_call_that_was_accepted_and_never_answers_is_given_up(
     lab: Lab, worker: None
 ) -> None:
-    """The service has charged us, the user is not charged: canceled, released, no second call."""
+    """The service has charged us, and Odoo is informed of that; there is no second call."""
     await lab.break_images({"kind": "accept_then_hang"})
     request = lab.request()
     handle = await begin(lab, request)
@@ -66,6 +73,28 @@ async def test_a_call_that_was_accepted_and_never_answers_is_given_up(
     await handle.cancel()
     word, ledgers = await ended(lab, request, handle)
     assert (word, ledgers.paid) == ("canceled", 1)
+    assert _may_have_been_paid(ledgers)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_the_cost_is_known_after_the_end(lab: Lab, settings: Settings, begun: bool) -> None:
+    """Also to an Odoo that asks, because it never got the event."""
+    client = AsyncDuragenClient(lab.stack.temporal_address)
+    await lab.break_images({"kind": "accept_then_hang"})
+    request = lab.request()
+    if not begun:
+        handle = await begin(lab, request)
+        await handle.cancel()
+    async with working(lab.client, settings):
+        if begun:
+            handle = await begin(lab, request)
+            await _called(lab, request)
+            await handle.cancel()
+        word, _ = await ended(lab, request, handle)
+    status = await client.status(str(request.request_id), ask_worker=False)
+    error = status["error"]
+    assert (word, status["state"], error["code"]) == ("canceled", "canceled", "CANCELED")
+    assert error["mayHaveBeenPaid"] is begun
 
 
 async def test_a_job_that_is_polled_is_left(lab: Lab, worker: None) -> None:
@@ -78,6 +107,7 @@ async def test_a_job_that_is_polled_is_left(lab: Lab, worker: None) -> None:
     word, ledgers = await ended(lab, request, handle)
     operations = {call["operation"] for call in ledgers.calls}
     assert (word, operations) == ("canceled", {"submit", "poll"})
+    assert _may_have_been_paid(ledgers)
 
 
 async def test_the_pause_before_a_retry_is_cut_short(lab: Lab, worker: None) -> None:
@@ -95,6 +125,7 @@ async def test_the_pause_before_a_retry_is_cut_short(lab: Lab, worker: None) -> 
     async with asyncio.timeout(3):
         word, ledgers = await ended(lab, request, handle)
     assert (word, len(ledgers.calls)) == ("canceled", 1)
+    assert not _may_have_been_paid(ledgers)  # a service that answers 500 charges nothing
 
 
 async def test_the_pause_before_a_new_job_is_cut_short(lab: Lab, worker: None) -> None:
@@ -117,7 +148,10 @@ async def test_the_pause_before_a_new_job_is_cut_short(lab: Lab, worker: None) -
 async def test_a_cancel_while_no_worker_runs_is_obeyed_by_the_next(
     lab: Lab, settings: Settings
 ) -> None:
-    """The worker hands its job back and leaves; canceled then; the next one goes on to the end."""
+    """The worker hands its job back and leaves; canceled then; the next one goes on to the end.
+
+    The job was paid for, whoever polls it.
+    """
     await _latency(lab, 60)
     request = lab.flux_request()
     async with working(lab.client, settings):
@@ -127,6 +161,7 @@ async def test_a_cancel_while_no_worker_runs_is_obeyed_by_the_next(
     async with working(lab.client, settings):
         word, ledgers = await ended(lab, request, handle)
     assert (word, ledgers.paid) == ("canceled", 1)
+    assert _may_have_been_paid(ledgers)
 
 
 async def test_the_next_route_is_not_tried_for_who_has_canceled(
@@ -151,6 +186,7 @@ async def test_the_next_route_is_not_tried_for_who_has_canceled(
             may_answer.set()
             word, ledgers = await ended(lab, request, handle)
     assert (word, ledgers.calls) == ("canceled", [])
+    assert not _may_have_been_paid(ledgers)
 
 
 async def test_the_second_route_is_left_as_the_first(lab: Lab, settings: Settings) -> None:
@@ -169,6 +205,7 @@ async def test_the_second_route_is_left_as_the_first(lab: Lab, settings: Setting
         word, ledgers = await ended(lab, request, handle)
     assert word == "canceled"
     assert ledgers.deliveries[0]["event"]["errorCode"] == ErrorCode.CANCELED
+    assert _may_have_been_paid(ledgers)
     assert [call["protocol"] for call in ledgers.calls] == ["openai", "flux"]
 
 

@@ -7,9 +7,12 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
+from contracts import names
 from contracts.errors import ErrorCode
 from contracts.generation import GenerationState
-from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab
+from contracts.tasks import DeliveryDecision
+from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab, working
+from workers.settings import Settings
 
 
 async def _took(handle: Handle) -> timedelta:
@@ -149,6 +152,31 @@ async def test_a_delivery_parked_for_a_day_is_still_delivered(
     await lab.clear_faults()
     assert (await handle.result()).state is GenerationState.COMPLETED
     assert (await lab.ledgers(request)).paid == 1
+
+
+async def test_after_its_age_a_parked_delivery_waits_to_be_asked_for(
+    skipping: tuple[Lab, WorkflowEnvironment], settings: Settings
+) -> None:
+    """It is not tried by itself any more, is still parked, and an operator delivers it."""
+    lab, environment = skipping
+    limits = settings.generation.model_copy(update={"try_parked_seconds": 3_600})
+    async with working(lab.client, settings.model_copy(update={"generation": limits})):
+        await lab.break_odoo(status=404)
+        request = lab.request()
+        handle = await lab.start(request)
+        await lab.reaches(handle, GenerationState.PARKED)
+        await environment.sleep(timedelta(days=1))
+        view = await lab.reaches(handle, GenerationState.PARKED)
+        assert view.parked
+        # At once, then after 1, 3, 7, 15, 31 and 63 minutes: the last is past the age.
+        assert (view.parked.attempts, view.parked.rests, view.parked.next_try) == (7, True, None)
+        tried = len((await lab.ledgers(request)).deliveries)
+        await lab.clear_faults()
+        await environment.sleep(timedelta(days=1))
+        assert len((await lab.ledgers(request)).deliveries) == tried
+        await handle.execute_update(names.RETRY_DELIVERY_UPDATE, DeliveryDecision(by="a person"))
+        assert (await handle.result()).state is GenerationState.COMPLETED
+        assert (await lab.ledgers(request)).paid == 1
 
 
 async def test_a_job_is_asked_after_until_the_service_answers_again(

@@ -20,6 +20,7 @@ from contracts.names import (
     workflow_id,
 )
 from contracts.tasks import DeliveryDecision
+from deploy.local.stack.config import CALLBACK_PATH
 from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab, working
 from workers.settings import Settings
 
@@ -80,13 +81,20 @@ async def test_an_unknown_model_costs_no_call(lab: Lab) -> None:
     assert len(ledgers.deliveries) == 1
 
 
-async def test_a_callback_off_the_allow_list_is_never_called(lab: Lab) -> None:
+@pytest.mark.parametrize("where", ["another origin", "another path", "an odd spelling"])
+async def test_a_callback_off_the_allow_list_is_never_called(lab: Lab, where: str) -> None:
     """The workflow fails, nothing is generated, and nothing is delivered."""
-    request = lab.request(callback_url=f"{lab.stack.images_url}/elsewhere")
+    urls = {
+        "another origin": f"{lab.stack.images_url}{CALLBACK_PATH}",
+        "another path": f"{lab.stack.odoo_url}/web/binary/upload",
+        "an odd spelling": f"{lab.stack.odoo_url}/web/..{CALLBACK_PATH}",
+    }
+    request = lab.request(callback_url=urls[where])
     cause = await _failure(await lab.start(request))
     assert cause.type == ErrorCode.INVALID_INPUT
-    assert "allow list" in cause.message
-    assert (await lab.ledgers(request)).calls == []
+    assert "callbackUrl" in cause.message
+    ledgers = await lab.ledgers(request)
+    assert (ledgers.calls, ledgers.deliveries) == ([], [])
 
 
 async def test_the_next_route_makes_the_image_when_the_first_is_misconfigured(

@@ -14,16 +14,17 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from temporalio.client import Client, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contracts.names import GENERATION_WORKFLOW, workflow_id
+from peers.encryption import EncryptionError
 from peers.settings import SettingsError
-from peers.temporal import connect, target
+from peers.temporal import connect, data_converter, target
 from workers.replay.divergence import explain
+from workers.replay.payloads import check_readable
 from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
@@ -44,10 +45,15 @@ class Replayed(NamedTuple):
 
 
 async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replayed:
-    """Replay one history against the code as it is now. `debug` lifts the deadlock detector."""
+    """Replay one history against the code as it is now. `debug` lifts the deadlock detector.
+
+    Raises EncryptionError when a payload is encrypted with a key that we do not have.
+    """
+    converter = data_converter()
+    await check_readable(history, converter)
     replayer = Replayer(
         workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch],
-        data_converter=pydantic_data_converter,
+        data_converter=converter,
         debug_mode=debug,
         # The sandbox forbids what a debugger does.
         workflow_runner=UnsandboxedWorkflowRunner() if debug else SandboxedWorkflowRunner(),
@@ -95,7 +101,7 @@ def replay(  # the options of a command
         )
     except typer.Exit:  # a RuntimeError by descent
         raise
-    except SettingsError as error:
+    except (SettingsError, EncryptionError) as error:
         _stop(str(error), EXIT_USAGE)
     except RPCError as error:
         unknown = error.status is RPCStatusCode.NOT_FOUND

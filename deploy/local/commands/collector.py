@@ -68,6 +68,12 @@ class Collector:
         """What `OTEL_EXPORTER_OTLP_ENDPOINT` is set to."""
         return f"http://{HOST}:{self._socket.getsockname()[1]}"
 
+    @property
+    def spans(self) -> list[ReceivedSpan]:
+        """All that have come so far."""
+        with self._changed:
+            return list(self._spans)
+
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
         """The spans of one trace that have come so far."""
         with self._changed:

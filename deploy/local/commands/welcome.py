@@ -43,7 +43,8 @@ Ask for an image:
 
 {_in_odoo(stack) if people else _curl(stack)}
 
-{_by_hand(stack)}Ctrl-C ends everything; what is stored is kept for the next start."""
+{_by_hand(stack)}It is for one person's machine: Temporal and the sandboxes ask for no key.
+Ctrl-C ends everything; what is stored is kept for the next start."""
 
 
 def _logins(people: Collection[Login]) -> dict[str, str]:

@@ -28,9 +28,9 @@ from deploy.local.real_odoo.places import (
 from deploy.local.real_odoo.postgres import ROLE, Postgres, enters
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack import processes, tether
-from deploy.local.stack.config import write_private
 from deploy.local.stack.layout import environment_of_part
 from deploy.local.stack.ports import PortRegistry
+from deploy.local.stack.private import write_private
 
 TEMPLATE = "tmpl19"
 """A database with `MODULES` and nothing of ours."""

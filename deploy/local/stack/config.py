@@ -7,7 +7,6 @@ may change. A developer's own settings belong in `DURAGEN_*` variables, which wi
 import base64
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ import tomli_w
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID, PROTOCOLS
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.ports import Ports
+from deploy.local.stack.private import write_private
 
 TWO_ROUTES_MODEL_ID = UUID("33333333-3333-4333-8333-333333333333")
 """`modelId` that goes to OpenAI Images, and to FLUX when that cannot make the image."""
@@ -42,6 +42,8 @@ class Secrets:
     """By kind."""
     s3_access_key: str
     s3_secret_key: str
+    store_key: str
+    """By which the parts of the store know each other."""
     odoo_token: str
     odoo_signing_secret: str
     odoo_password: str
@@ -55,6 +57,7 @@ def keep_secrets(file: Path) -> Secrets:
         provider_keys={each.kind: f"sk-{_random()}" for each in PROTOCOLS},
         s3_access_key=secrets.token_hex(10),
         s3_secret_key=_random(),
+        store_key=_random(),
         odoo_token=_random(),
         odoo_signing_secret="whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
         odoo_password=_random(),
@@ -68,15 +71,6 @@ def keep_secrets(file: Path) -> Secrets:
     if asdict(kept) != found:
         write_private(file, json.dumps(asdict(kept), indent=2))
     return kept
-
-
-def write_private(file: Path, text: str) -> None:
-    """Writes a file that its owner alone may read, in one step."""
-    fresh = file.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    fresh.replace(file)
 
 
 @dataclass(frozen=True)
@@ -132,7 +126,12 @@ def settings(ports: Ports, known: Secrets, peers: Peers, home: Path) -> dict[str
             "host": HOST,
             "port": ports.gateway,
             "keys": [
-                {"name": "local", "sha256": hashlib.sha256(known.api_key.encode()).hexdigest()}
+                {
+                    "name": "local",
+                    "sha256": hashlib.sha256(known.api_key.encode()).hexdigest(),
+                    # It sees what clients with direct access to Temporal start.
+                    "owner": "",
+                }
             ],
         },
         "worker": {

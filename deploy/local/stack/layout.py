@@ -64,9 +64,3 @@ def environment_of_part(more: Mapping[str, str] | None = None) -> dict[str, str]
     direct = ",".join(filter(None, (HOST, "localhost", kept.get("NO_PROXY", kept.get("no_proxy")))))
     ours = {"PYTHONUNBUFFERED": "1", "NO_PROXY": direct, "no_proxy": direct}
     return kept | ours | dict(more or {})
-
-
-def made_folder(path: Path) -> Path:
-    """`path`, made if it is not there."""
-    path.mkdir(parents=True, exist_ok=True)
-    return path

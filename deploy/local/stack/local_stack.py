@@ -14,10 +14,11 @@ from typing import Any, Self, TextIO
 
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack import processes
-from deploy.local.stack.config import Peers, keep_secrets, merge, settings, to_toml, write_private
+from deploy.local.stack.config import Peers, keep_secrets, merge, settings, to_toml
 from deploy.local.stack.layout import SandboxOptions, Site
 from deploy.local.stack.parts import ALL_PARTS, OURS, SERVERS
 from deploy.local.stack.ports import PortRegistry, Ports
+from deploy.local.stack.private import open_private, private_folder, write_private
 from deploy.local.stack.supervisor import Part, Supervisor
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class LocalStack:
         self._lock: TextIO | None = None
         self._registry: PortRegistry | None = None
         self._running: dict[str, Supervisor] = {}
-        self.home.mkdir(parents=True, exist_ok=True)
+        private_folder(self.home)
         self.secrets = keep_secrets(self.home / "secrets.json")
 
     def __enter__(self) -> Self:
@@ -200,10 +201,10 @@ class LocalStack:
         )
         tables = merge(settings(self.ports, self.secrets, peers, self.home), self._overrides)
         write_private(self.config_path, to_toml(tables))
-        (self.home / "temporal.toml").write_text("")
+        write_private(self.home / "temporal.toml", "")
 
     def _take_home(self) -> None:
-        lock = (self.home / "lock").open("a+")
+        lock = open_private(self.home / "lock")
         try:
             # The kernel lets go of it when the process dies, however it dies.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 from contracts.names import SEARCH_ATTRIBUTES
 from deploy.local.sandbox.images.protocols import PROTOCOLS
 from deploy.local.sandbox.serving import HOST
-from deploy.local.stack.config import BUCKET, ODOO_DATABASE, ODOO_LOGIN, Secrets, write_private
-from deploy.local.stack.layout import Site, environment_of_part, made_folder, program
+from deploy.local.stack.config import BUCKET, ODOO_DATABASE, ODOO_LOGIN, Secrets
+from deploy.local.stack.layout import Site, environment_of_part, program
+from deploy.local.stack.private import private_folder, write_private
 from deploy.local.stack.supervisor import Part
 
 _READY_KEY = ".ready"
@@ -52,7 +53,7 @@ def temporal(site: Site) -> Part:
             "--metrics-port",
             str(metrics_port),
         ),
-        *("--db-filename", str(made_folder(site.home / "temporal") / "temporal.sqlite")),
+        *("--db-filename", str(private_folder(site.home / "temporal") / "temporal.sqlite")),
         "--ui-disable-news-fetch",
         # Half the server's CPU and half the latency of SQLite's default journal; what was
         # committed is safe when a process is killed, which is what this stack must survive.
@@ -74,7 +75,7 @@ def temporal(site: Site) -> Part:
 
 def store(site: Site) -> Part:
     """SeaweedFS with its S3 API; its other ports are on loopback, of our own choosing."""
-    folder = made_folder(site.home / "store")
+    folder = private_folder(site.home / "store")
     identities = folder / "s3.json"
     write_private(identities, json.dumps(_identities(site.secrets)))
     inner = {
@@ -87,11 +88,11 @@ def store(site: Site) -> Part:
     # `mini` starts its parts one after the other as soon as each is ready (0.8 s; `server` sleeps
     # and retries for 3 to 8 s) and ends in a second where `server` takes fifteen.
     command = [
-        *(program("weed"), "-logtostderr", "mini", f"-dir={made_folder(folder / 'data')}"),
+        *(program("weed"), "-logtostderr", "mini", f"-dir={private_folder(folder / 'data')}"),
         *(f"-ip={HOST}", f"-ip.bind={HOST}", f"-s3.port={site.ports.s3}"),
         *(f"-{flag}={port}" for flag, port in inner.items()),
         *(f"-s3.config={identities}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-        *("-webdav=false", "-admin.ui=false", f"-admin.dataDir={made_folder(folder / 'admin')}"),
+        *("-webdav=false", "-admin.ui=false", f"-admin.dataDir={private_folder(folder / 'admin')}"),
         # An empty Raft is ready at once; a resumed one elects first, and volumes that call
         # meanwhile come back only after 5 s. They bring all that it must know.
         "-master.resumeState=false",
@@ -131,7 +132,7 @@ def store(site: Site) -> Part:
         "store",
         command,
         probe,
-        environment=environment_of_part(_FRUGAL_GO),
+        environment=environment_of_part({**_FRUGAL_GO, **_signed(site.secrets.store_key)}),
         # Its filer sometimes waits 15 s for its own subscribers; what was written is safe before.
         stop_seconds=2,
         killable=True,
@@ -225,6 +226,12 @@ def _identities(known: Secrets) -> dict[str, object]:
     keys = {"accessKey": known.s3_access_key, "secretKey": known.s3_secret_key}
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     return {"identities": [{"name": "duragen", "credentials": [keys], "actions": actions}]}
+
+
+def _signed(key: str) -> dict[str, str]:
+    """What makes filer and volumes refuse whoever does not come through the S3 API."""
+    kinds = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+    return {f"WEED_JWT_{kind}_KEY": f"{key}{kind}" for kind in kinds}
 
 
 def _get(url: str) -> httpx.Response:

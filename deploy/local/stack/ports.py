@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from deploy.local.sandbox.serving import HOST
+from deploy.local.stack.private import write_private
 
 # Below the range from which systems take ports of outgoing connections: a port picked there could
 # be gone by the time the part binds it.
@@ -147,7 +148,7 @@ class PortRegistry:
             self._locks.append(lock)
             self._given.add(port)
             self._known[name] = port
-            self._file.write_text(json.dumps(self._known, indent=2))
+            write_private(self._file, json.dumps(self._known, indent=2))
             return port
         raise PortTakenError(f"No free port was found for {name} on {HOST}.")
 

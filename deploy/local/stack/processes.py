@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from deploy.local.stack.private import private_folder, write_private
+
 _GRACE_SECONDS = 5
 _POLL_SECONDS = 0.02
 
@@ -54,10 +56,8 @@ def _started(pid: int) -> str | None:
 
 def write(file: Path, process: Process) -> None:
     """Records the process; the file is replaced in one step, so that it is never half written."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(process._asdict()))
-    fresh.replace(file)
+    private_folder(file.parent)
+    write_private(file, json.dumps(process._asdict()))
 
 
 def read(file: Path) -> Process | None:

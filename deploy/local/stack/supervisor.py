@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.stack import processes, tether
+from deploy.local.stack.private import open_private, private_folder
 
 _POLL_SECONDS = 0.02
 _FIRST_BACKOFF_SECONDS = 0.25
@@ -155,11 +156,11 @@ class Supervisor:
         return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self.log.parent)
         if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
             self.log.replace(self.log.with_suffix(".old.log"))
         tethered = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]
-        with self.log.open("ab") as log:
+        with open_private(self.log) as log:
             process = subprocess.Popen(
                 [*tethered, *self.part.command],
                 env=dict(self.part.environment),

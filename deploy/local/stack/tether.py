@@ -5,6 +5,8 @@ a `preexec_fn` is unsafe in a process with threads, so this file runs in between
 the program: same process id, same start time. On other systems than Linux it only becomes the
 program, and leftovers are found by their pid files.
 
+What it writes its owner alone can read.
+
 Standard library alone, and started isolated (`python -I -S`), so that it costs a few milliseconds.
 """
 
@@ -25,6 +27,7 @@ def main() -> None:
         # The parent may have died before the line above: then the signal would never come.
         if os.getppid() != parent:
             sys.exit("the process that started this one is gone")
+    os.umask(0o077)  # what it writes and where it listens is its owner's alone
     os.execv(program[0], program)  # noqa: S606  # no shell is the point
 
 

@@ -1,4 +1,7 @@
-"""Fetching an image by its link, and checking that it is the one that was announced."""
+"""Fetching an image by its link, and checking that it is the one that was announced.
+
+A link comes from outside. It is followed to the store's own addresses alone (OWASP A10:2021, SSRF).
+"""
 
 import hashlib
 import http.client
@@ -15,6 +18,10 @@ CHUNK_BYTES = 256 * 1024
 
 class FetchError(Exception):
     """The image could not be fetched now; Duragen delivers again later, with a fresh link."""
+
+
+class ForeignError(Exception):
+    """The link does not lead to the store; the text says what to set."""
 
 
 class MismatchError(Exception):
@@ -39,16 +46,18 @@ def opener():
     return made
 
 
-def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
-    """The bytes of a wire.Image with a link. Raises FetchError, MismatchError.
+def fetch(image, origins, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
+    """The bytes of a wire.Image with a link. Raises ForeignError, FetchError, MismatchError.
 
-    It reads at most a little more than announced, follows no redirect, unpacks nothing, and keeps
-    only bytes with the announced hash: so the link can bring nothing else into Odoo. It does not
+    Only a server of `origins` is called. It reads at most a little more than announced, follows no
+    redirect, unpacks nothing, and keeps only bytes with the announced hash: so the link can bring
+    nothing else into Odoo. It does not
     use `requests`, which waits for ever for a server that sends a few bytes at a time, and lets
     errors of the library below it through.
     """
+    url = _in_the_store(image.url, origins)
     try:
-        with opener().open(image.url, timeout=read_seconds) as answer:
+        with opener().open(url, timeout=read_seconds) as answer:
             if answer.status != 200:
                 raise FetchError(f"the image's link answered {answer.status}")
             data = _read(answer, image.size, total_seconds)
@@ -60,6 +69,37 @@ def fetch(image, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS):
     if len(data) < image.size:
         raise FetchError(f"the image's link gave {len(data)} of {image.size} bytes")
     return verified(image, data)
+
+
+def origin_of(url):
+    """`scheme://host[:port]`, lower case and without a default port; None for no http(s) address.
+
+    A login in it is refused: what stands before an `@` is easily taken for the host.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc:
+        return None
+    host = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
+
+
+def _in_the_store(url, origins):
+    """The link, with the origin as the settings have it. Raises ForeignError."""
+    origin = origin_of(url)
+    if origin is None or origin not in origins:
+        known = ", ".join(sorted(origins)) or "none is set"
+        raise ForeignError(
+            f"imageUrl: leads to {_place(url)}, which is not the image store ({known}). If it is,"
+            f" set the image store's address in Odoo's settings of Duragen to {origin or 'its own'}"
+        )
+    # Put together again, so that no other reading of the text can lead elsewhere.
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit((*origin.split("://"), parts.path, parts.query, ""))
 
 
 def _no_answer(url, error):
@@ -79,7 +119,8 @@ def _place(url):
         port = parts.port or {"https": 443}.get(parts.scheme, 80)
     except ValueError:
         return "an address that is not valid"
-    host = parts.hostname or "no host"
+    # It may stand in a log or in a terminal.
+    host = "".join(each if each.isprintable() else "?" for each in parts.hostname or "no host")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -8,6 +8,21 @@ import functools
 LINK_SECONDS = 300
 """The browser that is redirected to a link follows it at once."""
 
+
+def origins(bucket, endpoint_url, region, addressing_style=""):
+    """Where links to the bucket lead, as far as the settings say it; no boto3 is needed for it."""
+    if endpoint_url:
+        scheme, _, host = endpoint_url.partition("://")
+        virtual = addressing_style == "virtual"
+        return {f"{scheme}://{bucket}.{host}"} if virtual and bucket else {endpoint_url}
+    if not bucket:
+        return set()
+    regional = f"s3.{region}.amazonaws.com"
+    # The second one is from before there were regions, and still in use.
+    hosts = {f"{bucket}.{regional}", f"{bucket}.s3.amazonaws.com", regional}
+    return {f"https://{host}" for host in hosts}
+
+
 _ATTEMPTS, _SECONDS = 2, 10
 
 

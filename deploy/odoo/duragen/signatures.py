@@ -1,5 +1,7 @@
 """Checks who calls back: a bearer token, a Standard Webhooks signature, or both if both are set.
 
+Of each there may be two while they are being changed: the current one and the previous one.
+
 The signature is checked by hand (HMAC-SHA256 over `id.timestamp.body`), so that Odoo needs no
 further package for it. spec: standardwebhooks.com, Verifying webhook authenticity.
 """
@@ -21,23 +23,29 @@ class UnauthorizedError(Exception):
     """Why the caller is not believed; the caller may read it."""
 
 
-def check(headers, body, token, secret, now=None):
+def check(headers, body, tokens, secrets, now=None):
     """Return when the caller is Duragen. Raises UnauthorizedError.
 
-    `headers` is a mapping that ignores case, `body` the raw bytes. Without token and secret
-    no caller is believed.
+    `headers` is a mapping that ignores case, `body` the raw bytes; any of `tokens` and any of
+    `secrets` will do. Where there are both, both are demanded; without any no caller is believed.
     """
-    if not token and not secret:
+    if not tokens and not secrets:
         raise UnauthorizedError("callbacks are not set up: set a token or a signing secret")
-    if token:
-        given = headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            raise UnauthorizedError("the bearer token is missing or wrong")
-    if secret:
-        _check_signature(headers, body, secret, time.time() if now is None else now)
+    if tokens and not _is_one_of(
+        headers.get("Authorization", ""), [f"Bearer {token}" for token in tokens]
+    ):
+        raise UnauthorizedError("the bearer token is missing or wrong")
+    if secrets:
+        _check_signature(headers, body, secrets, time.time() if now is None else now)
 
 
-def _check_signature(headers, body, secret, now):
+def _is_one_of(given, expected):
+    # All are compared, and each in constant time: how long it takes reveals nothing.
+    same = [hmac.compare_digest(given.encode(), each.encode()) for each in expected]
+    return any(same)
+
+
+def _check_signature(headers, body, secrets, now):
     identity, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     given = headers.get("webhook-signature", "")
     if not identity or not given or not (stamp.isascii() and stamp.isdigit()):
@@ -45,11 +53,12 @@ def _check_signature(headers, body, secret, now):
     if abs(now - int(stamp[:15])) > TOLERANCE_SECONDS:
         raise UnauthorizedError("webhook-timestamp is more than five minutes off")
     signed = f"{identity}.{stamp}.".encode() + body
-    expected = base64.b64encode(hmac.digest(key_of(secret), signed, hashlib.sha256)).decode()
+    digests = [hmac.digest(key_of(secret), signed, hashlib.sha256) for secret in secrets]
+    expected = [base64.b64encode(digest).decode() for digest in digests]
     # Several may be given while a secret is being changed: "v1,… v1,…".
     for each in given.split():
         version, _, signature = each.partition(",")
-        if version == "v1" and hmac.compare_digest(signature.encode(), expected.encode()):
+        if version == "v1" and _is_one_of(signature, expected):
             return
     raise UnauthorizedError("the signature is wrong")
 

@@ -19,9 +19,10 @@ MAX_SIDE_PIXELS = 100_000
 MAX_IMAGE_BYTES = 100_000_000
 MAX_TEXT = 10_000
 
-# The platform's policy says whether these are charged; every other failure is not.
-POLICY_CODES = frozenset({"INVALID_INPUT", "POLICY_INPUT", "POLICY_OUTPUT", "CANCELED"})
-POLICY_TYPES = frozenset({"user", "canceled"})
+# The platform's policy says whether these are charged. CANCELED may be, by what the event says;
+# every other failure is not.
+POLICY_CODES = frozenset({"INVALID_INPUT", "POLICY_INPUT", "POLICY_OUTPUT"})
+POLICY_TYPES = frozenset({"user"})
 
 
 class WireError(ValueError):

@@ -5,7 +5,8 @@
 
 It has the callback (bearer token and Standard Webhooks signature), JSON-RPC for `odoorpc`, a page
 to look at, and failures on demand (`PUT /_sandbox/faults`). Secrets come by options or from
-`DURAGEN_SANDBOX_TOKEN`, `…_SIGNING_SECRET` and `…_PASSWORD`.
+`DURAGEN_SANDBOX_TOKEN`, `…_SIGNING_SECRET` and `…_PASSWORD`. `PUT /_sandbox/secrets` changes them,
+as an administrator does on the settings page of a real Odoo: two of each, while they change.
 """
 
 import argparse
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 from contracts.events import GenerationCompleted, GenerationFailed, GenerationRequested
 from contracts.names import CORRELATION_HEADER
+from deploy.local.sandbox.odoo.callers import CallbackSecrets
 from deploy.local.sandbox.odoo.ledger import Envelope, Ledger, OverdrawnError
 from deploy.local.sandbox.odoo.page import CONTENT_SECURITY_POLICY, page
 from deploy.local.sandbox.odoo.rpc import METHOD, JsonRpc, OdooError, error_object
@@ -70,11 +71,10 @@ class Faults(BaseModel):
 class SandboxOdoo:
     """The handlers, over one ledger."""
 
-    def __init__(self, ledger: Ledger, token: str, signing_secret: str) -> None:
+    def __init__(self, ledger: Ledger, secrets: CallbackSecrets) -> None:
         self.ledger = ledger
         self.faults = Faults()
-        self._token = token
-        self._webhook = Webhook(signing_secret) if signing_secret else None
+        self.secrets = secrets
 
     async def callback(self, request: Request) -> ASGIApp:
         """EVT-AIG-002 and 003: 200 also for a repeat; 401, 422."""
@@ -83,7 +83,7 @@ class SandboxOdoo:
         faulty = self.faults.take()
         if faulty and (answer := self._broken(envelope)):
             return answer
-        if problem := self._unauthorized(request, body):
+        if problem := self.secrets.problem(request.headers, body):
             self.ledger.refuse(envelope, f"refused: {problem}")
             return JSONResponse({"error": problem}, 401)
         try:
@@ -146,15 +146,13 @@ class SandboxOdoo:
             return JSONResponse(problem, 402, media_type="application/problem+json")
         return JSONResponse(self.ledger.request(str(event.request_id)), 201 if made else 200)
 
-    def _unauthorized(self, request: Request, body: bytes) -> str | None:
-        if self._token and request.headers.get("authorization") != f"Bearer {self._token}":
-            return "wrong bearer token"
-        if self._webhook:
-            try:
-                self._webhook.verify(body, dict(request.headers), json_parse=False)
-            except (WebhookVerificationError, ValueError) as error:
-                return f"wrong signature: {error}"
-        return None
+    async def put_secrets(self, request: Request) -> Response:
+        """Change who may call back."""
+        try:
+            self.secrets = CallbackSecrets.model_validate_json(await request.body())
+        except ValidationError as error:
+            return Response(error.json(), 422, media_type="application/json")
+        return JSONResponse({"status": "ok"})
 
     def _broken(self, envelope: Envelope) -> ASGIApp | None:
         """The answer of a broken Odoo, None when it is well, or only breaks after booking."""
@@ -228,6 +226,7 @@ def build(odoo: SandboxOdoo, rpc: JsonRpc) -> Starlette:
             Route("/", index),
             Route("/_sandbox/health", health),
             Route("/_sandbox/faults", put_faults, methods=["PUT"]),
+            Route("/_sandbox/secrets", odoo.put_secrets, methods=["PUT"]),
             Route("/_sandbox/requests", odoo.submit, methods=["POST"]),
             Route("/_sandbox/requests/{request_id}", one),
             Route("/_sandbox/users/{user_id:uuid}", user),
@@ -258,7 +257,11 @@ def main() -> None:
     )
     chosen = options.parse_args()
     ledger = Ledger(chosen.state, chosen.user_errors, chosen.credits)
-    odoo = SandboxOdoo(ledger, chosen.token, chosen.signing_secret)
+    secrets = CallbackSecrets(
+        tokens=tuple(filter(None, [chosen.token])),
+        signing_secrets=tuple(filter(None, [chosen.signing_secret])),
+    )
+    odoo = SandboxOdoo(ledger, secrets)
     rpc = JsonRpc(chosen.database, chosen.login, chosen.password, odoo.apply_event)
     serve(build(odoo, rpc), chosen.port)
 

@@ -249,8 +249,11 @@ class Ledger:
         """What a failure books: an unknown code is not the user's fault, and is not charged."""
         by_code = {code.value: rule for code, rule in TAXONOMY.items()}
         rule = by_code.get(event.error_code or "")
-        by_policy = rule is not None and rule.charge is Charge.POLICY
-        return self._user_errors if by_policy else "release"
+        charge = rule.charge if rule else Charge.RELEASE
+        if charge is Charge.IF_PAID:
+            # Who canceled is not known here: to the sandbox it was always the user.
+            return "capture" if event.may_have_been_paid else "release"
+        return self._user_errors if charge is Charge.POLICY else "release"
 
     def _book(self, request_id: str, kind: str, now: float) -> None:
         self._db.execute(

@@ -8,6 +8,9 @@ from odoo.exceptions import MissingError, UserError, ValidationError
 from odoo.http import request
 
 from ..signatures import UnauthorizedError, check
+from ..throttling import Failures, network_of
+
+_failures = Failures()
 
 _logger = logging.getLogger(__name__)
 
@@ -25,22 +28,27 @@ class Callback(http.Controller):
     @http.route(
         PATHS,
         type="http",
-        auth="public",
+        auth="none",  # before `check`, looking the public user up would be a query for a stranger
         methods=["POST"],
         csrf=False,
         save_session=False,
         readonly=False,
     )
     def callback(self):
-        """200 {"status": "applied" or "repeated"}; 401, 404, 422; 503 asks for a later repeat."""
+        """200 {"status": "applied" or "repeated"}; 401, 404, 422; 503 asks for a later repeat.
+
+        429 is for those that were not believed again and again. Who is believed never gets it, also
+        behind one proxy with them.
+        """
         connection = request.env["duragen.connection"].sudo()
         body = request.httprequest.get_data()
-        token, secret = connection._setting("callback_token"), connection._setting("signing_secret")
+        tokens = connection._in_force("callback_token")
+        secrets = connection._in_force("signing_secret")
         try:
-            check(request.httprequest.headers, body, token, secret)
+            check(request.httprequest.headers, body, tokens, secrets)
         except UnauthorizedError as error:
-            _logger.warning("a callback was refused: %s", error)
-            return _problem(401, str(error))
+            return _refused(error)
+        request.env["ir.http"]._auth_method_public()
         try:
             event = json.loads(body)
         except (ValueError, RecursionError):
@@ -53,6 +61,17 @@ class Callback(http.Controller):
             request.env.cr.rollback()
             return _problem(_status(error), _text(error))
         return request.make_json_response(applied)
+
+
+def _refused(error):
+    """Nothing was asked of the database yet but what Odoo itself asks; a flood fills no log."""
+    wait = _failures.add(network_of(request.httprequest.remote_addr))
+    if wait:
+        answer = _problem(429, f"too many callbacks from here were refused; the last one: {error}")
+        answer.headers["Retry-After"] = str(wait)
+        return answer
+    _logger.warning("a callback was refused: %s", error)
+    return _problem(401, str(error))
 
 
 def _status(error):

@@ -41,6 +41,7 @@ BLANK_CARD = {
     "retrySuggestion": False,
     "retryLabel": "",
     "cancelRequested": False,
+    "cancelWarning": "",
     "charged": True,
     "price": 0,
 }

@@ -2,6 +2,7 @@
 -- Duragen may not deliver outcomes to it; nor may it raise or end production's alerts. Odoo itself switches the crons of a neutralized database off.
 DELETE FROM ir_config_parameter
  WHERE key IN ('duragen.callback_token', 'duragen.signing_secret', 'duragen.gateway_key',
+               'duragen.previous_callback_token', 'duragen.previous_signing_secret',
                'duragen.temporal_api_key', 'duragen.s3_access_key_id',
                'duragen.s3_secret_access_key', 'duragen.alertmanager_url',
                'duragen.alertmanager_token');

@@ -6,9 +6,7 @@ one of Odoo's own keys (Preferences, Account Security). Every method answers wit
 seconds or None}.
 """
 
-from datetime import timedelta
-
-from odoo import _, api, fields, models
+from odoo import _, api, models
 from odoo.exceptions import AccessError, ValidationError
 
 from ..exceptions import ConflictError, CreditsError, QuotaError
@@ -17,7 +15,6 @@ from ..wire import UUID
 SCOPE = "duragen"
 """Keys that users make in their preferences have every scope; one may be made for this alone."""
 
-RATE_SECONDS = 60
 MAX_REFERENCE_CHARACTERS = 200
 
 _PARAMETERS = {
@@ -55,7 +52,6 @@ class Api(models.AbstractModel):
         if not user:
             return _refused("INVALID_API_KEY", 401, _("The API key is not valid."))
         try:
-            self._check_rate(user)
             self.env["duragen.quota"]._check(user, user.company_id)
         except QuotaError as error:
             return _limited(error)
@@ -82,11 +78,6 @@ class Api(models.AbstractModel):
             # A refusal is an answer here, not an exception: nothing of it may be committed.
             with self.env.cr.savepoint():
                 vals = self._vals(params, client_reference)
-                known = client_reference and requests.sudo().search_count(
-                    [("user_id", "=", user.id), ("client_reference", "=", vals["client_reference"])]
-                )
-                if not known:
-                    self._check_rate(user)
                 made = requests.submit_generation(vals)
         except CreditsError as error:
             return _refused("INSUFFICIENT_CREDITS", 402, error.args[0])
@@ -137,17 +128,6 @@ class Api(models.AbstractModel):
             return users
         found = self.env["res.users.apikeys"].sudo()._check_credentials(scope=SCOPE, key=api_key)
         return users.browse(found or []).filtered("active")
-
-    def _check_rate(self, user):
-        limit = self.env["duragen.connection"]._number("api_rate_per_minute")
-        since = fields.Datetime.now() - timedelta(seconds=RATE_SECONDS)
-        domain = [("user_id", "=", user.id), ("requested_at", ">", since), ("origin", "=", "api")]
-        requests = self.env["duragen.generation.request"].sudo()
-        recent = requests.search(domain, order="requested_at desc, id desc", limit=max(limit, 1))
-        if len(recent) >= limit:
-            oldest = recent[-1:].requested_at or since
-            wait = int((oldest - since).total_seconds()) + 1
-            raise QuotaError(_("At most %s requests a minute.", limit), wait)
 
     def _vals(self, params, client_reference):
         if not isinstance(params, dict):

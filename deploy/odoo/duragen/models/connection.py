@@ -4,8 +4,8 @@ import logging
 
 from odoo import _, api, models
 
-from .. import alerting, signatures
-from ..s3 import S3Error, Store
+from .. import alerting, fetching, signatures
+from ..s3 import S3Error, Store, origins
 
 _logger = logging.getLogger(__name__)
 
@@ -24,8 +24,11 @@ DEFAULTS = {
     "gateway_key": "",
     "callback_base_url": "",
     "callback_token": "",
+    "previous_callback_token": "",
     "signing_secret": "",
+    "previous_signing_secret": "",
     "image_storage": "odoo",
+    "image_origins": "",
     "s3_bucket": "",
     "s3_endpoint_url": "",
     "s3_region": "us-east-1",
@@ -33,6 +36,7 @@ DEFAULTS = {
     "s3_access_key_id": "",
     "s3_secret_access_key": "",
     "user_errors": "release",
+    "user_cancellations": "capture",
     "initial_credits": "10",
     "api_rate_per_minute": "60",
     "reconcile_minutes": "15",
@@ -57,6 +61,12 @@ class Connection(models.AbstractModel):
         """The text of a setting, its default when it is not set."""
         parameters = self.env["ir.config_parameter"].sudo()
         return (parameters.get_param(f"duragen.{name}") or DEFAULTS[name]).strip()
+
+    @api.model
+    def _in_force(self, name):
+        """The texts of a secret that are believed: it, and the previous one until that is gone."""
+        found = (self._setting(name), self._setting(f"previous_{name}"))
+        return [text for text in found if text]
 
     @api.model
     def _number(self, name):
@@ -149,9 +159,20 @@ class Connection(models.AbstractModel):
         )
 
     @api.model
+    def _image_origins(self):
+        """Where images may be fetched from: the addresses that are set, else the S3 settings'."""
+        given = self._setting("image_origins").replace(",", " ").split()
+        if not given:
+            names = ("s3_bucket", "s3_endpoint_url", "s3_region", "s3_addressing_style")
+            given = origins(*(self._setting(name) for name in names))
+        return {origin for origin in map(fetching.origin_of, given) if origin}
+
+    @api.model
     def _test(self):
         """What works and what to do otherwise: a list of {"name", "ok", "text"}."""
         checks = [(_("Start"), self._test_start), (_("Outcome"), self._test_outcome)]
+        if self._setting("image_storage") == "odoo":
+            checks.append((_("Image store"), self._test_origins))
         if self._setting("image_storage") == "s3" or self._setting("s3_bucket"):
             checks.append((_("Images"), self._test_store))
         if self._setting("alertmanager_url"):
@@ -176,13 +197,13 @@ class Connection(models.AbstractModel):
         return True, _("Temporal at %s answers.", self._setting("temporal_address"))
 
     def _test_outcome(self):
-        url, secret = self._callback_url(), self._setting("signing_secret")
-        if not secret and not self._setting("callback_token"):
+        url, secrets = self._callback_url(), self._in_force("signing_secret")
+        if not secrets and not self._in_force("callback_token"):
             return False, _(
                 "Set a token or a signing secret: without one every callback is refused."
             )
         try:
-            if secret:
+            for secret in secrets:
                 signatures.key_of(secret)
         except signatures.UnauthorizedError as error:
             return False, str(error)
@@ -195,6 +216,15 @@ class Connection(models.AbstractModel):
         except alerting.AlertingError as error:
             return False, _("Alertmanager: %s.", error)
         return True, _("Alertmanager answers.")
+
+    def _test_origins(self):
+        found = sorted(self._image_origins())
+        if not found:
+            return False, _(
+                "Set the image store's address: the links in outcomes lead there, and nowhere else"
+                " are images fetched from."
+            )
+        return True, _("Images are fetched from %s alone.", ", ".join(found))
 
     def _test_store(self):
         try:

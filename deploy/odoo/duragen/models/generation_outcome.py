@@ -4,12 +4,14 @@ import base64
 import logging
 from urllib.parse import unquote, urlsplit
 
+import psycopg2
 from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 
 from .. import fetching, wire
 from ..messages import english, rule
 from ..s3 import S3Error
+from .generation_start import in_own_transaction
 
 _logger = logging.getLogger(__name__)
 
@@ -23,7 +25,8 @@ _FOLLOWS = {
 
 _READ = (
     *("request_id", "correlation_id", "user_id", "company_id", "state", "price", "charged"),
-    *("cancel_requested", "name", "prompt", "model_id", "resolution", "requested_at", "started_at"),
+    *("cancel_requested", "canceled_by_id", "name", "prompt", "model_id", "resolution"),
+    *("requested_at", "started_at"),
 )
 """Read with the request in one query; any other field would be a second one."""
 
@@ -39,9 +42,9 @@ class GenerationOutcome(models.Model):
     def apply_event(self, event):
         """Apply EVT-AIG-002 or 003; {"status": "applied" or "repeated", "requestId": …}.
 
-        `repeated` means that nothing changed. Raises ValidationError (malformed, or not this
-        request's), MissingError (no such request), AccessError, UserError (the image cannot be
-        fetched now: send the event again).
+        `repeated` means that nothing changed. Raises ValidationError (malformed, not this
+        request's, or with a link that does not lead to the store), MissingError (no such request),
+        AccessError, UserError (the image cannot be fetched now: send the event again).
         """
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
             raise AccessError(_("Only Duragen's own user may deliver outcomes."))
@@ -78,11 +81,21 @@ class GenerationOutcome(models.Model):
             images.with_context(image_no_postprocess=True).create({"request_id": self.id, **image})
             self._capture()
             ignored = ", ".join(outcome.image.ignored)
-            self.write({**values, **_no_failure(), "ignored_fields": ignored or False})
+            self.write(
+                {
+                    **values,
+                    **_no_failure(),
+                    "ignored_fields": ignored or False,
+                    "counted": self.charged,
+                }
+            )
         else:
             failure = outcome.failure
-            self._capture() if self._is_paid_by_user(failure) else self._release()
-            self.write({**values, **_failure(failure)})
+            if self._is_paid_by_user(failure):
+                self._capture(self._note_of(failure))
+            else:
+                self._release()
+            self.write({**values, **_failure(failure), "counted": _counts(failure)})
         self._notify_pages()
         return "applied"
 
@@ -98,6 +111,9 @@ class GenerationOutcome(models.Model):
                 data = self._fetched(image)
         except fetching.MismatchError as error:
             raise ValidationError(str(error)) from None
+        except fetching.ForeignError as error:
+            self._refuse_link(str(error))
+            raise ValidationError(str(error)) from None
         except fetching.FetchError as error:
             raise UserError(str(error)) from None
         if data is not None:
@@ -109,12 +125,30 @@ class GenerationOutcome(models.Model):
 
     def _fetched(self, image):
         if image.url:
-            return fetching.fetch(image)
+            return fetching.fetch(image, self.env["duragen.connection"]._image_origins())
         try:
             data = self.env["duragen.connection"]._store().read(image.key, image.size)
         except S3Error as error:
             raise fetching.FetchError(str(error)) from error
         return fetching.verified(image, data)
+
+    def _refuse_link(self, why):
+        """Show managers what to set: Duragen keeps the image, and delivers it again until then."""
+        _logger.warning("the image of request %s was not fetched: %s", self.request_id, why)
+        try:
+            # Of its own: the refusal that follows takes back all that this transaction writes.
+            in_own_transaction(self.env.registry, self.id, "_note_open", why)
+        except psycopg2.Error:
+            _logger.exception("request %s has no note of it", self.request_id)
+
+    def _note_open(self, note):
+        """Leave a note, unless the request has ended or another transaction is at it."""
+        self.env.cr.execute(
+            "UPDATE duragen_generation_request SET progress_note = %s WHERE id ="
+            " (SELECT id FROM duragen_generation_request WHERE id = %s AND state = ANY(%s)"
+            " FOR UPDATE SKIP LOCKED)",
+            [note[:500], self.id, list(_OPEN)],
+        )
 
     def _key_in(self, url):
         """The key of our own store in a link; False when it is another store's link."""
@@ -133,7 +167,7 @@ class GenerationOutcome(models.Model):
             return booked["reserve"].account_id
         return self.env["duragen.account"]._of(self.user_id, self.company_id)
 
-    def _capture(self):
+    def _capture(self, note=None):
         """Make the reservation final; take the price again when it has been given back.
 
         It is free when the user asked again meanwhile and pays for that: an image is paid once.
@@ -144,7 +178,7 @@ class GenerationOutcome(models.Model):
         stands = _reservation_stands(booked)
         free = not stands and self._is_paid_by_another()
         delta = 0 if stands or free else -self.price
-        self._account(booked)._book("capture", delta, request=self)
+        self._account(booked)._book("capture", delta, request=self, note=note)
         self.charged = not free
 
     def _is_paid_by_another(self):
@@ -161,6 +195,11 @@ class GenerationOutcome(models.Model):
 
 def _reservation_stands(booked):
     return "reserve" in booked and not booked.keys() & {"capture", "release"}
+
+
+def _counts(failure):
+    """Whether a quota loses a place: not by our fault, nor for what was taken back unsent."""
+    return failure.may_have_been_paid if failure.code == "CANCELED" else failure.by_policy
 
 
 def _failure(failure):

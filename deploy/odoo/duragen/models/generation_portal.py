@@ -35,6 +35,7 @@ class GenerationPortal(models.Model):
             "retrySuggestion": self.retry_suggestion,
             "charged": self.charged,
             "cancelRequested": self.cancel_requested,
+            "cancelWarning": self._warning_before_cancel(),
             "price": self.price,
             "createdAt": _iso(self.requested_at),
             "startedAt": _iso(self.started_at),

@@ -215,13 +215,14 @@ def _ask(client, request_id):
 
 
 def _failure(error):
-    code = (error or {}).get("code") or "INTERNAL"
-    hint = (error or {}).get("hint")
-    message = (error or {}).get("userMessage") or (f"{english(code)} {hint}" if hint else None)
+    said = error or {}
+    code = said.get("code") or "INTERNAL"
+    hint = said.get("hint")
+    message = said.get("userMessage") or (f"{english(code)} {hint}" if hint else None)
     return Failure(
         code=code,
-        message=(error or {}).get("detail") or "ended without an outcome",
+        message=said.get("detail") or said.get("userMessage") or "ended without an outcome",
         user_message=message,
         by_policy=code in POLICY_CODES,
-        may_have_been_paid=bool((error or {}).get("mayHaveBeenPaid")),
+        may_have_been_paid=bool(said.get("mayHaveBeenPaid")),
     )

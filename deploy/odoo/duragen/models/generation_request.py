@@ -112,6 +112,12 @@ class GenerationRequest(models.Model):
     charged = fields.Boolean(
         readonly=True, copy=False, help="The ledger has a reservation or a capture for it."
     )
+    counted = fields.Boolean(
+        "Counts for quotas",
+        readonly=True,
+        copy=False,
+        help="Every submission does, but what failed by our fault or was taken back unsent.",
+    )
     cost = fields.Integer(
         "Credits spent", compute="_compute_cost", store=True, help="The price while it is charged."
     )
@@ -168,12 +174,17 @@ class GenerationRequest(models.Model):
             "reference_unique": "(user_id, client_reference) WHERE client_reference IS NOT NULL",
             "to_start": "(next_start_at) WHERE state = 'requested'",
             "to_check": "(next_check_at) WHERE state = 'started'",
+            "of_user": "(user_id, requested_at) WHERE requested_at IS NOT NULL",
         }.items():
             unique = "UNIQUE" if name.endswith("unique") else ""
             self.env.cr.execute(
                 f"CREATE {unique} INDEX IF NOT EXISTS duragen_generation_request_{name}"
                 f" ON duragen_generation_request {definition}"
             )
+        # Rows from before the column was there: then only what was charged counted.
+        self.env.cr.execute(
+            "UPDATE duragen_generation_request SET counted = charged WHERE counted IS NULL"
+        )
 
     @api.depends("prompt")
     def _compute_name(self):

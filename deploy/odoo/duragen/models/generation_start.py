@@ -234,6 +234,7 @@ class GenerationStart(models.Model):
                 request.write({"state": "canceled", "ended_at": fields.Datetime.now()})
             elif request.state in OPEN_STATES and not request.cancel_requested:
                 request.cancel_requested = True
+                request.canceled_by_id = self.env.user
                 request.next_start_at = fields.Datetime.now()
                 request._notify_pages()
                 method = "_start" if request.state == "requested" else "_pass_cancel"

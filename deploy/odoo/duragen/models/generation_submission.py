@@ -150,6 +150,7 @@ class GenerationSubmission(models.Model):
                 "state": "requested",
                 "price": price,
                 "charged": True,
+                "counted": True,
                 "user_uuid": self._user_uuid(),
                 "requested_at": now,
                 "next_start_at": now,

@@ -12,9 +12,10 @@ class GenerationUserError(models.Model):
     """The platform's policy for what a user did wrong.
 
     release         free
-    capture         charged, also what the user canceled after the start
-    after_warning   the first error within a day is free and warns, the next one is charged; what
-                    is canceled is no error, and free
+    capture         charged
+    after_warning   the first error within a day is free and warns, the next one is charged
+
+    What is canceled is no error; see generation_cancellation.
     """
 
     _inherit = "duragen.generation.request"
@@ -29,15 +30,13 @@ class GenerationUserError(models.Model):
 
     def _is_paid_by_user(self, failure):
         """Whether the user pays for this failure; a warning is written down here."""
+        if failure.code == "CANCELED":
+            return self._is_cancellation_paid(failure)
         policy = self.env["duragen.connection"]._setting("user_errors")
-        if not failure.by_policy:
+        if not failure.by_policy or policy == "release":
             return False
-        canceled = "CANCELED" in (failure.code, (failure.type or "").upper())
         if policy == "capture":
-            # A cancellation by an operator is not an error of the user.
-            return self.cancel_requested or failure.code != "CANCELED"
-        if policy != "after_warning" or canceled:
-            return False
+            return True
         self.env["duragen.account"]._take_turns(self.user_id)
         self.user_error = "charged" if self._was_warned() else "warned"
         return self.user_error == "charged"

@@ -1,4 +1,4 @@
-"""Quotas: how many generations a user may have in a day or a month."""
+"""How many submissions a user may make: in a minute, a day, a month."""
 
 from datetime import timedelta
 
@@ -9,12 +9,14 @@ from odoo.exceptions import ValidationError
 from ..exceptions import QuotaError
 
 PERIODS = [("day", "Day"), ("month", "Month")]
+RATE_SECONDS = 60
 
 
 class Quota(models.Model):
-    """At most `limit` generations a period (UTC). A user's own row wins over the one for everybody.
+    """At most `limit` submissions a period (UTC). A user's own row wins over the one for everybody.
 
-    Only charged generations count: one that failed by our fault gives its place back.
+    Each one counts, whatever it costs in the end, but for what failed by our fault and what was
+    canceled before the image service had it: the request's `counted` says so.
     """
 
     _name = "duragen.quota"
@@ -82,7 +84,7 @@ class Quota(models.Model):
                 [
                     ("user_id", "=", user.id),
                     ("company_id", "=", company.id),
-                    ("charged", "=", True),
+                    ("counted", "=", True),
                     ("requested_at", ">=", begin),
                 ]
             )
@@ -90,7 +92,8 @@ class Quota(models.Model):
 
     @api.model
     def _check(self, user, company):
-        """Raise QuotaError when the user has no generation left in some period."""
+        """Raise QuotaError when the user has no submission left, or asks too fast."""
+        self._check_rate(user)
         for each in self._standing(user, company):
             if each["used"] >= each["limit"]:
                 text = _("You have used all %(limit)s images of today.", limit=each["limit"])
@@ -99,6 +102,20 @@ class Quota(models.Model):
                         "You have used all %(limit)s images of this month.", limit=each["limit"]
                     )
                 raise QuotaError(text, each["resets_in"])
+
+    def _check_rate(self, user):
+        """Whatever the submissions of the last minute came to, and however they came."""
+        # The parameter's name is from when it held for the API alone.
+        limit = self.env["duragen.connection"]._number("api_rate_per_minute")
+        since = fields.Datetime.now() - timedelta(seconds=RATE_SECONDS)
+        requests = self.env["duragen.generation.request"].sudo()
+        asked = [("user_id", "=", user.id), ("requested_at", ">", since)]
+        # The one that must be a minute old before there is room again.
+        nth = {"order": "requested_at desc, id desc", "offset": max(limit, 1) - 1, "limit": 1}
+        last = requests.search_fetch(asked, ["requested_at"], **nth)
+        if last or limit < 1:
+            wait = int(((last.requested_at or since) - since).total_seconds()) + 1
+            raise QuotaError(_("At most %s requests a minute.", limit), wait)
 
 
 def _bounds(period, now):

@@ -36,7 +36,13 @@ class ResConfigSettings(models.TransientModel):
     duragen_callback_base_url = fields.Char("Odoo's address", **_parameter("callback_base_url"))
     duragen_callback_url = fields.Char("Callback URL", compute="_compute_duragen_callback_url")
     duragen_callback_token = fields.Char("Token", **_parameter("callback_token"))
+    duragen_previous_callback_token = fields.Char(
+        "Previous token", **_parameter("previous_callback_token")
+    )
     duragen_signing_secret = fields.Char("Signing secret", **_parameter("signing_secret"))
+    duragen_previous_signing_secret = fields.Char(
+        "Previous signing secret", **_parameter("previous_signing_secret")
+    )
     duragen_reconcile_minutes = fields.Integer("Ask after", **_parameter("reconcile_minutes"))
 
     duragen_image_storage = fields.Selection(
@@ -44,6 +50,7 @@ class ResConfigSettings(models.TransientModel):
         "Images are kept",
         **_parameter("image_storage"),
     )
+    duragen_image_origins = fields.Char("Image store's address", **_parameter("image_origins"))
     duragen_s3_bucket = fields.Char("Bucket", **_parameter("s3_bucket"))
     duragen_s3_endpoint_url = fields.Char("Endpoint URL", **_parameter("s3_endpoint_url"))
     duragen_s3_region = fields.Char("Region", **_parameter("s3_region"))
@@ -66,6 +73,14 @@ class ResConfigSettings(models.TransientModel):
         "Refused prompts",
         **_parameter("user_errors"),
     )
+    duragen_user_cancellations = fields.Selection(
+        [
+            ("capture", "Charge those that the image service may be paid for"),
+            ("release", "Give the credits back"),
+        ],
+        "Cancellations",
+        **_parameter("user_cancellations"),
+    )
     duragen_alertmanager_url = fields.Char("Alertmanager", **_parameter("alertmanager_url"))
     duragen_alertmanager_token = fields.Char(
         "Alertmanager token", **_parameter("alertmanager_token")
@@ -74,7 +89,7 @@ class ResConfigSettings(models.TransientModel):
         "Credits to begin with", **_parameter("initial_credits")
     )
     duragen_api_rate_per_minute = fields.Integer(
-        "API requests a minute", **_parameter("api_rate_per_minute")
+        "Submissions a minute", **_parameter("api_rate_per_minute")
     )
 
     @api.model

@@ -1,5 +1,6 @@
 from . import (
     test_api,
+    test_cancellation,
     test_cost,
     test_hooks,
     test_ledger,

@@ -21,7 +21,14 @@ UNREACHABLE = "http://127.0.0.1:1"
 
 CLOSED = {"status": "failed", "errorMessage": "the service is down", "errorCode": "JOB_LOST"}
 REFUSED = {"status": "failed", "errorMessage": "a nude", "errorCode": "POLICY_INPUT"}
-TAKEN_BACK = {"status": "failed", "errorMessage": "canceled", "errorCode": "CANCELED"}
+PAID = {
+    "status": "failed",
+    "errorMessage": "canceled",
+    "errorCode": "CANCELED",
+    "errorType": "canceled",
+    "mayHaveBeenPaid": True,
+}
+TAKEN_BACK = {**PAID, "mayHaveBeenPaid": False}
 
 
 class DuragenCase(TransactionCase):
@@ -34,6 +41,8 @@ class DuragenCase(TransactionCase):
         cls.set_up(
             initial_credits=CREDITS,
             user_errors="release",
+            user_cancellations="capture",
+            api_rate_per_minute=1_000,
             image_storage="odoo",
             start_path="gateway",
             gateway_url=UNREACHABLE,

@@ -172,7 +172,6 @@ class TestApi(DuragenCase):
         )
         names = ("prompt", "modelId", "negativePrompt", "resolution", "seed", "inferenceSteps")
         names += ("cfgScale", "campaignId", "userId", "", "state")
-        self.set_up(api_rate_per_minute=1_000)
         for _ in range(60):
             params = {"prompt": "a fox", "modelId": FULL}
             for name in chance.sample(names, chance.randint(1, 4)):
@@ -218,13 +217,6 @@ class TestApi(DuragenCase):
         self.assertTrue(self._submits(key=self._key(self.bert))["ok"])
         made.requested_at = fields.Datetime.now() - timedelta(seconds=60)
         self.assertTrue(self._submits()["ok"])
-
-    def test_only_the_apis_own_requests_count(self):
-        """What he asks for in the portal is not limited so."""
-        self.set_up(api_rate_per_minute=1)
-        self.asks(origin="portal")
-        self.assertTrue(self._submits()["ok"])
-        self.assertTrue(self.asks(origin="portal"))
 
     def test_a_repeat_is_the_same_request(self):
         """Also when the rate, the quota or the credits are used up: it was taken already."""

@@ -8,7 +8,7 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..exceptions import CreditsError, QuotaError
-from .common import CREDITS, DuragenCase
+from .common import CREDITS, FULL, REFUSED, DuragenCase
 
 
 @tagged("post_install", "-at_install")
@@ -154,17 +154,45 @@ class TestQuota(DuragenCase):
         self.asks()
 
     def test_what_failed_by_our_fault_gives_its_place_back(self):
-        """So does a request canceled before its start; a refused prompt does as the policy says."""
+        """So does a request canceled before its start."""
         self._quota(1)
         made = self.asks()
         self._refused()
         self.deliver(self.failed(made))
         self.taken_back(self.asks())
-        self.set_up(user_errors="capture")
+        self.asks()
+        self._refused()
+
+    def test_a_refused_prompt_counts(self):
+        """It was submitted, whatever the policy says it costs."""
+        for user, policy in ((self.anna, "release"), (self.bert, "capture")):
+            self.set_up(user_errors=policy)
+            self._quota(1, user_id=user.id)
+            self.deliver(self.failed(self.asks(user), REFUSED))
+            self._refused(user)
+
+    def test_an_image_after_all_counts_as_it_is_charged(self):
+        """Operators ran it again; but one that its user has asked for again counts once."""
+        self._quota(2)
+        made, other = self.asks(), self.asks()
+        for each in (made, other):
+            self.deliver(self.failed(each))
+        self.deliver(self.completed(made))
+        other.with_user(self.anna).sudo(False).action_retry()
+        self.deliver(self.completed(other))
+        self.assertEqual((made.counted, other.counted, other.charged), (True, False, False))
+        self._refused()
+
+    def test_rows_from_before_count_as_they_did_then(self):
+        """An upgrade gives nobody a second day's quota."""
+        self._quota(1)
         made = self.asks()
-        self.deliver(
-            self.failed(made, {"status": "failed", "errorMessage": "", "errorCode": "POLICY_INPUT"})
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE duragen_generation_request SET counted = NULL WHERE id = %s", [made.id]
         )
+        self.env["duragen.generation.request"].init()
+        made.invalidate_recordset()
         self._refused()
 
     def test_one_row_each(self):
@@ -172,3 +200,70 @@ class TestQuota(DuragenCase):
         self._quota(1)
         with mute_logger("odoo.sql_db"), self.assertRaises(psycopg2.errors.UniqueViolation):
             self._quota(2)
+
+
+@tagged("post_install", "-at_install")
+class TestRate(DuragenCase):
+    """So many submissions a minute, however they come."""
+
+    def setUp(self):
+        """Two a minute."""
+        super().setUp()
+        self.set_up(api_rate_per_minute=2)
+        key = self.env["res.users.apikeys"].with_user(self.anna).sudo()
+        self.key = key._generate(None, "a test", None)
+        self.api = self.env["duragen.api"].with_user(self.gateway_user).sudo(False)
+
+    def _portal(self):
+        self.asks(origin="portal")
+
+    def _backend(self):
+        self.draft().action_submit()
+
+    def _retry(self):
+        self.failures.pop().with_user(self.anna).sudo(False).action_retry()
+
+    def _api(self):
+        answer = self.api.submit(self.key, {"prompt": "a fox", "modelId": FULL})
+        if answer.get("httpStatus") == 429:
+            raise QuotaError(answer["message"], answer["retryAfter"])
+        self.assertTrue(answer["ok"], answer)
+
+    def test_every_way_in_counts_and_is_limited(self):
+        """Each of them is the second of two, and each is refused as the third."""
+        ways = (self._portal, self._backend, self._retry, self._api)
+        for first in ways:
+            for last in ways:
+                with self.subTest(first=first.__name__, last=last.__name__):
+                    self.set_up(api_rate_per_minute=1_000)
+                    self.grant(self.anna, 10)
+                    self.failures = [self.asks() for _ in range(2)]
+                    for made in self.failures:
+                        self.deliver(self.failed(made))
+                    self.requests.search([]).requested_at = "2026-01-01 00:00:00"
+                    self.set_up(api_rate_per_minute=2)
+                    self.asks()
+                    first()
+                    with self.assertRaisesRegex(QuotaError, "At most 2 requests") as raised:
+                        last()
+                    self.assertAlmostEqual(raised.exception.retry_after, 60, delta=10)
+
+    def test_of_many_drafts_none_is_submitted(self):
+        """All, or none."""
+        drafts = self.draft() | self.draft() | self.draft()
+        with self.assertRaises(QuotaError), self.env.cr.savepoint():
+            drafts.action_submit()
+        self.assertEqual(set(drafts.mapped("state")), {"draft"})
+
+    def test_each_user_has_his_own(self):
+        """What one asks for does not slow another down."""
+        self.asks()
+        self.asks()
+        self.assertEqual(self.asks(self.bert).state, "requested")
+
+    def test_canceling_is_no_way_around_it(self):
+        """Not even of what was never sent."""
+        for _ in range(2):
+            self.taken_back(self.asks())
+        with self.assertRaises(QuotaError):
+            self.asks()

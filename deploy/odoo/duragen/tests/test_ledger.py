@@ -8,9 +8,11 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..exceptions import CreditsError
-from .common import CLOSED, CREDITS, REFUSED, TAKEN_BACK, DuragenCase
+from .common import CLOSED, CREDITS, PAID, REFUSED, TAKEN_BACK, DuragenCase
 
 POLICIES = ["release", "after_warning", "capture"]
+CANCELLATIONS = ["release", "capture"]
+OUTCOMES = (CLOSED, REFUSED, TAKEN_BACK, PAID)
 STEPS = 40
 SEEDS = range(4)
 
@@ -40,7 +42,7 @@ class TestLedger(DuragenCase):
 
         def deliver():
             request = chance.choice(made)
-            failures = [self.failed(request, each) for each in (CLOSED, REFUSED, TAKEN_BACK)]
+            failures = [self.failed(request, each) for each in OUTCOMES]
             self.deliver(chance.choice([self.completed(request), *failures]))
 
         def retry():
@@ -57,6 +59,10 @@ class TestLedger(DuragenCase):
             if waiting:
                 chance.choice(waiting)._started()
 
+        def cancel():
+            request = chance.choice(made)
+            request.with_user(chance.choice([request.user_id, self.manager])).action_cancel()
+
         submit()
         for _ in range(STEPS):
             action = chance.choice(
@@ -66,9 +72,10 @@ class TestLedger(DuragenCase):
                     deliver,
                     retry,
                     start,
-                    lambda: chance.choice(made).action_cancel(),
+                    cancel,
                     lambda: self.grant(chance.choice([self.anna, self.bert]), chance.randint(1, 3)),
                     lambda: self.set_up(user_errors=chance.choice(POLICIES)),
+                    lambda: self.set_up(user_cancellations=chance.choice(CANCELLATIONS)),
                 ]
             )
             action()
@@ -95,16 +102,14 @@ class TestLedger(DuragenCase):
                 self.assertEqual(self.balance(), CREDITS)
 
     def test_a_users_error_costs_what_the_policy_says(self):
-        """Given back or kept; a cancellation that Duragen delivers as well."""
-        for outcome in (REFUSED, TAKEN_BACK):
-            for policy, booked in {"release": ("release", 2), "capture": ("capture", 0)}.items():
-                with self.subTest(policy=policy, outcome=outcome["errorCode"]):
-                    self.set_up(user_errors=policy)
-                    made = self.asks()
-                    made.cancel_requested = outcome == TAKEN_BACK
-                    self.deliver(self.failed(made, outcome))
-                    self.assertEqual(self.booked(made), [("reserve", -2), booked])
-                    self.assertEqual(made.charged, policy == "capture")
+        """Given back or kept."""
+        for policy, booked in {"release": ("release", 2), "capture": ("capture", 0)}.items():
+            with self.subTest(policy=policy):
+                self.set_up(user_errors=policy)
+                made = self.asks()
+                self.deliver(self.failed(made, REFUSED))
+                self.assertEqual(self.booked(made), [("reserve", -2), booked])
+                self.assertEqual(made.charged, policy == "capture")
 
     def test_completed_after_failed_takes_the_price_again(self):
         """At the price of then, even without enough credits: the image was asked for and made."""

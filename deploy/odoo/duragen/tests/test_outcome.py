@@ -9,6 +9,7 @@ import math
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
+from odoo.tools.safe_eval import safe_eval
 from PIL import Image
 
 from ..messages import english
@@ -16,6 +17,7 @@ from ..models import generation_start
 from .common import CLOSED, CREDITS, IMAGE, REFUSED, TAKEN_BACK, UNREACHABLE, DuragenCase
 
 STARTS = "odoo.addons.duragen.models.generation_start"
+OUTCOMES = "odoo.addons.duragen.models.generation_outcome"
 FAILURES = {"closed": CLOSED, "refused": REFUSED, "taken back": TAKEN_BACK}
 STATES = {
     "completed": "completed",
@@ -212,6 +214,11 @@ class TestMalformed(DuragenCase):
 class TestImage(DuragenCase):
     """Where the bytes come from, and where they go."""
 
+    def setUp(self):
+        """A store that does not answer."""
+        super().setUp()
+        self.set_up(image_origins=UNREACHABLE)
+
     def _by_link(self, request, url):
         event = self.completed(request, imageUrl=url)
         del event["imageData"]
@@ -249,6 +256,47 @@ class TestImage(DuragenCase):
         self.assertNotIn("X-Amz", raised.exception.args[0])
         self.assertEqual((made.state, self.booked(made)), ("requested", [("reserve", -2)]))
         self.assertEqual(self.deliver(self.completed(made)), "applied")
+
+    def test_a_link_that_leads_elsewhere_is_not_followed(self):
+        """An authentic event with another address: refused with what to set, and kept by Duragen.
+
+        Managers read it in the form; with the setting right the same event is applied.
+        """
+        made = self.asks()
+        self.set_up(image_origins="https://s3.example.com")
+        for url in (self._link(made), "http://169.254.169.254/latest", "http://localhost:8069/x"):
+            with self.subTest(url=url), self.own_cursors_are_ours(), mute_logger(OUTCOMES):
+                said = self._refused(self._by_link(made, url))
+            self.assertIn("https://s3.example.com", said)
+            self.assertIn("set the image store's address", said)
+            self.assertNotIn("X-Amz", said)
+            self.assertEqual(made.progress_note, said[:500])
+            self.assertEqual((made.state, self.booked(made)), ("requested", [("reserve", -2)]))
+        attention = self.env.ref("duragen.generation_request_action_attention")
+        self.assertIn(made, self.requests.search(safe_eval(attention.domain)))
+        self.assertEqual(self.deliver(self.completed(made)), "applied")
+        self.assertFalse(made.progress_note)
+
+    def _refused(self, event):
+        # assertRaises takes back what was written, as Odoo does; but not in another transaction.
+        try:
+            self.deliver(event)
+        except ValidationError as error:
+            return error.args[0]
+        return self.fail("the event was taken")
+
+    def test_where_links_may_lead(self):
+        """The addresses that are set; without any, where the S3 settings have the bucket."""
+        connection = self.env["duragen.connection"]
+        self.set_up(image_origins="", s3_bucket="", s3_endpoint_url="")
+        self.assertEqual(connection._image_origins(), set())
+        self.assertFalse(connection._test_origins()[0])
+        self.set_up(s3_bucket="b", s3_endpoint_url="http://10.0.0.5:9000/")
+        self.assertEqual(connection._image_origins(), {"http://10.0.0.5:9000"})
+        self.set_up(image_origins="https://S3.example.com:443/b, http://10.0.0.6:9000 nonsense")
+        known = {"https://s3.example.com", "http://10.0.0.6:9000"}
+        self.assertEqual(connection._image_origins(), known)
+        self.assertTrue(connection._test_origins()[0])
 
     def test_a_failure_is_taken_while_the_store_is_away(self):
         """Only an image needs its bytes."""

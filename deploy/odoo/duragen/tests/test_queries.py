@@ -52,7 +52,7 @@ class TestQueries(DuragenCase):
 
     def test_a_submission(self):
         """Until it is committed."""
-        self.assertLessEqual(self._queries(self.asks), 11)
+        self.assertLessEqual(self._queries(self.asks), 12)
 
     def test_reconciliation_of_many(self):
         """Those that Duragen still works on are brought up to date together."""

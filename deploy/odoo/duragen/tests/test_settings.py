@@ -37,6 +37,7 @@ class TestSettings(TransactionCase):
         for name in (
             *("temporal_api_key", "gateway_key", "callback_token"),
             *("signing_secret", "s3_secret_access_key", "alertmanager_token"),
+            *("previous_callback_token", "previous_signing_secret"),
         ):
             with self.subTest(setting=name):
                 self.assertIn(f'name="duragen_{name}" password="True"', view.arch_db)
@@ -104,6 +105,19 @@ class TestSettings(TransactionCase):
         for secret, well in ((False, True), ("short", False)):
             parameters.set_param("duragen.signing_secret", secret)
             self.assertEqual(self.env["duragen.connection"]._test_outcome()[0], well)
+
+    def test_a_previous_secret_is_believed_until_it_is_removed(self):
+        """And tried by the test: a previous one that is none would refuse every callback."""
+        connection, parameters = self.env["duragen.connection"], self.env["ir.config_parameter"]
+        new, old = "bmV3" * 8, "b2xk" * 8
+        parameters.set_param("duragen.signing_secret", new)
+        parameters.set_param("duragen.previous_signing_secret", old)
+        self.assertEqual(connection._in_force("signing_secret"), [new, old])
+        self.assertTrue(connection._test_outcome()[0])
+        parameters.set_param("duragen.previous_signing_secret", "short")
+        self.assertFalse(connection._test_outcome()[0])
+        parameters.set_param("duragen.previous_signing_secret", False)
+        self.assertEqual(connection._in_force("signing_secret"), [new])
 
     def test_settings_are_for_administrators(self):
         """A manager neither reads them nor tries them."""

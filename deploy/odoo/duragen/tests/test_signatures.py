@@ -34,10 +34,10 @@ def headers(**changes):
     return Headers([(name, value) for name, value in changed.items() if value is not None])
 
 
-def verdict(given, token=TOKEN, secret=SECRET, body=BODY, now=NOW):
+def verdict(given, tokens=(TOKEN,), secrets=(SECRET,), body=BODY, now=NOW):
     """Empty when the caller is believed, else why not."""
     try:
-        check(given, body, token, secret, now)
+        check(given, body, tokens, secrets, now)
     except UnauthorizedError as error:
         return str(error)
     return ""
@@ -53,7 +53,7 @@ class TestSignatures(BaseCase):
 
     def test_without_token_and_secret_no_caller_is_believed(self):
         """An addon that was just installed is not open to the world."""
-        self.assertIn("not set up", verdict(headers(), token="", secret=""))
+        self.assertIn("not set up", verdict(headers(), tokens=(), secrets=()))
 
     def test_the_token(self):
         """Missing, wrong, cut short, or in another scheme."""
@@ -69,15 +69,15 @@ class TestSignatures(BaseCase):
         ):
             with self.subTest(wrong=wrong):
                 self.assertIn("bearer", verdict(headers(Authorization=wrong)))
-                self.assertIn("bearer", verdict(headers(Authorization=wrong), secret=""))
+                self.assertIn("bearer", verdict(headers(Authorization=wrong), secrets=()))
         unsigned = headers(Webhook_Signature=None, Webhook_Id=None, Webhook_Timestamp=None)
-        self.assertEqual(verdict(unsigned, secret=""), "")
+        self.assertEqual(verdict(unsigned, secrets=()), "")
 
     def test_both_are_needed_when_both_are_set(self):
         """One alone is not enough."""
         self.assertNotEqual(verdict(headers(Webhook_Signature=None)), "")
         self.assertNotEqual(verdict(headers(Authorization=None)), "")
-        self.assertEqual(verdict(headers(Authorization=None), token=""), "")
+        self.assertEqual(verdict(headers(Authorization=None), tokens=()), "")
 
     def test_what_is_missing_is_refused(self):
         """Each of the three headers."""
@@ -116,18 +116,36 @@ class TestSignatures(BaseCase):
         ):
             self.assertIn("wrong", verdict(headers(Webhook_Signature=given)), given)
 
+    def test_either_is_believed_while_they_are_changed(self):
+        """The current or the previous one; with both set, a token and a signature all the same."""
+        for tokens in ((TOKEN, "new"), ("new", TOKEN)):
+            self.assertEqual(verdict(headers(), tokens=tokens), "")
+            self.assertIn("bearer", verdict(headers(Authorization="Bearer old"), tokens=tokens))
+            self.assertIn("bearer", verdict(headers(Authorization="Bearer "), tokens=tokens))
+            both = f"Bearer {TOKEN} Bearer new"
+            self.assertIn("bearer", verdict(headers(Authorization=both), tokens=tokens))
+        other = "whsec_" + base64.b64encode(OTHER).decode()
+        for secrets in ((SECRET, other), (other, SECRET)):
+            self.assertEqual(verdict(headers(), secrets=secrets), "")
+            by_other = headers(Webhook_Signature=signature(OTHER))
+            self.assertEqual(verdict(by_other, secrets=secrets), "")
+            by_nobody = headers(Webhook_Signature=signature(b"x" * 24))
+            self.assertIn("wrong", verdict(by_nobody, secrets=secrets))
+            self.assertIn("missing", verdict(headers(Webhook_Signature=None), secrets=secrets))
+            self.assertIn("wrong", verdict(headers(), secrets=secrets, body=BODY + b" "))
+
     def test_what_is_signed_is_all_that_matters(self):
         """Another body, id or time is another message."""
         self.assertIn("wrong", verdict(headers(), body=BODY + b" "))
         self.assertIn("wrong", verdict(headers(Webhook_Id="msg_2")))
         self.assertIn("wrong", verdict(headers(Webhook_Timestamp=str(NOW + 1))))
         self.assertIn(
-            "wrong", verdict(headers(), secret="whsec_" + base64.b64encode(OTHER).decode())
+            "wrong", verdict(headers(), secrets=["whsec_" + base64.b64encode(OTHER).decode()])
         )
 
     def test_a_secret_that_is_none(self):
         """No caller is believed, and the error says what is wrong."""
         for wrong in ("whsec_?", "secret with spaces", "whsec_YQ"):
-            self.assertIn("not base64", verdict(headers(), secret=wrong), wrong)
+            self.assertIn("not base64", verdict(headers(), secrets=[wrong]), wrong)
         self.assertEqual(key_of(SECRET), KEY)
         self.assertEqual(key_of(base64.b64encode(KEY).decode()), KEY)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from odoo import fields
 from odoo.tests import tagged
 
-from .common import CLOSED, CREDITS, REFUSED, TAKEN_BACK, DuragenCase
+from .common import CLOSED, CREDITS, PAID, REFUSED, TAKEN_BACK, DuragenCase
 
 FREE, CHARGED = [("reserve", -2), ("release", 2)], [("reserve", -2), ("capture", 0)]
 UNNAMED = {"status": "failed", "errorMessage": "?", "errorCode": "NEW", "isUserError": True}
@@ -82,10 +82,11 @@ class TestAfterWarning(DuragenCase):
 
     def test_what_is_no_error_of_the_user(self):
         """A cancellation, his or an operator's, and our fault: free, and no warning."""
-        for outcome, canceled in ((TAKEN_BACK, True), (TAKEN_BACK, False), (CLOSED, False)):
+        for outcome, canceled in ((TAKEN_BACK, True), (PAID, False), (CLOSED, False)):
             with self.subTest(outcome=outcome["errorCode"], canceled=canceled):
                 made = self.asks()
-                made.cancel_requested = canceled
+                if canceled:
+                    made.with_user(self.anna).action_cancel()
                 self._fails(outcome, request=made)
                 self.assertEqual((self.booked(made), made.user_error), (FREE, False))
                 self.assertNotIn("24 hours", made.friendly_message)

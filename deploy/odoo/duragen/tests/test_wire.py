@@ -140,14 +140,14 @@ class TestWire(BaseCase):
         self.assertEqual(parse_outcome({**FAILED, "errorCode": "canceled"}).state, "failed")
 
     def test_whose_fault_it_was(self):
-        """The policy decides on the user's faults alone; a system's error is never one of them."""
+        """The policy decides on the users' faults alone; a cancellation has one of its own."""
         for more, by_policy in (
             ({}, False),
             ({"errorCode": "JOB_LOST"}, False),
             ({"errorCode": "NEW_CODE"}, False),
             ({"errorCode": "POLICY_OUTPUT"}, True),
             ({"errorCode": "INVALID_INPUT"}, True),
-            ({"errorCode": "CANCELED"}, True),
+            ({"errorCode": "CANCELED"}, False),
             ({"errorCode": "NEW_CODE", "errorType": "user"}, True),
             ({"errorCode": "NEW_CODE", "isUserError": True}, True),
             ({"errorCode": "POLICY_INPUT", "isSystemError": True}, False),

@@ -41,6 +41,7 @@ export function fill(item, values) {
     write(item, "hint", values.stateHint);
     write(item, "about", values.about ?? [values.model, values.resolution].filter(Boolean).join(" · "));
     write(item, "message", values.userMessage || values.stateHint || values.stateLabel);
+    write(item, "warning", values.cancelWarning);
     write(item, "charge", values.charged ? _t("It was charged.") : _t("Nothing was charged."));
     if (phase !== "pending") {
         write(item, "ended", values.stateLabel);

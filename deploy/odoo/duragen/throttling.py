@@ -1,0 +1,55 @@
+"""How often callers that are not believed get a whole answer. Nobody else is counted.
+
+Each process of Odoo counts for itself, so with N workers a caller has up to N times as much. The
+memory is bounded, and nothing is asked of the database.
+"""
+
+import ipaddress
+import threading
+import time
+from collections import OrderedDict
+
+MOST_FAILURES, WINDOW_SECONDS = 30, 60
+"""A sender with a wrong secret is refused some times a minute while somebody looks for it; a flood
+is many a second."""
+
+MOST_ADDRESSES = 1_024
+"""Of which a count is kept. When there are more, the one that failed first is forgotten."""
+
+
+class Failures:
+    """Counts what failed, by a key, in windows of a minute that begin with the first failure."""
+
+    def __init__(self, most=MOST_FAILURES, seconds=WINDOW_SECONDS, keys=MOST_ADDRESSES):
+        self._most, self._seconds, self._keys = most, seconds, keys
+        self._counts = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self):
+        return len(self._counts)
+
+    def add(self, key, now=None):
+        """Count one; the seconds to wait when there were too many, else 0."""
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            began, count = self._counts.get(key, (now, 0))
+            if now - began >= self._seconds:
+                self._counts.pop(key)
+                began, count = now, 0
+            self._counts[key] = began, count + 1
+            while len(self._counts) > self._keys:
+                self._counts.popitem(last=False)
+        return 0 if count < self._most else int(began + self._seconds - now) + 1
+
+
+def network_of(address):
+    """What one caller has: an IPv4 address, or the 64 bits of an IPv6 network."""
+    try:
+        found = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if found.version == 4:
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), 64), strict=False))

@@ -1,0 +1,304 @@
+"""HTTP servers that callers without a key cannot fill: deadlines and caps on connections.
+
+uvicorn with its own parser (httptools), which has neither. Decision 32 says why this is written
+here, and what was compared. A connection is **waiting** while it has no request under way (before
+the end of its headers, and between two requests), and while its caller does not read the answer.
+Waiting ones have a deadline, and give way.
+"""
+
+import asyncio
+import logging
+import math
+import resource
+import socket
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+logger = logging.getLogger(__name__)
+
+Network = IPv4Network | IPv6Network
+
+MAX_HEAD_BYTES = 16 * 1024
+"""Request line and headers; also trailers and what else may stand between two parts of a body.
+The longest of ours has some hundred bytes; httptools itself has no limit, h11 64 KiB."""
+
+MAX_PIPELINED = 16
+"""Requests that wait behind the one under way: no client of ours pipelines, and each takes memory
+long before it is looked at."""
+
+RESERVED_DESCRIPTORS = 64
+"""For all that is no caller: Temporal, telemetry, logs, the health port and its callers."""
+
+_SAID_EVERY = 60.0
+"""Seconds between two log lines about refused connections: a flood must not fill the disk."""
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What one listener bears."""
+
+    connections: int
+    """In all. One more, and the one that has waited longest gives way."""
+    per_address: int | None = None
+    """From one IPv4 address or IPv6 /64, other than `proxies`."""
+    proxies: tuple[Network, ...] = ()
+    header_seconds: float = 10.0
+    """From the accepted connection, or the first byte of a further request, to the headers' end."""
+    idle_seconds: float = 75.0
+    """Between two requests."""
+    unread_seconds: float = 30.0
+    """How long a caller may read so little of an answer that more than 64 KiB wait for it."""
+
+
+def spare_descriptors() -> int:
+    """How many callers' connections the process' limit of descriptors leaves room for."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return 1_000_000
+    return max(limit - RESERVED_DESCRIPTORS, 16)
+
+
+def server_config(app: ASGIApp, limits: ConnectionLimits, **more: Any) -> uvicorn.Config:
+    """Settings for uvicorn, with `limits` kept; each call has connections of its own."""
+
+    class Protocol(_GuardedProtocol):
+        pool = _Pool(limits)
+
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",  # an upgraded connection would leave our hands, and nobody wants one
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=math.ceil(limits.idle_seconds),
+        **more,
+    )
+
+
+@asynccontextmanager
+async def served(config: uvicorn.Config, listening: socket.socket) -> AsyncIterator[None]:
+    """Serve until the block ends; signals are left to the process."""
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the process, which has more to do before it ends."""
+        yield
+
+
+class _Pool:
+    """All connections of one listener."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._open: Counter[str] = Counter()
+        self._of: dict[_GuardedProtocol, str] = {}
+        self._waiting: dict[_GuardedProtocol, None] = {}
+        """The one that has waited longest is the first."""
+        self._waiting_of: defaultdict[str, dict[_GuardedProtocol, None]] = defaultdict(dict)
+        self._cut = 0
+        self._said = -math.inf
+
+    def enter(self, connection: "_GuardedProtocol") -> bool:
+        """Count a new connection; False when there is no room, and none that could give way.
+
+        The longest waiting gives way, whoever it is: the one that is about to send its headers is
+        the youngest, so that whoever holds many silent ones loses those.
+        """
+        limits = self.limits
+        address, exempt = _caller(connection.client, limits.proxies)
+        crowded = limits.per_address is not None and not exempt
+        if crowded and self._open[address] >= (limits.per_address or 0):
+            waiting = self._waiting_of[address]
+        elif len(self._of) >= limits.connections:
+            waiting = self._waiting
+        else:
+            waiting = None
+        if waiting is not None:
+            self._count_cut(connection.loop.time())
+            oldest = next(iter(waiting), None)
+            if oldest is None:
+                return False
+            self.leave(oldest)
+            oldest.transport.abort()
+        self._of[connection] = address
+        self._open[address] += 1
+        self.waits(connection)
+        return True
+
+    def waits(self, connection: "_GuardedProtocol") -> bool:
+        """Its caller is waited for from now on; False when it is gone already."""
+        if address := self._of.get(connection):
+            self._waiting[connection] = None
+            self._waiting_of[address][connection] = None
+        return bool(address)
+
+    def works(self, connection: "_GuardedProtocol") -> None:
+        """It has a request under way, and does not give way."""
+        self._waiting.pop(connection, None)
+        if address := self._of.get(connection):
+            self._waiting_of[address].pop(connection, None)
+
+    def leave(self, connection: "_GuardedProtocol") -> None:
+        """Forget it; harmless when that was done before."""
+        self.works(connection)
+        address = self._of.pop(connection, None)
+        if address is None:
+            return
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+            self._waiting_of.pop(address, None)
+
+    def _count_cut(self, now: float) -> None:
+        self._cut += 1
+        if now - self._said >= _SAID_EVERY:
+            logger.warning("too many connections: %d cut off, of %d", self._cut, len(self._of))
+            self._cut, self._said = 0, now
+
+
+def _caller(client: tuple[str, int] | None, proxies: tuple[Network, ...]) -> tuple[str, bool]:
+    """What is counted as one address, and whether it may have any number of connections."""
+    if client is None:
+        return "?", False
+    address = ip_address(client[0])
+    exempt = any(address in network for network in proxies)
+    if isinstance(address, IPv6Address):
+        # Whoever has one address of a /64 usually has them all.
+        return str(ip_network((address, 64), strict=False)), exempt
+    return str(address), exempt
+
+
+class _RefusedError(Exception):
+    """Raised inside the parser, which ends with it."""
+
+
+class _GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's own, with deadlines, a limit on what is not body, and a pool to be counted in."""
+
+    pool: _Pool
+    _deadline: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+    _in_message = False
+    _in_body = False
+    _overhead = 0
+    """Bytes since the last headers' end, body or message's end: a head, chunk sizes, trailers."""
+    _refusal = 400
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.pool.enter(self):
+            self._wait(self.pool.limits.header_seconds)
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.pool.leave(self)
+        for timer in (self._deadline, self._unread):
+            if timer:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._overhead += len(data)
+        super().data_received(data)
+        if self._overhead > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refusal = 431
+            self.send_400_response("The headers are too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_message = True
+        # The first request's time runs since the connection was accepted.
+        if self.cycle is not None and self.cycle.response_complete:
+            self._wait(self.pool.limits.header_seconds)
+
+    def on_headers_complete(self) -> None:
+        self._overhead = 0
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MAX_HEAD_BYTES:
+            self._refusal = 431
+            raise _RefusedError
+        version = self.parser.get_http_version()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        # RFC 9112, 3.2: two servers would understand two hosts differently.
+        if version not in ("1.0", "1.1") or hosts > 1 or (version == "1.1" and not hosts):
+            raise _RefusedError
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _RefusedError
+        super().on_headers_complete()
+        self._in_body = True
+        self.pool.works(self)
+        if self._deadline:
+            self._deadline.cancel()
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._overhead = 0
+        self._in_message = self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and self.pool.waits(self):
+            limits = self.pool.limits
+            # A request that was answered before its end has nothing more to say, and a connection
+            # that is to be closed may still wait for its answer to be read.
+            ending = self._in_message or self.transport.is_closing()
+            self._wait(limits.header_seconds if ending else limits.idle_seconds)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.pool.waits(self)
+        self._unread = self.loop.call_later(self.pool.limits.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread:
+            self._unread.cancel()
+        if not self.cycle.response_complete:
+            self.pool.works(self)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, or too large, and close the connection."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            if not self._in_body or self.pipeline or self.cycle.response_started:
+                # It would be taken for the answer to another request, or for a part of one.
+                self.transport.abort()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(
+            STATUS_LINE[self._refusal]
+            + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+            + f"content-length: {len(msg)}\r\n\r\n{msg}".encode("ascii")
+        )
+        self.transport.close()
+
+    def _wait(self, seconds: float) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        # abort, not close: what the caller does not read would hold the connection open.
+        self._deadline = self.loop.call_later(seconds, self.transport.abort)

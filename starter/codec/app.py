@@ -1,0 +1,162 @@
+"""The codec server's application: the protocol of Temporal's codec servers, for callers with a key.
+
+    POST …/decode    payloads as JSON in, the same in clear out; 400 names a key that is missing
+    POST …/encode    the other way, when the settings say so
+    GET  /           for a browser: asks for the key, and remembers it for the Web UI's page
+    GET  /health     without a key
+
+Only the last part of a path counts, as the protocol wants it: `/{namespace}/decode` is `/decode`.
+Nothing of what is decoded is logged or kept.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from email.message import Message
+
+from google.protobuf.json_format import MessageToDict, Parse, ParseError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from temporalio.api.common.v1 import Payloads
+
+from peers.encryption import EncryptionError, PayloadEncryption
+from starter.codec.settings import CodecProcess
+
+logger = logging.getLogger(__name__)
+
+BODY_SECONDS = 10.0
+"""How long a caller may take to send its body."""
+
+MAX_ELEMENTS = 20_000
+"""Of JSON in a body, by its commas and brackets: counted before anything is built of them. A
+payload has about six."""
+
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="Duragen codec", charset="UTF-8"'}
+
+
+class _Codec:
+    """What all requests share."""
+
+    def __init__(self, settings: CodecProcess, encryption: PayloadEncryption) -> None:
+        self._settings = settings
+        self._encryption = encryption
+
+    async def decode(self, request: Request) -> Response:
+        """`POST …/decode`."""
+        return await self._answer(request, "decode", self._encryption.decode_wrapper)
+
+    async def encode(self, request: Request) -> Response:
+        """`POST …/encode`."""
+        return await self._answer(request, "encode", self._encryption.encode_wrapper)
+
+    async def welcome(self, request: Request) -> Response:
+        """`GET /`: a browser that was asked for the key here sends it along from the Web UI."""
+        self._caller(request)
+        return PlainTextResponse("This browser may decode now. Go back to Temporal's Web UI.\n")
+
+    async def _answer(
+        self, request: Request, what: str, work: Callable[[Payloads], Awaitable[None]]
+    ) -> Response:
+        caller = self._caller(request)
+        payloads = _parsed(await _read(request, self._settings.max_body_bytes))
+        try:
+            await work(payloads)
+        except EncryptionError as error:
+            raise HTTPException(400, str(error)) from None
+        logger.info(
+            "payloads: %s", what, extra={"caller": caller, "payloads": len(payloads.payloads)}
+        )
+        return JSONResponse(MessageToDict(payloads))
+
+    def _caller(self, request: Request) -> str:
+        """The name of who asks. Raises HTTPException 401."""
+        key = _key_of(request.headers.get("authorization", ""))
+        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+        # Every key is compared, so that the time reveals nothing.
+        names = [k.name for k in self._settings.keys if hmac.compare_digest(k.sha256, digest)]
+        if not names:
+            raise HTTPException(401, "send Authorization: Bearer KEY", headers=_CHALLENGE)
+        return names[0]
+
+
+def _key_of(header: str) -> str:
+    """What a `Bearer` or a `Basic` header carries; of the latter the password, whoever the user."""
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2]
+    return ""
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    """The body. Raises HTTPException 408, 413 or 415."""
+    given = Message()
+    given["Content-Type"] = request.headers.get("content-type", "")
+    if given.get_content_type() != "application/json":
+        raise HTTPException(415, "send Content-Type: application/json")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "send the body without a Content-Encoding")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            # Counted while it comes: a chunked body announces no length.
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise HTTPException(413, f"the body is over {max_bytes} bytes")
+    except TimeoutError:
+        raise HTTPException(408, f"the body took longer than {BODY_SECONDS:.0f} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection was closed before the body's end") from None
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> Payloads:
+    """Raises HTTPException 400 or 413; its text repeats nothing of the body."""
+    if sum(map(body.count, (b",", b"{", b"["))) > MAX_ELEMENTS:
+        raise HTTPException(413, f"the body has over {MAX_ELEMENTS} elements")
+    try:
+        return Parse(body, Payloads(), ignore_unknown_fields=True)
+    except (ParseError, ValueError, RecursionError):
+        raise HTTPException(
+            400, "the body is not temporal.api.common.v1.Payloads in JSON"
+        ) from None
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "live"})
+
+
+def create_app(settings: CodecProcess, encryption: PayloadEncryption) -> Starlette:
+    """The application."""
+    codec = _Codec(settings, encryption)
+    routes = [
+        Route("/", codec.welcome),
+        Route("/health", _health),
+        Route("/{prefix:path}/decode", codec.decode, methods=["POST"]),
+        Route("/decode", codec.decode, methods=["POST"]),
+    ]
+    if settings.encode:
+        routes += [
+            Route("/{prefix:path}/encode", codec.encode, methods=["POST"]),
+            Route("/encode", codec.encode, methods=["POST"]),
+        ]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_credentials=True,
+        allow_methods=["POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Namespace"],
+    )
+    return Starlette(routes=routes, middleware=[cors])

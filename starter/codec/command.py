@@ -1,0 +1,96 @@
+"""The command `duragen codec`: the codec server, and new keys."""
+
+import hashlib
+import secrets
+import signal
+import socket
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from otel.logs import configure_logging
+from peers.encryption import (
+    KEYS_VARIABLE,
+    EncryptionError,
+    PayloadEncryption,
+    keyring,
+    new_key,
+)
+from peers.settings import SettingsError
+from starter.cli import exits
+from starter.codec.app import create_app
+from starter.codec.settings import CodecSettings
+
+GRACEFUL_SECONDS = 5
+CONNECTIONS = 100
+"""At a time; further ones are answered with 503. Operators' browsers need a few."""
+
+
+def codec(
+    *,
+    new_encryption_key: Annotated[
+        bool,
+        typer.Option("--new-encryption-key", help=f"Make a key for {KEYS_VARIABLE}, and stop."),
+    ] = False,
+    new_caller: Annotated[
+        bool,
+        typer.Option(
+            "--new-key", help="Make a caller's key and its line of duragen.toml, and stop."
+        ),
+    ] = False,
+) -> None:
+    """Decrypt payloads for Temporal's Web UI and the `temporal` command, until SIGTERM."""
+    if new_encryption_key:
+        # The month names it: it says in a history how old the key is.
+        typer.echo(f"{datetime.now(UTC):%Y-%m}:{new_key()}")
+        return
+    if new_caller:
+        key = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        typer.echo(f"key, for the caller, shown only now: {key}")
+        typer.echo(f'[codec] keys = [{{name = "...", sha256 = "{digest}"}}]')
+        return
+    try:
+        _serve()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(exits.USAGE) from None
+
+
+def _serve() -> None:
+    settings = CodecSettings.read().codec
+    try:
+        keys = keyring()
+        if keys is None:
+            raise SettingsError(f"there is nothing to decode with: set {KEYS_VARIABLE}")
+        encryption = PayloadEncryption(keys)
+    except EncryptionError as error:
+        raise SettingsError(str(error)) from None
+    if settings.encode and keys.first is None:
+        raise SettingsError(f"codec.encode: no key encrypts, for {KEYS_VARIABLE} begins with clear")
+    configure_logging()
+    # uvicorn stops in order, and then raises the signal again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = uvicorn.Config(
+        create_app(settings, encryption),
+        log_config=None,  # the root logger's JSON
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    with _listening(settings.host, settings.port) as listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {host}:{port} ({error.strerror}): set codec.host and codec.port"
+        ) from None
