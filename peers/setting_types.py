@@ -67,16 +67,6 @@ CaFile = Annotated[FilePath, AfterValidator(_certificates)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
 """A Standard Webhooks secret."""
 
-
-def _digest(text: str) -> str:
-    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
-        raise ValueError("must be a SHA-256 in hexadecimal, 64 characters")
-    return text.lower()
-
-
-Sha256 = Annotated[str, AfterValidator(_digest)]
-"""Of a key that is not kept itself."""
-
 _HOST_RULE = re.compile(
     r"(?P<host>\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(?P<port>[0-9]{1,5}))?"
 )
@@ -102,6 +92,15 @@ def host_and_port(rule: str) -> tuple[str, int | None]:
         raise ValueError(f"{rule!r} is no rule for hosts")
     return found["host"].strip("[]"), int(found["port"]) if found["port"] else None
 
+
+def _digest(text: str) -> str:
+    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+        raise ValueError("must be a SHA-256 in hexadecimal, 64 characters")
+    return text.lower()
+
+
+Sha256 = Annotated[str, AfterValidator(_digest)]
+"""Of a key that is not kept itself."""
 
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 """Part of a queue's name and of a variable's, so without dots and capitals."""
