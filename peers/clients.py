@@ -11,6 +11,7 @@ import httpcore
 import httpx
 
 from peers.addresses import PublicBackend
+from peers.own_headers import OwnHeaders
 
 CONNECT_SECONDS = 5.0
 
@@ -19,10 +20,15 @@ KEPT_CONNECTIONS = 100
 hold that."""
 
 
-def named_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-    """A client for addresses that the settings name, private or not."""
+def named_client(
+    verify: ssl.SSLContext | None = None, own: OwnHeaders | None = None
+) -> httpx.AsyncClient:
+    """A client for addresses that the settings name, private or not; `own` are sent to theirs."""
     verify = verify or trusted()
-    return _client(httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS))
+    client = _client(httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS))
+    if own:
+        client.event_hooks = {"request": [own.add]}
+    return client
 
 
 def public_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
