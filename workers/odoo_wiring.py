@@ -1,7 +1,9 @@
 """The part of the wiring that is an Odoo's: its client, its threads, its slots."""
 
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 
@@ -11,6 +13,14 @@ from activities.odoo.recovery import OdooAddress
 from activities.odoo.rpc import RpcDelivery
 from peers.odoo_rpc import RpcAccount
 from workers.settings import OdooSettings
+
+
+def own_context(certificate: Path | None) -> ssl.SSLContext:
+    """TLS as to every peer, and with the worker's own certificate for servers that ask for one."""
+    trusted = httpx.create_ssl_context()
+    if certificate:
+        trusted.load_cert_chain(certificate)
+    return trusted
 
 
 def odoo_delivery(

@@ -43,7 +43,7 @@ from contracts.names import (
     provider_queue,
 )
 from workers.correlating import CorrelationInterceptor
-from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery
+from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery, own_context
 from workers.settings import Settings
 from workers.store_wiring import IMAGE_THREADS, STORE_THREADS, bucket_of
 from workflows.backlog_watch import BacklogWatch
@@ -61,6 +61,8 @@ class Clients(NamedTuple):
     """What the activities share in one process."""
 
     http: httpx.AsyncClient
+    odoo_http: httpx.AsyncClient
+    """The same; where there is a client certificate, it is shown to Odoos alone."""
     store: ImageStore
     images: ImageKeeper
     spool: Spool
@@ -87,12 +89,13 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
         # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR alone: no proxy sees keys and outcomes.
-        trusted = httpx.create_ssl_context()
-        async with httpx.AsyncClient(
-            limits=limits, timeout=timeout, trust_env=False, verify=trusted
-        ) as http:
+        trusted, known = httpx.create_ssl_context(), own_context(process.client_certificate)
+        http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, verify=trusted)
+        odoo_http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, verify=known)
+        async with http, odoo_http:
             if traced:
                 HTTPXClientInstrumentor.instrument_client(http)
+                HTTPXClientInstrumentor.instrument_client(odoo_http)
                 BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
             store = ImageStore(bucket_of(settings.storage), threads, here)
             memory = ImageMemory(process.images_in_memory)
@@ -102,6 +105,7 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
             async with AsyncExitStack() as closing:
                 yield Clients(
                     http=http,
+                    odoo_http=odoo_http,
                     store=store,
                     images=ImageKeeper(store, spool),
                     spool=spool,
@@ -166,12 +170,13 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
         rules=FlowRules(try_parked_seconds=settings.generation.try_parked_seconds),
     )
     odoos = {
-        odoo.origin: odoo_delivery(odoo, clients.http, clients.closing) for odoo in settings.odoo
+        odoo.origin: odoo_delivery(odoo, clients.odoo_http, clients.closing)
+        for odoo in settings.odoo
     }
     with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}
     delivering = OdooActivities(odoos, clients.store, clients.gates, with_data)
     addresses = {odoo.origin: odoo_address(odoo) for odoo in settings.odoo}
-    recovery = OdooRecovery(client, clients.http, clients.gates, addresses)
+    recovery = OdooRecovery(client, clients.odoo_http, clients.gates, addresses)
     activities: list[Callable[..., Any]] = [
         planning.plan,
         CutOffActivities(client, clients.reports).report_cut_off,
