@@ -19,6 +19,7 @@ from peers.terminal import complain, console, styled
 from workers.doctor import services, temporal
 from workers.doctor.finding import Finding
 from workers.doctor.store import spool, store
+from workers.odoo_wiring import own_context
 from workers.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -72,12 +73,14 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
-        for odoo in settings.odoo:
-            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
         if settings.notify:
             looking = services.notifications(http, settings.notify)
             yield await _bounded("notifications", looking)
         yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
+    known = own_context(settings.worker.client_certificate)
+    async with named_client(known, own=settings.own_headers) as http:
+        for odoo in settings.odoo:
+            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
     if not settings.odoo:
         yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
 
