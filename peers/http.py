@@ -41,7 +41,7 @@ class Answer(NamedTuple):
         return self.body.removeprefix(codecs.BOM_UTF8)
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """Stand-in for a caller that needs no word before the body is read."""
 
 
@@ -54,7 +54,7 @@ async def call(
     max_bytes: int,
     headers: Mapping[str, str] | None = None,
     content: bytes | None = None,
-    before_body: Callable[[], Awaitable[None]] = _nothing,
+    before_body: Callable[[], Awaitable[None]] = nothing,
 ) -> Answer:
     """Make one call and read the whole answer, within `timeout_seconds` and `max_bytes`.
 

@@ -14,7 +14,15 @@ from contracts.events import HttpUrl
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
 from peers.own_headers import HeaderTable, OwnHeaders
-from peers.setting_types import ApiKey, CallbackPaths, Group, Origin, ProviderName, SigningSecret
+from peers.setting_types import (
+    ApiKey,
+    CallbackPaths,
+    Group,
+    Origin,
+    OwnCertificate,
+    ProviderName,
+    SigningSecret,
+)
 from peers.settings import FileSettings, SettingsError
 from workflows.options import STORE_ALLOWANCE
 
@@ -191,6 +199,8 @@ class ProcessSettings(Group):
     """Where images that are paid for wait while the store is away. It must outlive the process."""
     spool_bytes: Annotated[int, Field(ge=MAX_IMAGE_BYTES)] = 2 * 1024**3
     """Nothing is paid for any more once the images there have so many bytes, less one image."""
+    client_certificate: OwnCertificate | None = None
+    """Who we are to an Odoo that asks for a certificate (mutual TLS): PEM, with its key."""
 
 
 class Settings(FileSettings):
