@@ -101,8 +101,7 @@ class _GuardedProtocol(HttpToolsProtocol):
             return
         self._overhead += len(data)
         super().data_received(data)
-        too_large = self._overhead > MAX_HEAD_BYTES or len(self.headers or ()) > MAX_HEADERS
-        if too_large and not self.transport.is_closing():
+        if self._overhead > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refusal = 431
             self.send_400_response("The headers are too large.")
 
@@ -113,10 +112,17 @@ class _GuardedProtocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.response_complete:
             self._wait(self.pool.limits.header_seconds)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # At once: thousands of them also take milliseconds of everybody's time.
+        if len(self.headers) >= MAX_HEADERS:
+            self._refusal = 431
+            raise _RefusedError
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._overhead = 0
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+        if size > MAX_HEAD_BYTES:
             self._refusal = 431
             raise _RefusedError
         version = self.parser.get_http_version()
