@@ -44,9 +44,9 @@ class ConnectionLimits:
     """From one IPv4 address or IPv6 /64, other than `proxies`."""
     proxies: tuple[Network, ...] = ()
     header_seconds: float = 10.0
-    """From the accepted connection, or the first byte of a further request, to the headers' end."""
+    """From the accepted connection to the end of the first request's headers."""
     idle_seconds: float = 75.0
-    """Between two requests."""
+    """From an answer to the end of the next request's headers."""
     unread_seconds: float = 30.0
     """How long a caller may read so little of an answer that more than 64 KiB wait for it."""
 

@@ -75,10 +75,8 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     pool: ConnectionPool
     due = math.inf
-    _in_message = False
-    _in_body = False
     _overhead = 0
-    """Bytes since the last headers' end, body or message's end: a head, chunk sizes, trailers."""
+    """Bytes since the last headers' end, or part of a body: a head, chunk sizes, trailers."""
     _refusal = 400
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -99,19 +97,16 @@ class _GuardedProtocol(HttpToolsProtocol):
             self._refusal = 431
             self.send_400_response("The headers are too large.")
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_message = True
-        # The first request's time runs since the connection was accepted.
-        if self.cycle is not None and self.cycle.response_complete:
-            self.pool.waits(self, self.pool.limits.header_seconds)
-
     def on_header(self, name: bytes, value: bytes) -> None:
         # At once: thousands of them also take milliseconds of everybody's time.
         if len(self.headers) >= MAX_HEADERS:
             self._refusal = 431
             raise _RefusedError
-        super().on_header(name, value)
+        # The rest is uvicorn's: a call of it costs a microsecond for each header.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._overhead = 0
@@ -129,17 +124,11 @@ class _GuardedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _RefusedError
         super().on_headers_complete()
-        self._in_body = True
         self.pool.works(self)
 
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
         super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._overhead = 0
-        self._in_message = self._in_body = False
-        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -147,7 +136,7 @@ class _GuardedProtocol(HttpToolsProtocol):
             limits = self.pool.limits
             # A request that was answered before its end has nothing more to say, and a connection
             # that is to be closed may still wait for its answer to be read.
-            ending = self._in_message or self.transport.is_closing()
+            ending = self.cycle.more_body or self.transport.is_closing()
             self.pool.waits(self, limits.header_seconds if ending else limits.idle_seconds)
 
     def pause_writing(self) -> None:
@@ -164,7 +153,7 @@ class _GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or too large, and close the connection."""
         if self.cycle is not None and not self.cycle.response_complete:
-            if not self._in_body or self.pipeline or self.cycle.response_started:
+            if not self.cycle.more_body or self.pipeline or self.cycle.response_started:
                 # It would be taken for the answer to another request, or for a part of one.
                 self.transport.abort()
                 return

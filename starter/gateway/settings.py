@@ -97,10 +97,10 @@ class GatewayProcess(Group):
     proxies: tuple[IPvAnyNetwork, ...] = LOOPBACK
     """Addresses or networks of reverse proxies in front of the gateway."""
     header_seconds: Annotated[float, Field(gt=0, le=300)] = 10
-    """From an accepted connection to the end of the request's headers."""
+    """From an accepted connection to the end of the first request's headers."""
     idle_seconds: Annotated[float, Field(gt=0, le=3_600)] = 75
-    """Between two requests of a connection; more than a proxy keeps its own, or it meets closed
-    ones. nginx and AWS keep them for 60 s."""
+    """From an answer to the next request's headers; more than a proxy keeps its own connections,
+    or it meets closed ones. nginx and AWS keep them for 60 s."""
     docs: bool = True
     """Serve `/docs` and `/openapi.json`."""
 
