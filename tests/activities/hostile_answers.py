@@ -129,7 +129,7 @@ async def _call_back(http: httpx.AsyncClient, url: str) -> object:
         status="failed",
         error_message="no image",
     )
-    return await CallbackDelivery(http, url, None, None).deliver(task, event)
+    return await CallbackDelivery(http, url, [], [], paths=["/"]).deliver(task, event)
 
 
 async def _call_rpc(_: httpx.AsyncClient, url: str) -> object:
