@@ -20,6 +20,7 @@ from peers.encryption import (
     new_key,
 )
 from peers.settings import SettingsError
+from peers.terminal import complain, say
 from starter.cli import exits
 from starter.codec.app import create_app
 from starter.codec.settings import CodecSettings
@@ -45,18 +46,18 @@ def codec(
     """Decrypt payloads for Temporal's Web UI and the `temporal` command, until SIGTERM."""
     if new_encryption_key:
         # The month names it: it says in a history how old the key is.
-        typer.echo(f"{datetime.now(UTC):%Y-%m}:{new_key()}")
+        say(f"{datetime.now(UTC):%Y-%m}:{new_key()}")
         return
     if new_caller:
         key = secrets.token_urlsafe(32)
         digest = hashlib.sha256(key.encode()).hexdigest()
-        typer.echo(f"key, for the caller, shown only now: {key}")
-        typer.echo(f'[codec] keys = [{{name = "...", sha256 = "{digest}"}}]')
+        say(f"key, for the caller, shown only now: {key}")
+        say(f'[codec] keys = [{{name = "...", sha256 = "{digest}"}}]')
         return
     try:
         _serve()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(error)
         raise typer.Exit(exits.USAGE) from None
 
 
