@@ -10,6 +10,7 @@ from temporalio.service import RPCError
 
 from activities.s3 import StoreError
 from contracts.names import GenerationId, generation_id, workflow_id
+from contracts.plain import plain_lines
 from peers.settings import EXIT_SETTINGS, SettingsError
 from peers.temporal import connect, target
 from workers.erase.erasing import CLOSE_SECONDS, Eraser
@@ -126,9 +127,9 @@ def _uuid(text: str) -> UUID:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{plain_lines(line)}\n")  # keys and errors are the store's words
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"duragen: {message}\n")
+    sys.stderr.write(f"duragen: {plain_lines(message)}\n")
     raise typer.Exit(code)
