@@ -12,6 +12,7 @@ import typer
 import uvicorn
 
 from otel.logs import configure_logging
+from peers.connections import ConnectionLimits, spare_descriptors
 from peers.encryption import (
     KEYS_VARIABLE,
     EncryptionError,
@@ -19,6 +20,7 @@ from peers.encryption import (
     keyring,
     new_key,
 )
+from peers.http_server import server_config
 from peers.settings import SettingsError
 from peers.terminal import complain, say
 from starter.cli import exits
@@ -27,7 +29,7 @@ from starter.codec.settings import CodecSettings
 
 GRACEFUL_SECONDS = 5
 CONNECTIONS = 100
-"""At a time; further ones are answered with 503. Operators' browsers need a few."""
+"""At a time. Operators' browsers need a few."""
 
 
 def codec(
@@ -75,12 +77,9 @@ def _serve() -> None:
     configure_logging()
     # uvicorn stops in order, and then raises the signal again.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
+    config = server_config(
         create_app(settings, encryption),
-        log_config=None,  # the root logger's JSON
-        access_log=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
+        ConnectionLimits(min(CONNECTIONS, spare_descriptors())),
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
     with _listening(settings.host, settings.port) as listening:

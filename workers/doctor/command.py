@@ -51,6 +51,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything the settings name, one after the other."""
     yield Finding("settings", f"{len(settings.models)} models, {len(settings.providers)} providers")
     yield services.grace(settings)
+    yield services.encryption()
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             client = await connect()

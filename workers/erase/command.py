@@ -20,7 +20,7 @@ from workers.store_wiring import bucket_of
 EXIT_LEFT, EXIT_USAGE, EXIT_UNREACHABLE = 1, EXIT_SETTINGS, 3
 
 NOT_REACHED = """\
-Not reached by this command, see docs/operations.md:
+Not reached by this command, see docs/personal-data.md:
   Odoo      the request with its words and its image; delete it there first, or it may start again
   disks     of other workers: an image that waits there is deleted, not stored, when they next try;
             images that were put aside there as lost stay
