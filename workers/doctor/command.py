@@ -76,14 +76,15 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
+        own = own_context(settings.worker.client_certificate)
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=own) as odoos:
+            for odoo in settings.odoo:
+                what = f"Odoo {odoo.origin}"
+                yield await _bounded(what, services.odoo_server(odoos, odoo))
         if settings.notify:
             looking = services.notifications(http, settings.notify)
             yield await _bounded("notifications", looking)
         yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
-    own = own_context(settings.worker.client_certificate)
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=own) as http:
-        for odoo in settings.odoo:
-            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
     if not settings.odoo:
         yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
 
