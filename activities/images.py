@@ -93,10 +93,10 @@ def check_image(data: bytes, wanted: Wanted) -> tuple[int, int]:
             if fits:
                 image.load()
     except Exception as error:
-        # Hostile bytes make decoders raise nearly anything; whatever it is, this is no image.
-        reason = f"{type(error).__name__}: {error}"
-        start = bytes(data[:24])
-        raise _invalid(f"not a whole image ({len(data)} bytes, {start!r}…): {reason}") from error
+        # Hostile bytes make decoders raise nearly anything; whatever it is, this is no image. What
+        # it is instead is not quoted, nor the decoder, which quotes it: a link may lead anywhere.
+        reason = f"{_outline(data)}; {type(error).__name__}"
+        raise _invalid(f"not a whole image: {len(data)} bytes, {reason}") from error
     if not fits:
         raise _unfit(
             f"{found_size[0]}x{found_size[1]} pixels instead of {wanted}: if this model rounds"
@@ -109,6 +109,14 @@ def check_image(data: bytes, wanted: Wanted) -> tuple[int, int]:
             " makes as output_format in the route's parameters"
         )
     return found_size
+
+
+def _outline(data: bytes) -> str:
+    """What bytes seem to be, by their beginning."""
+    start = bytes(data[:64]).lstrip()
+    kinds = {b"\x89PNG": "a PNG", b"\xff\xd8\xff": "a JPEG", b"RIFF": "a RIFF", b"<": "a page"}
+    kinds |= {b"{": "JSON", b"[": "JSON"}
+    return next((kind for mark, kind in kinds.items() if start.startswith(mark)), "unknown")
 
 
 def _unfit(detail: str) -> ProviderError:

@@ -81,6 +81,31 @@ OwnCertificate = Annotated[FilePath, AfterValidator(_own_certificate)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
 """A Standard Webhooks secret."""
 
+_HOST_RULE = re.compile(
+    r"(?P<host>\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(?P<port>[0-9]{1,5}))?"
+)
+
+
+def _host_rule(text: str) -> str:
+    rule = text.lower()
+    found = _HOST_RULE.fullmatch(rule)
+    if not found or not 0 < int(found["port"] or 1) < 65_536:
+        raise ValueError("must be host, host:port or *.domain, without a scheme and a path")
+    return rule
+
+
+HostRule = Annotated[str, AfterValidator(_host_rule)]
+"""A host that links may lead to: `host` at its scheme's own port, `host:port`, or `*.domain`, which
+is every host below it. Names beyond ASCII as they are in the DNS (`xn--…`)."""
+
+
+def host_and_port(rule: str) -> tuple[str, int | None]:
+    """The parts of a HostRule; None is the scheme's own port."""
+    found = _HOST_RULE.fullmatch(rule)
+    if not found:
+        raise ValueError(f"{rule!r} is no rule for hosts")
+    return found["host"].strip("[]"), int(found["port"]) if found["port"] else None
+
 
 def _digest(text: str) -> str:
     if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):

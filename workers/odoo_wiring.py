@@ -11,16 +11,17 @@ from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooDelivery
 from activities.odoo.recovery import OdooAddress
 from activities.odoo.rpc import RpcDelivery
+from peers.clients import trusted
 from peers.odoo_rpc import RpcAccount
 from workers.settings import OdooSettings
 
 
 def own_context(certificate: Path | None) -> ssl.SSLContext:
     """TLS as to every peer, and with the worker's own certificate for servers that ask for one."""
-    trusted = httpx.create_ssl_context()
+    context = trusted()
     if certificate:
-        trusted.load_cert_chain(certificate)
-    return trusted
+        context.load_cert_chain(certificate)
+    return context
 
 
 def odoo_delivery(

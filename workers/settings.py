@@ -13,6 +13,7 @@ from contracts.callbacks import CALLBACK_PATHS
 from contracts.events import HttpUrl
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
+from peers.own_headers import HeaderTable, OwnHeaders
 from peers.setting_types import (
     ApiKey,
     CallbackPaths,
@@ -118,6 +119,8 @@ class OdooSettings(Group):
     """Over all processes; held by the server."""
     images: Literal["link", "data"] = "link"
     """What an outcome carries: a link to the image, or the image itself, as base64."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every callback, such as a key for the proxy before this Odoo."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -125,6 +128,8 @@ class OdooSettings(Group):
             missing = [n for n in ("database", "login", "password") if getattr(self, n) is None]
             if missing:
                 raise ValueError(f"delivery by odoorpc needs {', '.join(missing)}")
+            if self.headers:
+                raise ValueError("delivery by odoorpc sends no headers: remove `headers`")
         if self.previous_token and not self.token:
             raise ValueError("previous_token needs token, the one that follows it")
         if self.previous_signing_secret and not self.signing_secret:
@@ -151,6 +156,8 @@ class NotifySettings(Group):
 
     base_url: HttpUrl
     token: ApiKey | None = None
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call, such as a key for the proxy before it."""
 
 
 class AlertSettings(Group):
@@ -161,6 +168,8 @@ class AlertSettings(Group):
     """Bearer token, for an Alertmanager behind a proxy that asks for one."""
     web_url: HttpUrl | None = None
     """Temporal's Web UI: where an alert's "source" link leads."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call: Mimir's `X-Scope-OrgID`, or `Authorization` of another kind."""
 
 
 class GenerationSettings(Group):
@@ -230,7 +239,16 @@ class Settings(FileSettings):
         origins = [odoo.origin for odoo in self.odoo]
         if len(set(origins)) != len(origins):
             raise ValueError("odoo: two tables have the same origin")
+        _ = self.own_headers  # raises
         return self
+
+    @property
+    def own_headers(self) -> OwnHeaders:
+        """What operators want sent to whom beside what we send."""
+        peers = (self.notify, self.alerts, *self.providers.values())
+        # A kind of provider that calls by a library of its own has none.
+        found = [(peer.base_url, getattr(peer, "headers", {})) for peer in peers if peer]
+        return OwnHeaders([*found, *((odoo.origin, odoo.headers) for odoo in self.odoo)])
 
     @property
     def models_by_provider(self) -> dict[str, set[str]]:

@@ -42,6 +42,7 @@ from contracts.names import (
     provider_jobs_queue,
     provider_queue,
 )
+from peers.clients import named_client, public_client
 from workers.correlating import CorrelationInterceptor
 from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery, own_context
 from workers.settings import Settings
@@ -51,8 +52,6 @@ from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
 
-CONNECT_SECONDS = 5.0
-
 HEARTBEAT_EVERY = timedelta(seconds=5)
 """At most this long between the heartbeats that reach the server; a third of the timeout."""
 
@@ -61,8 +60,11 @@ class Clients(NamedTuple):
     """What the activities share in one process."""
 
     http: httpx.AsyncClient
+    """For what the settings name."""
+    public: httpx.AsyncClient
+    """For links from outside."""
     odoo_http: httpx.AsyncClient
-    """The same; where there is a client certificate, it is shown to Odoos alone."""
+    """For Odoos: where there is a client certificate, it is shown to them alone."""
     store: ImageStore
     images: ImageKeeper
     spool: Spool
@@ -79,23 +81,21 @@ class Clients(NamedTuple):
 @asynccontextmanager
 async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Clients]:
     """Everything that holds sockets and threads, closed at the end."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-    # The caller's own limit covers the whole call; httpx's are for connecting alone.
-    timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
     with (
         ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store") as threads,
         ThreadPoolExecutor(IMAGE_THREADS, thread_name_prefix="images") as here,
     ):
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
-        # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR alone: no proxy sees keys and outcomes.
-        trusted, known = httpx.create_ssl_context(), own_context(process.client_certificate)
-        http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, verify=trusted)
-        odoo_http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, verify=known)
-        async with http, odoo_http:
+        known = own_context(process.client_certificate)
+        async with (
+            named_client(own=settings.own_headers) as http,
+            named_client(known, own=settings.own_headers) as odoo_http,
+            public_client() as public,
+        ):
             if traced:
-                HTTPXClientInstrumentor.instrument_client(http)
-                HTTPXClientInstrumentor.instrument_client(odoo_http)
+                for each in (http, odoo_http, public):
+                    HTTPXClientInstrumentor.instrument_client(each)
                 BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
             store = ImageStore(bucket_of(settings.storage), threads, here)
             memory = ImageMemory(process.images_in_memory)
@@ -105,6 +105,7 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
             async with AsyncExitStack() as closing:
                 yield Clients(
                     http=http,
+                    public=public,
                     odoo_http=odoo_http,
                     store=store,
                     images=ImageKeeper(store, spool),
@@ -235,7 +236,9 @@ def _provider_workers(
 ) -> list[Worker]:
     provider = settings.providers[name]
     kind = kind_of(provider)
-    service = kind.build(provider, Parts(clients.http, clients.store, clients.closing))
+    service = kind.build(
+        provider, Parts(clients.http, clients.public, clients.store, clients.closing)
+    )
     workers = [
         Worker(
             client,

@@ -16,6 +16,7 @@ from activities.errors import ProviderError
 from contracts.errors import ErrorCode
 from contracts.generation import Route
 from contracts.tasks import SubmitTask
+from peers.addresses import AddressError
 from peers.bodies import BodyError
 from peers.http import Answer, parsed, retry_after_seconds
 
@@ -69,6 +70,8 @@ class Dialect(NamedTuple):
     phrases: tuple[Phrase, ...] = ()
     lost: re.Pattern[str] | None = None
     """How a gateway words that it has lost the reply of the service behind it."""
+    quoted: bool = True
+    """False for what is behind a link: nothing of what was found there is repeated."""
     users_fields: frozenset[str] = frozenset()
     """The fields of its body that hold what the user asked for; all others are our settings'."""
 
@@ -83,10 +86,13 @@ def refused(answer: Answer, dialect: Dialect, task: SubmitTask | None = None) ->
     refusal = _read(answer, dialect)
     code = _blamed(answer, refusal, dialect, task)
     said = " ".join(part for part in (refusal.code, refusal.message) if part)
+    said = (
+        f" ({answer.content_type or 'no content type'}){_request_id(answer)}:"
+        f" {said or _beginning(answer)}"
+    )
     return ProviderError(
         code,
-        f"{dialect.name} answered {answer.status} ({answer.content_type or 'no content type'})"
-        f"{_request_id(answer)}: {said or _beginning(answer)}",
+        f"{dialect.name} answered {answer.status}{said if dialect.quoted else ''}",
         hint=parameter_hint(refusal.parameter) if code is ErrorCode.INVALID_INPUT else None,
         retry_after=retry_after_seconds(answer.headers),
         perhaps_paid=_may_have_been_made(answer, code, refusal, dialect) or None,
@@ -126,6 +132,9 @@ def error_of(error: Exception, dialect: Dialect) -> ProviderError:
             return error
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
             code, what = ErrorCode.PROVIDER_UNAVAILABLE, f"cannot be reached: {_text(error)}"
+        case AddressError():
+            code = ErrorCode.MODEL_CONFIG
+            what = f"was not asked: {error} (the provider's private_links = true would allow it)"
         case TimeoutError() | httpx.TimeoutException():
             code, what = ErrorCode.PROVIDER_TIMEOUT, "did not answer in time"
         case BodyError():
@@ -138,7 +147,9 @@ def error_of(error: Exception, dialect: Dialect) -> ProviderError:
             code = ErrorCode.MODEL_CONFIG
             what = f"cannot be asked: {_text(error)} (base_url and model make the URL)"
         case httpx.TransportError() | httpx.DecodingError():
-            code, what = ErrorCode.OUTCOME_UNKNOWN, f"lost the reply: {_text(error)}"
+            # The text of some quotes what is there, which need not be HTTP at all.
+            reason = _text(error) if dialect.quoted else type(error).__name__
+            code, what = ErrorCode.OUTCOME_UNKNOWN, f"lost the reply: {reason}"
         case _:
             raise error
     # The request may have arrived, or the image was on its way: only the service knows.

@@ -23,7 +23,8 @@ from activities.providers.errors import (
     translated,
     unreadable,
 )
-from activities.providers.kind import Parts, ProviderKind, ProviderSettings
+from activities.providers.kind import LinkSettings, Parts, ProviderKind
+from activities.providers.links import LinkError, Links, result_links
 from activities.providers.probing import LookUp, probe_by_look_up
 from activities.providers.service import JobProgress
 from contracts.errors import ErrorCode
@@ -33,9 +34,11 @@ from contracts.provider_health import Probed
 from contracts.tasks import CollectTask, SubmitTask
 from peers.http import Answer, call, parsed
 from peers.json_bounds import validated
+from peers.own_headers import HeaderTable
+from peers.setting_types import HostRule
 
 MAX_REPLY_BYTES = 1024 * 1024
-BFL_DOMAIN = ".bfl.ai"
+BFL_DOMAIN, BELOW_BFL = ".bfl.ai", "*.bfl.ai"
 POLL_TIMEOUT_SECONDS = 30.0
 """A poll is a look-up: what takes longer is an outage."""
 
@@ -60,6 +63,7 @@ FLUX_POLL = FLUX._replace(
 FLUX_RESULT = Dialect(
     name="the image service's result",
     read=read_detail,
+    quoted=False,
     # Whatever a store answers to a link that is over; nobody's request is at fault.
     statuses=dict.fromkeys((400, 401, 403, 404, 410, 413, 422), ErrorCode.RESULT_EXPIRED),
 )
@@ -81,14 +85,18 @@ _RATIO_MODELS = re.compile(r"flux-pro-1\.1-ultra|flux-kontext-\w+")
 """Models that ignore width and height. comfyanonymous/ComfyUI, comfy_api_nodes/nodes_bfl.py"""
 
 
-class FluxSettings(ProviderSettings):
+class FluxSettings(LinkSettings):
     """One account of a service that speaks the FLUX protocol."""
 
     kind: Literal["flux"]
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     """Pause between two polls of a job."""
-    job_hosts: tuple[str, ...] = ()
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call below `base_url`, beside the key's own; not to other hosts."""
+    job_hosts: tuple[HostRule, ...] = ()
     """Hosts beside `base_url`'s own and its siblings to which the key may be sent for polling."""
+    result_hosts: tuple[HostRule, ...] = (BELOW_BFL,)
+    """BFL delivers from delivery-us1.bfl.ai, delivery-eu1.bfl.ai. docs.bfl.ai, "Image Delivery"."""
 
 
 class _Accepted(BaseModel):
@@ -108,7 +116,7 @@ class _Status(BaseModel):
 
 
 class Flux:
-    """One account. `job_hosts` may be asked about jobs with the key, beside `base_url`'s domain."""
+    """One account. `jobs` are the links that are polled with the key, `results` the images'."""
 
     repeatable = False
 
@@ -118,15 +126,17 @@ class Flux:
         base_url: str,
         api_key: SecretStr,
         poll_seconds: float = 1.0,
-        job_hosts: tuple[str, ...] = (),
         *,
+        jobs: Links,
+        results: Links,
         poll_timeout_seconds: float = POLL_TIMEOUT_SECONDS,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._key = api_key.get_secret_value()
         self.poll_seconds = poll_seconds
-        self._job_hosts = job_hosts
+        self._jobs = jobs
+        self._results = results
         self._poll_timeout_seconds = poll_timeout_seconds
 
     async def submit(self, task: SubmitTask, admit: Admit) -> Job:  # noqa: ARG002  # no image yet
@@ -147,16 +157,14 @@ class Flux:
                 accepted = validated(_Accepted, answer.json_text)
             except ValueError:
                 raise unreadable(answer, FLUX, "neither id nor polling_url") from None
-            self._check_host(accepted.polling_url)
+            self._check_link(accepted.polling_url)
             return Job(id=accepted.id, polling_url=accepted.polling_url)
 
     async def poll(self, task: CollectTask) -> JobProgress:
         """Ask the job's own URL once."""
-        self._check_host(task.job.polling_url)
+        self._check_link(task.job.polling_url)
         async with translated(FLUX_POLL, self._key):
-            answer = await call(
-                self._client,
-                "GET",
+            answer = await self._jobs.get(
                 task.job.polling_url,
                 timeout_seconds=self._poll_timeout_seconds,
                 max_bytes=MAX_REPLY_BYTES,
@@ -165,18 +173,17 @@ class Flux:
             return _progress(answer)
 
     async def fetch(self, task: CollectTask, result_url: str, admit: Admit) -> bytes:
-        """Copy the image; the link lives for about ten minutes and wants no key."""
+        """Copy the image; the link lives for about ten minutes and gets no key."""
         async with translated(FLUX_RESULT, self._key):
-            if _http_url(result_url) is None:
-                raise ProviderError(ErrorCode.INVALID_OUTPUT, "the result is not an http(s) URL")
-            answer = await call(
-                self._client,
-                "GET",
-                result_url,
-                timeout_seconds=task.route.timeout_seconds,
-                max_bytes=wanted_by(task).most_bytes,
-                before_body=admit,
-            )
+            try:
+                answer = await self._results.get(
+                    result_url,
+                    timeout_seconds=task.route.timeout_seconds,
+                    max_bytes=wanted_by(task).most_bytes,
+                    before_body=admit,
+                )
+            except LinkError as error:
+                raise _not_followed(FLUX_RESULT.name, error) from None
             if answer.status != 200:
                 raise refused(answer, FLUX_RESULT)
             return answer.body
@@ -188,28 +195,40 @@ class Flux:
         """Nothing to do: the job ends by itself, and costs what it costs."""
         return f"FLUX has no cancel; job {task.job.id} runs on"
 
-    def _check_host(self, url: str) -> None:
+    def _check_link(self, url: str) -> None:
         """Refuse to send the key elsewhere than to the service: raises ProviderError."""
-        # Read by the client that would call it: two readers may see two hosts in one text.
-        base, asked = httpx.URL(self._base_url), _http_url(url)
-        if asked is None:
-            raise ProviderError(
-                ErrorCode.INVALID_OUTPUT, "the polling_url is not an http(s) URL", perhaps_paid=True
-            )
-        trusted = asked.host in {base.host, *self._job_hosts} or _siblings(asked.host, base.host)
-        if asked.scheme != base.scheme or not trusted:
-            raise ProviderError(
-                ErrorCode.MODEL_CONFIG,
-                f"the image service's polling_url is at {asked.scheme}://{asked.host}, not at"
-                f" {base.host}: if it is to be trusted with the key, name it in the provider's"
-                " job_hosts",
-                perhaps_paid=True,
-            )
+        try:
+            self._jobs.check(url)
+        except LinkError as error:
+            raise _not_followed("the image service's polling_url", error) from None
+
+
+def job_links(settings: FluxSettings, named: httpx.AsyncClient, public: httpx.AsyncClient) -> Links:
+    """Where jobs may be polled."""
+    # api.bfl.ai answers with api.us1.bfl.ai. Elsewhere a shared domain is no sign of one owner.
+    ours = httpx.URL(settings.base_url).host.endswith(BFL_DOMAIN)
+    return Links(
+        settings.base_url,
+        named,
+        public,
+        (*settings.job_hosts, BELOW_BFL) if ours else settings.job_hosts,
+        setting="job_hosts",
+        private=settings.private_links,
+    )
+
+
+def _not_followed(what: str, error: LinkError) -> ProviderError:
+    return ProviderError(error.code, f"{what} {error}", perhaps_paid=True)
 
 
 def _build(settings: FluxSettings, parts: Parts) -> Flux:
     return Flux(
-        parts.http, settings.base_url, settings.api_key, settings.poll_seconds, settings.job_hosts
+        parts.http,
+        settings.base_url,
+        settings.api_key,
+        settings.poll_seconds,
+        jobs=job_links(settings, parts.http, parts.public),
+        results=result_links(settings, parts.http, parts.public),
     )
 
 
@@ -251,19 +270,6 @@ FLUX_KIND = ProviderKind(
     carries=lambda _: {RequestField.SEED: "seed"},
     check_route=_check_route,
 )
-
-
-def _http_url(text: str) -> httpx.URL | None:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        return None
-    return url if url.scheme in {"http", "https"} and url.host else None
-
-
-def _siblings(host: str, ours: str) -> bool:
-    # api.bfl.ai answers with api.us1.bfl.ai. Elsewhere a shared domain is no sign of one owner.
-    return ours.endswith(BFL_DOMAIN) and host.endswith(BFL_DOMAIN)
 
 
 def _body(task: SubmitTask) -> bytes:

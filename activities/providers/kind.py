@@ -16,7 +16,7 @@ from activities.storage import ImageStore
 from contracts.events import HttpUrl, RequestField
 from contracts.generation import Route
 from contracts.provider_health import Probed
-from peers.setting_types import ApiKey, Group
+from peers.setting_types import ApiKey, Group, HostRule
 
 
 class ProviderSettings(Group):
@@ -45,10 +45,22 @@ class ProviderSettings(Group):
         return base_url
 
 
+class LinkSettings(ProviderSettings):
+    """Settings of a kind whose answers hold links."""
+
+    result_hosts: tuple[HostRule, ...] = ()
+    """Hosts beside `base_url`'s own to which the link of an image may lead."""
+    private_links: bool = False
+    """Whether hosts that are listed may be at addresses that are not public."""
+
+
 class Parts(NamedTuple):
     """What an adapter may be built from; `closing` closes what it opens for itself."""
 
     http: httpx.AsyncClient
+    """For what the settings name."""
+    public: httpx.AsyncClient
+    """For links from outside: it connects to public addresses alone."""
     store: ImageStore
     closing: AsyncExitStack
 

@@ -1,9 +1,9 @@
 """OpenAI Images, and every server that speaks it (vLLM-Omni, SGLang, LocalAI, a gateway).
 
 Synchronous and without an idempotency key: a reply lost after the request was sent may have been
-billed. A link in its answer is fetched from the server's own host; elsewhere the server must be
-asked for bytes: `response_format = "b64_json"` among the route's parameters. `base_url` is the
-server's root, with or without `/v1`.
+billed. A link in its answer is fetched from the server's own host, or from those of `result_hosts`;
+elsewhere the server must be asked for bytes: `response_format = "b64_json"` among the route's
+parameters. `base_url` is the server's root, with or without `/v1`.
 """
 
 import asyncio
@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import httpx
-from pydantic import BaseModel, ConfigDict, FailFast, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, SecretStr, ValidationError
 
 from activities.errors import ProviderError
 from activities.images import wanted_by
 from activities.memory import Admit
 from activities.providers.errors import error_of, refused, translated, unreadable
-from activities.providers.kind import Parts, ProviderKind, ProviderSettings
+from activities.providers.kind import LinkSettings, Parts, ProviderKind
+from activities.providers.links import LinkError, Links, result_links
 from activities.providers.openai_dialect import DIFFUSION_FIELDS, OPENAI, OPENAI_LINK
 from activities.providers.probing import LookUp, models_listed, probe_by_look_up
 from contracts.errors import ErrorCode
@@ -27,6 +28,7 @@ from contracts.provider_health import Probed
 from contracts.tasks import SubmitTask
 from peers.http import Answer, call, parsed
 from peers.json_bounds import JsonBoundsError, validated
+from peers.own_headers import HeaderTable
 
 AROUND_IMAGE_BYTES = 64 * 1024
 """For the JSON around an image in base64."""
@@ -40,7 +42,7 @@ LEAST_LINK_SECONDS = 10.0
 KeyHeader = Literal["Authorization", "api-key"]
 
 
-class OpenAISettings(ProviderSettings):
+class OpenAISettings(LinkSettings):
     """One server that speaks OpenAI Images, and a key for it."""
 
     takes_query = True  # Azure's api-version
@@ -48,6 +50,8 @@ class OpenAISettings(ProviderSettings):
     kind: Literal["openai"]
     key_header: KeyHeader = "Authorization"
     """How the key is sent: as a Bearer token, or alone in `api-key` (Azure)."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call below `base_url`, beside the key's own; they win over ours."""
     diffusion_fields: bool = False
     """Send negative_prompt, seed, num_inference_steps and guidance_scale: servers of one's own take
     them, OpenAI's refuses them."""
@@ -101,10 +105,12 @@ class OpenAIImages:
         base_url: str,
         api_key: SecretStr,
         *,
+        links: Links,
         diffusion_fields: bool = False,
         key_header: KeyHeader = "Authorization",
     ) -> None:
         self._client = client
+        self._links = links
         self._diffusion_fields = diffusion_fields
         self._url = below(base_url, "images/generations")
         self._key = api_key.get_secret_value()
@@ -142,15 +148,15 @@ class OpenAIImages:
                 raise found from error
 
     async def _linked(self, url: str, seconds: float, max_bytes: int) -> bytes:
-        """The image behind a link, which a server may answer with: from its own host alone."""
-        if not _same_origin(url, self._url):
+        """The image behind a link, which a server may answer with; without the key."""
+        try:
+            answer = await self._links.get(url, timeout_seconds=seconds, max_bytes=max_bytes)
+        except LinkError as error:
             raise ProviderError(
-                ErrorCode.MODEL_CONFIG,
-                f"{OPENAI.name} answered with a link to another host than base_url's, where images"
-                ' are not fetched from: set response_format = "b64_json" among the route\'s'
-                " parameters",
-            )
-        answer = await call(self._client, "GET", url, timeout_seconds=seconds, max_bytes=max_bytes)
+                error.code,
+                f'{OPENAI_LINK.name} {error}; or set response_format = "b64_json" among the'
+                " route's parameters",
+            ) from None
         if answer.status != 200:
             raise refused(answer, OPENAI_LINK)
         return answer.body
@@ -161,6 +167,7 @@ def _build(settings: OpenAISettings, parts: Parts) -> OpenAIImages:
         parts.http,
         settings.base_url,
         settings.api_key,
+        links=result_links(settings, parts.http, parts.public),
         diffusion_fields=settings.diffusion_fields,
         key_header=settings.key_header,
     )
@@ -253,11 +260,3 @@ def _image_in(answer: Answer, task: SubmitTask) -> bytes | _Link:
     empty = unreadable(answer, OPENAI, "there is no image in data; moderated in silence?")
     empty.final = True
     raise empty
-
-
-def _same_origin(url: str, base: str) -> bool:
-    try:
-        one, other = httpx.URL(url), httpx.URL(base)
-    except httpx.InvalidURL:
-        return False
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)

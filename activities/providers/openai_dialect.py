@@ -110,5 +110,6 @@ OPENAI = Dialect(
 OPENAI_LINK = Dialect(
     name="the image service's link",
     read=_read_error,
+    quoted=False,
     statuses=dict.fromkeys((400, 401, 403, 404, 410), ErrorCode.RESULT_EXPIRED),
 )

@@ -8,13 +8,16 @@ import pytest
 from pydantic import SecretStr
 
 from activities.errors import ProviderError
-from activities.providers.flux import Flux
-from activities.providers.openai import OpenAIImages
+from activities.providers.flux import Flux, FluxSettings, job_links
+from activities.providers.links import result_links
+from activities.providers.openai import OpenAIImages, OpenAISettings
 from contracts.events import GenerationRequested
 from contracts.generation import Job, Route
 from contracts.tasks import CollectTask, SubmitTask
+from peers.clients import public_client
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
+LINK_SETTINGS = {"job_hosts", "result_hosts", "private_links"}
 SHORT = 0.4
 """Seconds that a route allows where waiting in vain is the point."""
 
@@ -24,13 +27,26 @@ async def at_once() -> None:
 
 
 def openai(client: httpx.AsyncClient, base_url: str, key: str = KEY, **more: Any) -> OpenAIImages:
-    """The adapter under test."""
-    return OpenAIImages(client, base_url, SecretStr(key), **more)
+    """The adapter under test; `more` are its own, and settings of its links."""
+    links = {name: more.pop(name) for name in LINK_SETTINGS & more.keys()}
+    settings = OpenAISettings(kind="openai", base_url=base_url, api_key=SecretStr(KEY), **links)
+    followed = result_links(settings, client, public_client())
+    return OpenAIImages(client, base_url, SecretStr(key), links=followed, **more)
 
 
 def flux(client: httpx.AsyncClient, base_url: str, key: str = KEY, **more: Any) -> Flux:
-    """The adapter under test."""
-    return Flux(client, base_url, SecretStr(key), **more)
+    """The adapter under test; `more` are its own, and settings of its links."""
+    links = {name: more.pop(name) for name in LINK_SETTINGS & more.keys()}
+    settings = FluxSettings(kind="flux", base_url=base_url, api_key=SecretStr(KEY), **links)
+    outside = public_client()
+    return Flux(
+        client,
+        base_url,
+        SecretStr(key),
+        jobs=job_links(settings, client, outside),
+        results=result_links(settings, client, outside),
+        **more,
+    )
 
 
 def submission(asked: GenerationRequested, *, seconds: float = 30, **parameters: Any) -> SubmitTask:

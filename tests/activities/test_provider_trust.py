@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from activities.providers.flux import Flux
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Job
@@ -58,7 +56,8 @@ async def test_named_host(
 ) -> None:
     """A host that the settings name is asked, with the key."""
     foreign.says(READY)
-    service = flux(http, "http://127.0.0.1:1", job_hosts=("localhost",))
+    hosts = (f"localhost:{foreign.port}",)
+    service = flux(http, "http://127.0.0.1:1", job_hosts=hosts, private_links=True)
     await service.poll(collection(asked, f"http://localhost:{foreign.port}/poll"))
     assert foreign.received[0].headers["x-key"] == KEY
 
@@ -102,7 +101,7 @@ async def test_whose_host_is_trusted(
         yield json.dumps({"id": "j-1", "polling_url": polling_url}).encode()
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(accept)) as client:
-        service = Flux(client, base, SecretStr(KEY))
+        service = flux(client, base)
         if trusted:
             job = await service.submit(submission(asked), at_once)
             assert job == Job(id="j-1", polling_url=polling_url)

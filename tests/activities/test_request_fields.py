@@ -71,7 +71,7 @@ def test_kubernetes(asked: GenerationRequested) -> None:
 async def test_a_kind_with_jobs_builds_a_service_with_jobs(clients: Clients, kind: str) -> None:
     """So that the wiring may give it a queue for its jobs."""
     service = REGISTRY[kind].build(
-        settings_of(kind), Parts(clients.http, clients.store, clients.closing)
+        settings_of(kind), Parts(clients.http, clients.public, clients.store, clients.closing)
     )
     methods = [name for name in vars(JobService) if not name.startswith("_")]
     assert all(hasattr(service, name) for name in methods) == REGISTRY[kind].has_jobs

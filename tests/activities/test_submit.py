@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 
-from activities.providers.flux import Flux
 from activities.submit import SubmitActivities
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
@@ -17,7 +16,7 @@ from deploy.local.stack.local_stack import LocalStack
 from otel.correlation import Correlation, bound
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer, hang, raw
-from tests.activities.provider_calls import KEY, SHORT, openai, submission
+from tests.activities.provider_calls import KEY, SHORT, flux, openai, submission
 from tests.activities.stored_images import image_of, stored
 from workers.settings import Settings
 from workers.wiring import Clients
@@ -43,7 +42,8 @@ class House:
 
     def flux(self) -> SubmitActivities:
         """Submissions to FLUX's API of the sandbox."""
-        service = Flux(self._clients.http, self._url, self._keys["flux"].api_key)
+        key = self._keys["flux"].api_key.get_secret_value()
+        service = flux(self._clients.http, self._url, key)
         return SubmitActivities(
             service, self._clients.images, self._clients.memory, self._clients.reports
         )

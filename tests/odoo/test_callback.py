@@ -18,7 +18,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.odoo.lone import PATH, Lone, at_once, completed, failed
+from tests.odoo.lone import PATH, SECRET, TOKEN, Lone, at_once, completed, failed
 
 PATHS = [PATH, "/influencegen/n8ncallback/aiimage", "/api/v1/influencegen/ai-image-callback"]
 RESERVED = [("reserve", -1)]
@@ -144,6 +144,29 @@ def test_a_flood_of_strangers_is_answered_cheaply_and_stops_no_one_else(lone: Lo
     assert said.count("a callback was refused") <= 300 - len(over) + 1
     queries = re.findall(r'callback HTTP/1.1" (401|429) - (\d+) ', said)
     assert {int(number) for _, number in queries} == {QUERIES_OF_ODOO}
+
+
+def test_secrets_change_one_side_after_the_other(lone: Lone) -> None:
+    """The old ones are taken while they stand as the previous ones, and no longer."""
+
+    def enter(**values: str | bool) -> None:
+        for name, value in values.items():
+            lone.admin("ir.config_parameter", "set_param", f"duragen.{name}", value)
+
+    event = completed(lone.asks(), PICTURE)
+    previous = {"previous_callback_token": TOKEN, "previous_signing_secret": SECRET}
+    try:
+        enter(callback_token="new", signing_secret="whsec_" + "bmV3" * 8)
+        assert lone.delivers(event).status_code == 401
+        enter(**previous)
+        assert lone.delivers(event).json()["status"] == "applied"
+        assert lone.delivers(event, Authorization="Bearer new").json()["status"] == "repeated"
+        assert lone.delivers(event, webhook_signature=None).status_code == 401
+        enter(**dict.fromkeys(previous, False))
+        assert lone.delivers(event).status_code == 401
+    finally:
+        enter(callback_token=TOKEN, signing_secret=SECRET, **dict.fromkeys(previous, False))
+    assert lone.delivers(event).json()["status"] == "repeated"
 
 
 def test_what_cannot_be_applied_says_why(lone: Lone) -> None:

@@ -1,10 +1,13 @@
 """What `duragen doctor` asks of image services, Odoo, the rest."""
 
 import asyncio
+from collections.abc import Mapping
 
 import httpx
 
 from activities.providers.probing import Probe
+from peers.bodies import BodyError
+from peers.http import call
 from peers.odoo_rpc import OdooRpcError, OdooSession
 from workers.doctor.finding import Finding
 from workers.odoo_wiring import rpc_account
@@ -12,6 +15,9 @@ from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settin
 
 # A login is a look-up: an Odoo that needs longer would not take outcomes in time either.
 LOGIN_SECONDS = 10.0
+
+LOOK_SECONDS = 5.0
+MAX_PAGE_BYTES = 1024 * 1024
 
 GRACE_MARGIN_SECONDS = 15.0
 """To report what was done, to close connections, and for a slow machine."""
@@ -49,22 +55,40 @@ async def odoo_server(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
             return Finding(what, error.detail, "check the [[odoo]] table and that Odoo is up")
         return Finding(what, f"takes the login {odoo.login} ({odoo.model}.{odoo.method})")
     try:
-        answer = await http.get(odoo.origin)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        status = await _status(http, odoo.origin)
+    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         return Finding(what, f"cannot be reached ({reason})", "start it, or check odoo.origin")
-    return Finding(what, f"answers ({answer.status_code}); callbacks are checked when one is made")
+    return Finding(what, f"answers ({status}); callbacks are checked when one is made")
+
+
+async def _status(
+    http: httpx.AsyncClient, url: str, headers: Mapping[str, str] | None = None
+) -> int | str:
+    """What it answers to a look: a status, or that its page cannot be read."""
+    try:
+        answer = await call(
+            http,
+            "GET",
+            url,
+            timeout_seconds=LOOK_SECONDS,
+            max_bytes=MAX_PAGE_BYTES,
+            headers=headers,
+        )
+    except BodyError as error:
+        return f"200, {error}"
+    return answer.status
 
 
 async def notifications(http: httpx.AsyncClient, notify: NotifySettings) -> Finding:
     """Whether the notification service answers."""
     what = f"notifications {notify.base_url}"
     try:
-        answer = await http.get(notify.base_url)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        status = await _status(http, notify.base_url)
+    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         return Finding(what, f"cannot be reached ({reason})", "start it, or check notify.base_url")
-    return Finding(what, f"answers ({answer.status_code})")
+    return Finding(what, f"answers ({status})")
 
 
 async def alertmanager(http: httpx.AsyncClient, alerts: AlertSettings | None) -> Finding:
@@ -75,12 +99,12 @@ async def alertmanager(http: httpx.AsyncClient, alerts: AlertSettings | None) ->
     what = f"Alertmanager {alerts.base_url}"
     token = {"Authorization": f"Bearer {alerts.token.get_secret_value()}"} if alerts.token else {}
     try:
-        answer = await http.get(f"{alerts.base_url.rstrip('/')}/-/ready", headers=token)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        status = await _status(http, f"{alerts.base_url.rstrip('/')}/-/ready", token)
+    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         return Finding(what, f"cannot be reached ({reason})", "start it, or check alerts.base_url")
-    if answer.status_code in {401, 403}:
-        return Finding(what, f"answered {answer.status_code}", "set a valid token: alerts.token")
-    if answer.status_code != 200:
-        return Finding(what, f"answered {answer.status_code}", "check alerts.base_url")
+    if status in {401, 403}:
+        return Finding(what, f"answered {status}", "set a valid token: alerts.token")
+    if status != 200:
+        return Finding(what, f"answered {status}", "check alerts.base_url")
     return Finding(what, "is ready")

@@ -11,10 +11,14 @@ from activities.s3 import StoreError
 from activities.spool import Spool, SpoolError
 from activities.store_ways import CHECK, Ways
 from contracts.names import JOBS_PREFIX
+from peers.http import call
 from peers.loopback import is_loopback
 from workers.doctor.finding import Finding
 from workers.settings import ProcessSettings, Settings
 from workers.store_wiring import bucket_of
+
+LINK_SECONDS = 5.0
+MAX_ANSWER_BYTES = 64 * 1024
 
 
 async def store(settings: Settings, http: httpx.AsyncClient) -> Finding:
@@ -94,15 +98,17 @@ async def _link_trouble(
     if is_loopback(place) and elsewhere:
         return f"a link at {place} would lead {elsewhere[0]} to its own machine", fix
     try:
-        answer = await http.get(link)
-    except httpx.HTTPError as error:
+        answer = await call(
+            http, "GET", str(link), timeout_seconds=LINK_SECONDS, max_bytes=MAX_ANSWER_BYTES
+        )
+    except (TimeoutError, httpx.HTTPError) as error:
         reason = str(error) or type(error).__name__
         unless = "; if Odoo's network alone reaches it, nothing is wrong"
         return f"a link at {place} cannot be opened from here ({reason})", fix + unless
-    if answer.status_code == 200 and answer.content == CHECK:
+    if answer.status == 200 and answer.body == CHECK:
         return None
     fix = "check s3:GetObject, storage.region and storage.public_endpoint_url"
-    return f"a link at {place} answered {answer.status_code}", fix
+    return f"a link at {place} answered {answer.status}", fix
 
 
 def _said(ways: Ways) -> str:

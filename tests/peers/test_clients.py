@@ -1,0 +1,33 @@
+"""Clients keep nothing of one answer for the next call."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from peers.clients import named_client, public_client
+from peers.http import call
+from tests.activities.http_peer import Peer, answer
+
+
+@pytest.mark.parametrize("domain", ["", "; Domain=127.0.0.1", "; Path=/; HttpOnly"])
+async def test_no_cookie_is_kept(peer: Peer, domain: str) -> None:
+    """A cookie of one generation's answer does not go along with the next one's call."""
+    peer.says(answer(200, "ok", {"set-cookie": f"session=alice{domain}"}))
+    async with named_client() as client:
+        for _ in range(2):
+            await call(client, "GET", peer.url, timeout_seconds=30, max_bytes=100)
+        assert not client.cookies.jar
+    assert len(peer.received) == 2
+    assert all("cookie" not in received.headers for received in peer.received)
+
+
+@pytest.mark.parametrize("build", [named_client, public_client])
+async def test_one_kind_of_client(build: Callable[[], httpx.AsyncClient]) -> None:
+    """Neither cookies nor the environment's proxies nor redirects, whichever it is."""
+    async with build() as client:
+        assert (client.trust_env, client.follow_redirects) == (False, False)
+        request = httpx.Request("GET", "https://service.example/")
+        sent = httpx.Response(200, headers={"set-cookie": "session=alice"}, request=request)
+        client.cookies.extract_cookies(sent)
+        assert not client.cookies.jar
