@@ -21,6 +21,9 @@ MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers; also trailers and what else may stand between two parts of a body.
 The longest of ours has some hundred bytes; httptools itself has no limit, h11 64 KiB."""
 
+MAX_HEADERS = 100
+"""Of one request, its trailers too: each takes forty times its bytes in memory. As Apache's."""
+
 MAX_PIPELINED = 16
 """Requests that wait behind the one under way: no client of ours pipelines, and each takes memory
 long before it is looked at."""
@@ -108,6 +111,13 @@ class _GuardedProtocol(HttpToolsProtocol):
         # The first request's time runs since the connection was accepted.
         if self.cycle is not None and self.cycle.response_complete:
             self._wait(self.pool.limits.header_seconds)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # At once: thousands of them also take milliseconds of everybody's time.
+        if len(self.headers) >= MAX_HEADERS:
+            self._refusal = 431
+            raise _RefusedError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._overhead = 0
