@@ -5,7 +5,10 @@ A cookie that one generation's answer sets would go along with another user's. R
 """
 
 import ssl
+from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from types import MappingProxyType
 
 import httpcore
 import httpx
@@ -19,10 +22,15 @@ KEPT_CONNECTIONS = 100
 hold that."""
 
 
-def named_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-    """A client for addresses that the settings name, private or not."""
-    verify = verify or trusted()
-    return _client(httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS))
+def named_client(ca_files: Mapping[str, Path] = MappingProxyType({})) -> httpx.AsyncClient:
+    """A client for addresses that the settings name, private or not.
+
+    `ca_files`, by origin, are trusted there in the place of what else is.
+    """
+    return _client(
+        _direct(trusted()),
+        {origin: _direct(trusted(file)) for origin, file in ca_files.items()},
+    )
 
 
 def public_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
@@ -30,17 +38,25 @@ def public_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     return _client(_PublicTransport(verify or trusted()))
 
 
-def trusted() -> ssl.SSLContext:
-    """Whose certificates count: SSL_CERT_FILE's and SSL_CERT_DIR's, or those that httpx brings."""
-    return httpx.create_ssl_context()
+def trusted(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Whose certificates count: the file's, else SSL_CERT_FILE's and SSL_CERT_DIR's, or httpx's."""
+    return ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context()
 
 
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
 
 
-def _client(transport: httpx.AsyncHTTPTransport) -> httpx.AsyncClient:
+def _direct(verify: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
+
+
+def _client(
+    transport: httpx.AsyncHTTPTransport,
+    mounts: Mapping[str, httpx.AsyncHTTPTransport] = MappingProxyType({}),
+) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=transport,
+        mounts=mounts,
         # The caller's own limit covers the whole call; httpx's are for connecting alone.
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR alone: no proxy sees keys and outcomes.

@@ -53,4 +53,5 @@ def rpc_account(odoo: OdooSettings) -> RpcAccount:
         password=odoo.password.get_secret_value() if odoo.password else "",
         model=odoo.model,
         method=odoo.method,
+        ca_file=odoo.ca_file,
     )

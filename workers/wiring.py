@@ -85,7 +85,7 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     ):
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
-        async with named_client() as http, public_client() as public:
+        async with named_client(settings.ca_files) as http, public_client() as public:
             if traced:
                 for each in (http, public):
                     HTTPXClientInstrumentor.instrument_client(each)

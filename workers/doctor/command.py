@@ -68,7 +68,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    async with named_client() as http:  # as the worker's
+    async with named_client(settings.ca_files) as http:  # as the worker's
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
