@@ -19,7 +19,6 @@ from peers.terminal import complain, console, styled
 from workers.doctor import services, temporal
 from workers.doctor.finding import Finding
 from workers.doctor.store import spool, store
-from workers.odoo_wiring import own_context
 from workers.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -68,10 +67,10 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    known = own_context(settings.worker.client_certificate)
+    known = settings.worker.client_certificate
     async with (  # as the worker's
-        named_client(own=settings.own_headers) as http,
-        named_client(known, own=settings.own_headers) as odoo_http,
+        named_client(settings.ca_files, own=settings.own_headers) as http,
+        named_client(settings.ca_files, own=settings.own_headers, certificate=known) as odoo_http,
     ):
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
