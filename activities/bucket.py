@@ -12,7 +12,13 @@ from uuid import UUID, uuid4
 from activities.s3 import CHECK_PREFIX, S3Bucket, StoreError
 from activities.store_ways import CHECK, Ways, found_out
 from contracts.generation import StoredImage
-from contracts.names import distinct_image_key, image_key, images_prefix
+from contracts.names import (
+    GenerationId,
+    distinct_image_key,
+    erased_key,
+    image_key,
+    images_prefix,
+)
 from contracts.tasks import CollectTask, FindTask, SubmitTask
 
 LEARNING_SECONDS = 3.0
@@ -142,6 +148,49 @@ class Bucket:
     def remove(self, key: str) -> None:
         """Delete an object."""
         self._s3.delete(key)
+
+    def objects_of(self, generation: GenerationId) -> list[str]:
+        """The keys of all that is kept of a generation."""
+        found = self._s3.keys(images_prefix(*generation))
+        return [key for key in found if key != erased_key(*generation)]
+
+    def erase(self, generation: GenerationId) -> list[str]:
+        """Delete all that is kept of a generation, old versions too; what was deleted.
+
+        A worker that still has an image of it on its disk deletes that as well: see `erased`.
+        """
+        # First, so that nothing comes after the deletion.
+        self._s3.put(erased_key(*generation), b"", conditional=False, checksums=self._checksums())
+        removed = self.objects_of(generation)
+        for key in removed:
+            self._s3.delete(key)
+        for key, version in self.old_versions(generation):
+            self._s3.delete(key, version)
+            removed.append(f"{key} (version {version})")
+        return removed
+
+    def old_versions(self, generation: GenerationId) -> list[tuple[str, str]]:
+        """What a bucket with versions keeps of a generation; none where the store knows none."""
+        try:
+            found = self._s3.versions(images_prefix(*generation))
+        except StoreError as error:
+            if error.status in {400, 404, 405, 501}:
+                return []
+            raise
+        return [(key, version) for key, version in found if key != erased_key(*generation)]
+
+    def erased(self, generation: GenerationId) -> bool:
+        """Whether all of a generation was to be deleted."""
+        try:
+            self._s3.head(erased_key(*generation))
+        except StoreError as error:
+            if error.status == 404 or self._hidden(error):
+                return False
+            raise
+        return True
+
+    def _checksums(self) -> bool:
+        return bool(self.ways().checksums)
 
     def link(self, key: str) -> str:
         """A presigned link. A secret for as long as it lives: never store it.

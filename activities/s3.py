@@ -28,7 +28,8 @@ _RIGHTS = {
     " for what is missing",
     "GetObject": f"s3:GetObject on {IMAGES_PREFIX}* and jobs/*",
     "ListObjectsV2": "s3:ListBucket: this store has no conditional writes, so images are listed",
-    "DeleteObject": f"s3:DeleteObject on {CHECK_PREFIX}* and jobs/*",
+    "DeleteObject": f"s3:DeleteObject on {CHECK_PREFIX}* and jobs/*; to erase, on {IMAGES_PREFIX}*",
+    "ListObjectVersions": "s3:ListBucketVersions, and s3:DeleteObjectVersion to erase them",
 }
 _NO_BUCKET = "create the bucket, or check storage.bucket"
 _CODES = {
@@ -127,10 +128,19 @@ class S3Bucket:
         found = [(each["LastModified"], each["Key"]) for each in listed.get("Contents", [])]
         return [key for _, key in sorted(found)]
 
-    def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is no error."""
+    def delete(self, key: str, version: str | None = None) -> None:
+        """Delete an object, or a version of it; one that is not there is no error."""
+        more = {"VersionId": version} if version else {}
         with self._translated("DeleteObject"):
-            self._client.delete_object(Bucket=self.name, Key=key)
+            self._client.delete_object(Bucket=self.name, Key=key, **more)  # type: ignore[arg-type]
+
+    def versions(self, prefix: str) -> list[tuple[str, str]]:
+        """Key and version of all that a bucket with versions keeps, also of what was deleted."""
+        with self._translated("ListObjectVersions"):
+            listed = self._client.list_object_versions(Bucket=self.name, Prefix=prefix)
+        found = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
+        # "null" is that of an object from before the bucket had versions, or in one without.
+        return [(v["Key"], v["VersionId"]) for v in found if v.get("VersionId", "null") != "null"]
 
     def link(self, key: str, seconds: int) -> str:
         """A presigned link. It is computed; credentials that end may be renewed for it."""

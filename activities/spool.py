@@ -23,6 +23,7 @@ from activities.bucket import ImageId
 from activities.images import MAX_IMAGE_BYTES
 from activities.storage import in_thread
 from contracts.generation import Model, Spooled, StoredImage
+from contracts.names import GenerationId
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +212,18 @@ def named_by(path: Path) -> Named | None:
     with suppress(ValueError):
         return Named(UUID(request_id), sha256, owner)
     return None
+
+
+def files_of(folder: Path, generation: GenerationId) -> list[Path]:
+    """All files of a generation in a spool: waiting, lost, unfinished."""
+    owner = [generation.owner] if generation.owner else []
+    found = []
+    for path in folder.glob(f"{generation.request_id}.*"):
+        # An unfinished one has a part more, for who writes it.
+        name = path.name.rsplit(".", 2 if path.suffix == _UNFINISHED else 1)[0]
+        if name.split(".")[2:] == owner:
+            found.append(path)
+    return sorted(found)
 
 
 def _read(path: Path) -> tuple[Label, bytes] | None:

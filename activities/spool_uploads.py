@@ -17,7 +17,12 @@ from activities.spool import Spool, SpoolError, named_by
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
 from contracts.generation import Failure
-from contracts.names import FIND_STORED_ACTIVITY, SPOOL_NEWS_SIGNAL, workflow_id
+from contracts.names import (
+    FIND_STORED_ACTIVITY,
+    SPOOL_NEWS_SIGNAL,
+    GenerationId,
+    workflow_id,
+)
 from contracts.tasks import FindTask, Found, SpoolNews
 from otel.correlation import Correlation, bound
 
@@ -115,6 +120,10 @@ class SpoolUploads:
         label, data = found
         with bound(Correlation(label.correlation_id, label.request_id)):
             try:
+                if await self._store.erased(GenerationId(label.request_id, label.owner)):
+                    await self._spool.remove(path)
+                    logger.warning("%s is deleted: its generation was erased", path.name)
+                    return True
                 image = await self._store.put(
                     label.image, label.wanted, data, seconds=0, limit_seconds=UPLOAD_SECONDS
                 )

@@ -15,7 +15,7 @@ from activities.images import Wanted, check_image
 from activities.s3 import StoreError
 from contracts.errors import ErrorCode
 from contracts.generation import StoredImage
-from contracts.names import image_key
+from contracts.names import GenerationId, image_key
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +116,10 @@ class ImageStore:
             )
         except ValueError as error:
             raise ProviderError(ErrorCode.INVALID_OUTPUT, str(error)) from None
+
+    async def erased(self, generation: GenerationId) -> bool:
+        """Whether all of a generation was to be deleted: its image is not to be put here then."""
+        return await self._patiently(lambda: self._bucket.erased(generation), 0, self._look_limit)
 
     async def remove(self, key: str) -> None:
         """Delete an object, best effort: what is left is logged, and does no harm."""

@@ -180,3 +180,11 @@ def distinct_image_key(request_id: UUID, image_format: str, sha256: str, owner: 
     As `image_key`, with the first 32 digits of the SHA-256 before the format.
     """
     return f"{images_prefix(request_id, owner)}{sha256[:32]}.{image_format}"
+
+
+def erased_key(request_id: UUID, owner: str = "") -> str:
+    """The key of an empty object that says: an image of this generation is to be deleted, not kept.
+
+    It stands beside where images would be, so that the same rights are enough.
+    """
+    return f"{images_prefix(request_id, owner)}erased"

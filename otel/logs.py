@@ -1,6 +1,5 @@
 """Logs as JSON lines on stderr, each with the ids of the generation it belongs to."""
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from typing import Any
 
 from opentelemetry import trace
 
+from contracts.plain import json_text
 from otel import correlation
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -38,15 +38,9 @@ class JsonFormatter(logging.Formatter):
         # An extra never takes the place of what stands in every line.
         extras = {k: v for k, v in vars(record).items() if k not in _STANDARD and k not in line}
         try:
-            text = _json(line | extras)
+            return json_text(line | extras, default=str)
         except (TypeError, ValueError, RecursionError):  # NaN, a cycle, a key that is no text
-            text = _json(line | {k: repr(v) for k, v in extras.items()})
-        # Half of a surrogate pair cannot be written; as the escape of the same name it is JSON.
-        return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _json(line: dict[str, Any]) -> str:
-    return json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
+            return json_text(line | {k: repr(v) for k, v in extras.items()}, default=str)
 
 
 def configure_logging(level: int = logging.INFO) -> None:

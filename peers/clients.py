@@ -14,6 +14,7 @@ import httpcore
 import httpx
 
 from peers.addresses import PublicBackend
+from peers.own_headers import OwnHeaders
 
 CONNECT_SECONDS = 5.0
 
@@ -22,15 +23,24 @@ KEPT_CONNECTIONS = 100
 hold that."""
 
 
-def named_client(ca_files: Mapping[str, Path] = MappingProxyType({})) -> httpx.AsyncClient:
-    """A client for addresses that the settings name, private or not.
+def named_client(
+    *,
+    ca_files: Mapping[str, Path] = MappingProxyType({}),
+    certificate: Path | None = None,
+    own: OwnHeaders | None = None,
+) -> httpx.AsyncClient:
+    """A client for addresses that the settings name, private or not; `own` are sent to theirs.
 
-    `ca_files`, by origin, are trusted there in the place of what else is.
+    `ca_files`, by origin, are trusted there in the place of what else is. `certificate` is shown to
+    servers that ask for one.
     """
-    return _client(
-        _direct(trusted()),
-        {origin: _direct(trusted(file)) for origin, file in ca_files.items()},
+    client = _client(
+        _direct(trusted(None, certificate)),
+        {origin: _direct(trusted(file, certificate)) for origin, file in ca_files.items()},
     )
+    if own:
+        client.event_hooks = {"request": [own.add]}
+    return client
 
 
 def public_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
@@ -38,9 +48,15 @@ def public_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     return _client(_PublicTransport(verify or trusted()))
 
 
-def trusted(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Whose certificates count: the file's, else SSL_CERT_FILE's and SSL_CERT_DIR's, or httpx's."""
-    return ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context()
+def trusted(ca_file: Path | None = None, certificate: Path | None = None) -> ssl.SSLContext:
+    """Whose certificates count: the file's, else SSL_CERT_FILE's and SSL_CERT_DIR's, or httpx's.
+
+    `certificate`, with its key, is our own for servers that ask for one.
+    """
+    found = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context()
+    if certificate:
+        found.load_cert_chain(certificate)
+    return found
 
 
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)

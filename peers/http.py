@@ -13,6 +13,7 @@ import httpx
 from otel.correlation import outgoing_headers
 from peers.bodies import ASKED_ENCODING, read_body
 from peers.json_bounds import loads
+from peers.own_headers import without_own_headers
 
 MAX_RETRY_AFTER_SECONDS = 3_600.0
 """A service that asks for more is taken to mean an hour; the generation's deadline comes first."""
@@ -83,6 +84,7 @@ async def call(
             body = await read_body(
                 response.aiter_raw(), response.status_code, response.headers, max_bytes
             )
+            body = without_own_headers(response.request, body)
             return Answer(response.status_code, response.headers, body)
 
 

@@ -64,6 +64,20 @@ def _certificates(file: Path) -> Path:
 CaFile = Annotated[FilePath, AfterValidator(_certificates)]
 """Certificates in PEM, to trust in the place of the system's."""
 
+
+def _own_certificate(file: Path) -> Path:
+    try:
+        # With a password, so that a locked key is an error and no question at the terminal.
+        ssl.create_default_context().load_cert_chain(file, password="")
+    except OSError as error:
+        why = error.strerror or error
+        raise ValueError(f"holds no certificate with its unlocked key in PEM ({why})") from None
+    return file
+
+
+OwnCertificate = Annotated[FilePath, AfterValidator(_own_certificate)]
+"""A certificate, those that signed it, and its private key, in one file in PEM."""
+
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
 """A Standard Webhooks secret."""
 

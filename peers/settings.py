@@ -18,6 +18,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as VariableError
 
+from contracts.plain import one_line
+
 DEFAULT_FILE = "duragen.toml"
 
 EXIT_SETTINGS = 2
@@ -60,15 +62,18 @@ class FileSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            faults = "\n".join(f"  {_name(e['loc'])}: {e['msg']}" for e in error.errors())
+            faults = "\n".join(
+                f"  {one_line(_name(fault['loc']))}: {one_line(fault['msg'])}"
+                for fault in error.errors()
+            )
             raise SettingsError(f"wrong settings ({where} and DURAGEN_*):\n{faults}") from None
         except VariableError as error:
             raise SettingsError(
-                f"cannot read a DURAGEN_* variable: {error}; a table or a list in a variable is"
-                """ JSON, such as DURAGEN_WORKER__QUEUES='["generation"]'"""
+                f"cannot read a DURAGEN_* variable: {one_line(error)}; a table or a list in a"
+                """ variable is JSON, such as DURAGEN_WORKER__QUEUES='["generation"]'"""
             ) from None
         except (OSError, ValueError) as error:  # no right to read it, TOML that does not parse
-            raise SettingsError(f"cannot read the settings ({where}): {error}") from None
+            raise SettingsError(f"cannot read the settings ({where}): {one_line(error)}") from None
 
 
 def _name(loc: tuple[Any, ...]) -> str:

@@ -589,7 +589,7 @@ async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
             search_attributes=attributes,
             memo={DIGEST_MEMO: digest(event)},
             # Shown in clear: neither the prompt nor anything about a person.
-            static_summary=f"model {event['modelId']}, {event['resolution']}",
+            static_summary=f"model {event['modelId']}, {_word(event['resolution'])}",
             priority=Priority(fairness_key=_fairness_key(event["userId"], owner)),
         )
     except WorkflowAlreadyStartedError:
@@ -607,6 +607,11 @@ def _fairness_key(user_id: str, owner: str) -> str:
     A key's holder may make user ids up: they bring it no more than its few turns.
     """
     return f"{owner}/{uuid.UUID(user_id).int % USER_GROUPS}" if owner else user_id
+
+
+def _word(text: str) -> str:
+    # Temporal's Web UI reads a summary as Markdown; here nothing has checked what this is.
+    return "".join(c for c in text[:40] if c.isalnum())
 
 
 async def _cancel(client: Client, workflow_id: str) -> bool:

@@ -35,7 +35,7 @@ LONG_FILES = (
     *("activities/test_health_board.py", "activities/test_health_reports.py"),
     *("starter/test_client_wheel.py", "workers/test_process.py", "workers/test_doctor.py"),
     *("workers/test_spool_process.py", "workflows/test_odoo_health_time.py"),
-    "workers/test_rotation.py",
+    *("workers/test_rotation.py", "starter/test_hostile_commands.py"),
 )
 """Files that wait for 10 s and more in all, the longest first."""
 

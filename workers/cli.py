@@ -8,6 +8,7 @@ import uvloop
 
 from otel.logs import configure_logging
 from peers.settings import EXIT_SETTINGS, SettingsError
+from peers.terminal import complain
 from workers.process import run_worker
 from workers.settings import Settings
 
@@ -26,7 +27,7 @@ def worker(
         if queues:
             settings = settings.with_queues(tuple(queues))
     except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # before there is a log: a person reads this
+        complain(error)
         raise typer.Exit(EXIT_SETTINGS) from None
     configure_logging()
     if settings.worker.sandbox:
@@ -36,5 +37,5 @@ def worker(
     try:
         uvloop.run(run_worker(settings))
     except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # as above
+        complain(error)
         raise typer.Exit(EXIT_SETTINGS) from None

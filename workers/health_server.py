@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from activities.spool import Held
-from peers.http_server import ConnectionLimits, served, server_config
+from peers.connections import ConnectionLimits
+from peers.http_server import served, server_config
 
 DISK_SECONDS = 0.5
 """For counting files: whoever asks whether the process is alive must not wait for a disk."""

@@ -14,12 +14,14 @@ from contracts.callbacks import CALLBACK_PATHS
 from contracts.events import HttpUrl, origin_of
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
+from peers.own_headers import HeaderTable, OwnHeaders
 from peers.setting_types import (
     ApiKey,
     CaFile,
     CallbackPaths,
     Group,
     Origin,
+    OwnCertificate,
     ProviderName,
     SigningSecret,
 )
@@ -123,6 +125,8 @@ class OdooSettings(Group):
     """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
     images: Literal["link", "data"] = "link"
     """What an outcome carries: a link to the image, or the image itself, as base64."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every callback, such as a key for the proxy before this Odoo."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -130,6 +134,8 @@ class OdooSettings(Group):
             missing = [n for n in ("database", "login", "password") if getattr(self, n) is None]
             if missing:
                 raise ValueError(f"delivery by odoorpc needs {', '.join(missing)}")
+            if self.headers:
+                raise ValueError("delivery by odoorpc sends no headers: remove `headers`")
         if self.previous_token and not self.token:
             raise ValueError("previous_token needs token, the one that follows it")
         if self.previous_signing_secret and not self.signing_secret:
@@ -158,6 +164,8 @@ class NotifySettings(Group):
     token: ApiKey | None = None
     ca_file: CaFile | None = None
     """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call, such as a key for the proxy before it."""
 
 
 class AlertSettings(Group):
@@ -170,6 +178,8 @@ class AlertSettings(Group):
     """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
     web_url: HttpUrl | None = None
     """Temporal's Web UI: where an alert's "source" link leads."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call: Mimir's `X-Scope-OrgID`, or `Authorization` of another kind."""
 
 
 class GenerationSettings(Group):
@@ -199,6 +209,8 @@ class ProcessSettings(Group):
     """Where images that are paid for wait while the store is away. It must outlive the process."""
     spool_bytes: Annotated[int, Field(ge=MAX_IMAGE_BYTES)] = 2 * 1024**3
     """Nothing is paid for any more once the images there have so many bytes, less one image."""
+    client_certificate: OwnCertificate | None = None
+    """Who we are to an Odoo that asks for a certificate (mutual TLS): PEM, with its key."""
 
 
 class Settings(FileSettings):
@@ -237,7 +249,16 @@ class Settings(FileSettings):
         origins = [odoo.origin for odoo in self.odoo]
         if len(set(origins)) != len(origins):
             raise ValueError("odoo: two tables have the same origin")
+        _ = self.own_headers  # raises
         return self
+
+    @property
+    def own_headers(self) -> OwnHeaders:
+        """What operators want sent to whom beside what we send."""
+        peers = (self.notify, self.alerts, *self.providers.values())
+        # A kind of provider that calls by a library of its own has none.
+        found = [(peer.base_url, getattr(peer, "headers", {})) for peer in peers if peer]
+        return OwnHeaders([*found, *((odoo.origin, odoo.headers) for odoo in self.odoo)])
 
     @property
     def models_by_provider(self) -> dict[str, set[str]]:

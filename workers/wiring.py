@@ -63,6 +63,8 @@ class Clients(NamedTuple):
     """For what the settings name."""
     public: httpx.AsyncClient
     """For links from outside."""
+    odoo_http: httpx.AsyncClient
+    """For Odoos: where there is a client certificate, it is shown to them alone."""
     store: ImageStore
     images: ImageKeeper
     spool: Spool
@@ -85,9 +87,15 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     ):
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
-        async with named_client(settings.ca_files) as http, public_client() as public:
+        known, own = settings.ca_files, settings.own_headers
+        certificate = process.client_certificate
+        async with (
+            named_client(ca_files=known, own=own) as http,
+            named_client(ca_files=known, certificate=certificate, own=own) as odoo_http,
+            public_client() as public,
+        ):
             if traced:
-                for each in (http, public):
+                for each in (http, odoo_http, public):
                     HTTPXClientInstrumentor.instrument_client(each)
                 BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
             store = ImageStore(bucket_of(settings.storage), threads, here)
@@ -99,6 +107,7 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
                 yield Clients(
                     http=http,
                     public=public,
+                    odoo_http=odoo_http,
                     store=store,
                     images=ImageKeeper(store, spool),
                     spool=spool,
@@ -163,12 +172,13 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
         rules=FlowRules(try_parked_seconds=settings.generation.try_parked_seconds),
     )
     odoos = {
-        odoo.origin: odoo_delivery(odoo, clients.http, clients.closing) for odoo in settings.odoo
+        odoo.origin: odoo_delivery(odoo, clients.odoo_http, clients.closing)
+        for odoo in settings.odoo
     }
     with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}
     delivering = OdooActivities(odoos, clients.store, clients.gates, with_data)
     addresses = {odoo.origin: odoo_address(odoo) for odoo in settings.odoo}
-    recovery = OdooRecovery(client, clients.http, clients.gates, addresses)
+    recovery = OdooRecovery(client, clients.odoo_http, clients.gates, addresses)
     activities: list[Callable[..., Any]] = [
         planning.plan,
         CutOffActivities(client, clients.reports).report_cut_off,

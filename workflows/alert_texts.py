@@ -2,6 +2,7 @@
 
 from contracts.alerts import AdminAlert, AlertName, Severity
 from contracts.errors import DeliveryError, ErrorCode
+from contracts.plain import unlinked
 
 _PROVIDER_FIXES = {
     ErrorCode.AUTH_CONFIG: "Set a valid key, providers.{name}.api_key, and restart the workers.",
@@ -124,4 +125,4 @@ def _cost(perhaps_paid: int) -> str:
 
 
 def _quoted(last_answer: str | None) -> str:
-    return f" Last answer: {last_answer}" if last_answer else ""
+    return f" Last answer: {unlinked(last_answer)}" if last_answer else ""

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from contracts.errors import ErrorCode
     from contracts.generation import Failure, Spooled, StoredImage
     from contracts.names import provider_jobs_queue, provider_queue
+    from contracts.plain import code_span
     from contracts.tasks import CollectTask, CutOff, SubmitTask, Submitted
     from workflows import options
     from workflows.failures import failure_of, has_recorded, lost_submission
@@ -78,7 +79,7 @@ async def collect(
                 heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
                 retry_policy=options.COLLECT_RETRY,
                 cancellation_type=_WAIT,
-                summary=f"{route.provider}: job {task.job.id[:60]}",
+                summary=f"{route.provider}: job {code_span(task.job.id[:60])}",
             )
         except (ActivityError, asyncio.CancelledError) as error:
             if is_cancellation(error):
@@ -104,7 +105,7 @@ async def stop(task: CollectTask) -> None:
             start_to_close_timeout=options.STOP_TIMEOUT,
             schedule_to_close_timeout=options.STOP_ALLOWANCE,
             retry_policy=options.STOP_RETRY,
-            summary=f"{task.route.provider}: stop {task.job.id[:60]}",
+            summary=f"{task.route.provider}: stop {code_span(task.job.id[:60])}",
         )
     except ActivityError as error:
         workflow.logger.warning("%s was not stopped: %s", task.job.id, failure_of(error).detail)

@@ -1,11 +1,13 @@
 """What an operator reads in Temporal's Web UI: where it is, what it waits for, what to do.
 
-Markdown. Neither prompt nor link, because details are stored in clear.
+Markdown; what others wrote stands in it as code, so that no link or image of theirs is live.
+Neither prompt nor link of ours, because details are stored in clear.
 """
 
 from collections.abc import Iterator
 
-from contracts.generation import Failure, GenerationState, GenerationView, Outcome
+from contracts.generation import DeliveryTrouble, Failure, GenerationState, GenerationView, Outcome
+from contracts.plain import code_span, one_line
 
 _STORY = {
     GenerationState.ACCEPTED: "Accepted; about to be planned.",
@@ -38,45 +40,48 @@ def details_of(view: GenerationView, workflow_id: str) -> str:
     """The view as Markdown; `workflow_id` is for the commands that it names."""
     lines = [f"**{view.state}** {_STORY[view.state]}", ""]
     if view.route:
-        lines.append(f"- route: `{view.route.provider}` / `{view.route.model}`")
+        lines.append(f"- route: {code_span(view.route.provider)} / {code_span(view.route.model)}")
     if view.route and view.route.ignores:
         lines.append(f"- this route has no place for: {', '.join(view.route.ignores)}")
     if view.avoided:
-        lines.append(f"- put last, because their circuits are open: {', '.join(view.avoided)}")
+        avoided = ", ".join(map(code_span, view.avoided))
+        lines.append(f"- put last, because their circuits are open: {avoided}")
     if view.waits_for:
-        lines.append(f"- **nothing is paid for meanwhile**: {' '.join(view.waits_for.split())}")
+        lines.append(f"- **nothing is paid for meanwhile**: {code_span(view.waits_for)}")
     if view.spooled:
-        lines.append(f"- image: {view.spooled.image.size} bytes in `{view.spooled.where}`")
+        lines.append(f"- image: {view.spooled.image.size} bytes in {code_span(view.spooled.where)}")
         lines.append(_STORING_HELP)
     if view.outcome:
         lines += _outcome_lines(view.outcome)
     if view.parked:
-        odoo = view.parked.odoo or "Odoo"
-        if view.parked.held:
-            lines.append(f"- {odoo} is away; this outcome waits, and goes on when Odoo is back")
-        lines.append(f"- {odoo}: `{view.parked.code}` after {view.parked.attempts} rounds of tries")
-        lines.append(f"- {' '.join(view.parked.detail.split())}")
-        next_try = "on request alone" if view.parked.rests else view.parked.next_try
-        lines.append(f"- parked since {view.parked.since}; next try: {next_try}")
-        lines.append(_PARKED_HELP.format(id=workflow_id))
+        lines += _parked_lines(view.parked, workflow_id)
     if view.abandoned:
-        lines.append(f"- an operator gave the delivery up: {view.abandoned}")
+        lines.append(f"- an operator gave the delivery up: {code_span(view.abandoned)}")
     return "\n".join(lines)
+
+
+def _parked_lines(parked: DeliveryTrouble, workflow_id: str) -> Iterator[str]:
+    odoo = code_span(parked.odoo) if parked.odoo else "Odoo"
+    if parked.held:
+        yield f"- {odoo} is away; this outcome waits, and goes on when Odoo is back"
+    yield f"- {odoo}: {code_span(parked.code)} after {parked.attempts} rounds of tries"
+    yield f"- {code_span(parked.detail)}"
+    next_try = "on request alone" if parked.rests else code_span(parked.next_try)
+    yield f"- parked since {code_span(parked.since)}; next try: {next_try}"
+    yield _PARKED_HELP.format(id=one_line(workflow_id).replace("`", ""))
 
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     for tried in outcome.tried:
-        left = f"- left: `{tried.route.provider}` / `{tried.route.model}`: `{tried.failure.code}`"
-        yield left + _cost(tried.failure)
+        route = f"{code_span(tried.route.provider)} / {code_span(tried.route.model)}"
+        yield f"- left: {route}: `{tried.failure.code}`" + _cost(tried.failure)
     if outcome.failure:
         code, kind = outcome.failure.code, outcome.failure.rule.kind
         yield f"- error: `{code}` ({kind})" + _cost(outcome.failure)
     if outcome.image:
         image = outcome.image
-        yield (
-            f"- image: `{image.key}`, {image.width}x{image.height} {image.format},"
-            f" {image.size} bytes"
-        )
+        size = f"{image.width}x{image.height}, {image.size} bytes"
+        yield f"- image: {code_span(image.key)}, {code_span(image.format)}, {size}"
 
 
 def _cost(failure: Failure) -> str:

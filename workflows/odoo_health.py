@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         OdooReport,
         ReleaseTask,
     )
+    from contracts.plain import code_span
     from workflows import options
     from workflows.failures import message_of
     from workflows.signatures import Activities
@@ -188,20 +189,18 @@ class OdooHealth:
             text = (
                 f"**Away** since {state.away_since}. Outcomes are parked without an attempt. A"
                 f" probe asks every {state.rules.probe_seconds:g} s whether it is back; then they"
-                f" are delivered, the oldest first.\n\n- last answer: {_line(state.detail)}"
+                f" are delivered, the oldest first.\n\n- last answer: {code_span(state.detail)}"
             )
         elif state.release:
             text = f"**Back.** Parked outcomes are being delivered; released: {state.released}."
         elif state.streak:
-            text = f"{state.streak} deliveries in a row failed.\n\n- last: {_line(state.detail)}"
+            text = (
+                f"{state.streak} deliveries in a row failed.\n\n- last: {code_span(state.detail)}"
+            )
         else:
             text = "**Well.** Nothing waits for it."
-        workflow.set_current_details(f"{state.odoo}: {text}")
+        workflow.set_current_details(f"{code_span(state.odoo)}: {text}")
 
 
 def _left(last: datetime, seconds: float) -> timedelta:
     return max(last + timedelta(seconds=seconds) - workflow.now(), timedelta(0))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

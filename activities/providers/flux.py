@@ -34,6 +34,7 @@ from contracts.provider_health import Probed
 from contracts.tasks import CollectTask, SubmitTask
 from peers.http import Answer, call, parsed
 from peers.json_bounds import validated
+from peers.own_headers import HeaderTable
 from peers.setting_types import HostRule
 
 MAX_REPLY_BYTES = 1024 * 1024
@@ -90,6 +91,8 @@ class FluxSettings(LinkSettings):
     kind: Literal["flux"]
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     """Pause between two polls of a job."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call below `base_url`, beside the key's own; not to other hosts."""
     job_hosts: tuple[HostRule, ...] = ()
     """Hosts beside `base_url`'s own and its siblings to which the key may be sent for polling."""
     result_hosts: tuple[HostRule, ...] = (BELOW_BFL,)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import httpx
-from pydantic import BaseModel, ConfigDict, FailFast, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, SecretStr, ValidationError
 
 from activities.errors import ProviderError
 from activities.images import wanted_by
@@ -28,6 +28,7 @@ from contracts.provider_health import Probed
 from contracts.tasks import SubmitTask
 from peers.http import Answer, call, parsed
 from peers.json_bounds import JsonBoundsError, validated
+from peers.own_headers import HeaderTable
 
 AROUND_IMAGE_BYTES = 64 * 1024
 """For the JSON around an image in base64."""
@@ -49,6 +50,8 @@ class OpenAISettings(LinkSettings):
     kind: Literal["openai"]
     key_header: KeyHeader = "Authorization"
     """How the key is sent: as a Bearer token, or alone in `api-key` (Azure)."""
+    headers: HeaderTable = Field(default_factory=dict)
+    """Sent with every call below `base_url`, beside the key's own; they win over ours."""
     diffusion_fields: bool = False
     """Send negative_prompt, seed, num_inference_steps and guidance_scale: servers of one's own take
     them, OpenAI's refuses them."""

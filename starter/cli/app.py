@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from contracts.plain import one_line
 from starter import own_packages
 from starter.cli import exits
 
@@ -40,6 +41,7 @@ COMMANDS = {
     "rerun": Entry("starter.cli.failed:rerun", "Run failed generations again."),
     "replay": Entry("workers.replay.command:replay", "Replay histories against today's code."),
     "doctor": Entry("workers.doctor.command:doctor", "Check every dependency; say how to fix it."),
+    "erase": Entry("workers.erase.command:erase", "Remove what is kept of a generation."),
     "worker": Entry("workers.cli:worker", "Run the worker process."),
     "gateway": Entry("starter.cli.commands:gateway", "Run the HTTP gateway."),
     "codec": Entry("starter.codec.command:codec", "Decrypt for Temporal's Web UI; make keys."),
@@ -116,6 +118,6 @@ def run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  # the last line of defence
         if os.environ.get("DURAGEN_DEBUG"):
             traceback.print_exc()
-        exits.complain(f"{type(error).__name__}: {error} (DURAGEN_DEBUG=1 shows where)")
+        exits.complain(f"{type(error).__name__}: {one_line(error)} (DURAGEN_DEBUG=1 shows where)")
         return exits.INTERNAL
     return exits.DONE

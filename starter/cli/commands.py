@@ -1,12 +1,13 @@
 """The short commands: `status`, `cancel`, `gateway`."""
 
 import hashlib
-import json
 import secrets
 from typing import Annotated, Any
 
 import typer
 
+from contracts.plain import plain
+from peers.terminal import say, say_json
 from starter.cli import exits
 from starter.cli.target import GatewayOption, IdArgument, KeyOption, open_target
 
@@ -22,11 +23,14 @@ def status(
     target = open_target(gateway, key)
     with exits.errors_reported(target.name):
         found = target.client.status(generation)
-    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines_of(found)))
+    if as_json:
+        say_json(found, indent=2)
+    else:
+        say("\n".join(lines_of(found)))
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:
-    """A status for people, one fact a line."""
+    """A status for people, one fact a line, whatever line breaks are in it."""
     lines = [f"{found['workflowId']}: {found['state']} ({found['progress']} %)"]
     route, image, error, parked = (found[name] for name in ("route", "image", "error", "parked"))
     if route:
@@ -50,7 +54,7 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         lines.append(f"  pending {activity['type']}, attempt {activity['attempt']}{trouble}")
     if not found.get("live", True) and found["progress"] < 100:
         lines.append("  no worker answers: this is what the server knows")
-    return lines
+    return [plain(line) for line in lines]
 
 
 def cancel(generation: IdArgument, gateway: GatewayOption = None, key: KeyOption = None) -> None:
@@ -58,7 +62,7 @@ def cancel(generation: IdArgument, gateway: GatewayOption = None, key: KeyOption
     target = open_target(gateway, key)
     with exits.errors_reported(target.name):
         requested = target.client.cancel(generation)
-    typer.echo("cancellation requested" if requested else "it had already ended")
+    say("cancellation requested" if requested else "it had already ended")
 
 
 def gateway(
@@ -71,8 +75,8 @@ def gateway(
     if new_key:
         key = secrets.token_urlsafe(32)
         digest = hashlib.sha256(key.encode()).hexdigest()
-        typer.echo(f"key, for the caller, shown only now: {key}")
-        typer.echo(f'[gateway] keys = [{{name = "...", sha256 = "{digest}"}}]')
+        say(f"key, for the caller, shown only now: {key}")
+        say(f'[gateway] keys = [{{name = "...", sha256 = "{digest}"}}]')
         return
     from starter.gateway.__main__ import program  # noqa: PLC0415  # FastAPI, for this command alone
 

@@ -1,10 +1,12 @@
 """Exit codes, and the one clear line that goes with each error."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+
+from contracts.plain import one_line
+from peers import terminal
 
 DONE = 0
 FAILED = 1
@@ -21,7 +23,7 @@ INTERRUPTED = 130
 
 def complain(text: str) -> None:
     """Write one message to stderr."""
-    sys.stderr.write(f"duragen: {text}\n")
+    terminal.complain(f"duragen: {text}")
 
 
 @contextmanager
@@ -36,22 +38,22 @@ def errors_reported(target_name: str) -> Iterator[None]:
         yield
     except client.ValidationError as error:
         for fault in error.errors:
-            complain(f"{fault['field']}: {fault['message']}")
+            complain(one_line(f"{fault['field']}: {fault['message']}"))
         raise typer.Exit(USAGE) from None
     except client.UnavailableError as error:
-        complain(f"{error}. Is {target_name} running, and is the address right?")
+        complain(f"{one_line(error)}. Is {target_name} running, and is the address right?")
         raise typer.Exit(UNREACHABLE) from None
     except client.NotFoundError:
         complain(f"there is no such generation at {target_name}; check the id")
         raise typer.Exit(NOT_FOUND) from None
     except client.ConflictError as error:
-        complain(f"{error}; take a new request id")
+        complain(f"{one_line(error)}; take a new request id")
         raise typer.Exit(CONFLICT) from None
     except client.UnauthorizedError as error:
-        complain(f"{error}. Give the right key to {target_name}")
+        complain(f"{one_line(error)}. Give the right key to {target_name}")
         raise typer.Exit(UNAUTHORIZED) from None
     except client.DuragenError as error:
-        complain(f"{error}. `duragen doctor` says how to fix it")
+        complain(f"{one_line(error)}. `duragen doctor` says how to fix it")
         raise typer.Exit(SETUP) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

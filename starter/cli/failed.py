@@ -1,6 +1,5 @@
 """`duragen failed` and `rerun`: list failed generations, and run them again."""
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +7,8 @@ import typer
 from rich.table import Table
 
 from contracts.errors import ErrorCode
+from contracts.plain import one_line
+from peers.terminal import console, say_json
 from starter.cli import exits
 from starter.cli.operators import (
     DEFAULT_LIMIT,
@@ -18,10 +19,8 @@ from starter.cli.operators import (
     RateOption,
     ReasonOption,
     at_temporal,
-    console,
     ids_of,
     name_of,
-    plain,
     rate_of,
     report,
     span,
@@ -53,7 +52,7 @@ def failed(
             if as_json:
                 if counts.total() == most:
                     break
-                typer.echo(json.dumps(_as_json(each)))
+                say_json(_as_json(each))
             elif len(kept) < (most or 0):
                 kept.append(each)
             counts[each.code or _NO_CODE] += 1
@@ -116,7 +115,7 @@ def _print(counts: Counter[str], kept: "list[FailedGeneration]") -> None:
     by_code.add_column("code", no_wrap=True)
     by_code.add_column("count", justify="right")
     for code, count in counts.most_common():
-        by_code.add_row(code, str(count))
+        by_code.add_row(one_line(code), str(count))
     items = Table(box=None, pad_edge=False)
     for name in ("request id", "code", "when", "provider", "perhaps paid"):
         items.add_column(name, no_wrap=True)
@@ -124,12 +123,12 @@ def _print(counts: Counter[str], kept: "list[FailedGeneration]") -> None:
     order = [code for code, _ in counts.most_common()]
     for each in sorted(kept, key=lambda each: order.index(each.code or _NO_CODE)):
         items.add_row(
-            each.workflow_id.removeprefix("generation-"),
-            each.code or _NO_CODE,
+            one_line(each.workflow_id.removeprefix("generation-")),
+            one_line(each.code or _NO_CODE),
             f"{span(each.failed_at)} ago" if each.failed_at else "",
-            plain(each.provider or ""),
+            one_line(each.provider or ""),
             str(each.perhaps_paid or ""),
-            plain(each.detail),
+            one_line(each.detail),
         )
     if kept:
         out.print(by_code, "", items, sep="\n")

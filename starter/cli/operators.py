@@ -2,9 +2,7 @@
 
 import asyncio
 import getpass
-import os
 import re
-import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -16,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from contracts.plain import one_line
+from peers.terminal import styled
 from starter.cli import exits
 from starter.cli.target import temporal_name
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 _RATE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:/s)?", re.ASCII)
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
-WIDE = 200
-"""Columns where the output has no width: a file, a pipe."""
-
 SILENCE = 20
 """When no worker took so many in a row, the command stops: the rest would end the same."""
 
@@ -120,18 +117,11 @@ async def report(
 
 
 def _line(each: Item, good: frozenset[str]) -> Text:
-    line = Text(f"{each.result:17} ", style="green" if each.result in good else "yellow")
-    line.append(each.workflow_id.removeprefix("generation-"), style="default")
+    line = styled(f"{each.result:17} ", "green" if each.result in good else "yellow")
+    line.append_text(styled(one_line(each.workflow_id.removeprefix("generation-")), "default"))
     if each.detail:
-        line.append(f"  {plain(each.detail)}", style="default")
+        line.append_text(styled(f"  {one_line(each.detail)}", "default"))
     return line
-
-
-def console() -> Console:
-    """Where lists go; wide when it is no terminal, so that ids stay whole."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
-    # What others wrote is shown as it is: brackets and colons mean nothing here.
-    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def ids_of(texts: list[str] | None, everything: bool) -> list[str]:
@@ -146,7 +136,7 @@ def ids_of(texts: list[str] | None, everything: bool) -> list[str]:
         try:
             found.append(workflow_id_of(text))
         except ValidationError:
-            exits.complain(f"{plain(text)[:80]} is neither a request id nor a workflow id")
+            exits.complain(f"{one_line(text)[:80]} is neither a request id nor a workflow id")
             raise typer.Exit(exits.USAGE) from None
     return list(dict.fromkeys(found))
 
@@ -158,7 +148,7 @@ def rate_of(text: str | None) -> float | None:
     match = _RATE.fullmatch(text.strip())
     rate = float(match[1]) if match else 0
     if not rate:
-        exits.complain(f"--rate {plain(text)[:80]}: a number a second, such as 5/s or 0.5")
+        exits.complain(f"--rate {one_line(text)[:80]}: a number a second, such as 5/s or 0.5")
         raise typer.Exit(exits.USAGE)
     return rate
 
@@ -171,11 +161,6 @@ def name_of(by: str | None) -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, in a container
         return ""
-
-
-def plain(text: str) -> str:
-    """What others wrote, on one line and without what a terminal would obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def span(moment: datetime) -> str:

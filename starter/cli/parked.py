@@ -1,6 +1,5 @@
 """`duragen parked`, `redeliver` and `abandon`: deliveries that Odoo has not taken."""
 
-import json
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,8 @@ import typer
 from rich.table import Table
 
 from contracts.errors import DeliveryError
+from contracts.plain import one_line
+from peers.terminal import console, say, say_json
 from starter.cli import exits
 from starter.cli.operators import (
     DEFAULT_LIMIT,
@@ -19,10 +20,8 @@ from starter.cli.operators import (
     RateOption,
     ReasonOption,
     at_temporal,
-    console,
     ids_of,
     name_of,
-    plain,
     rate_of,
     report,
     span,
@@ -54,7 +53,7 @@ def parked(
                 break
             shown += 1
             if as_json:
-                typer.echo(json.dumps(_as_json(each)))
+                say_json(_as_json(each))
             else:
                 table.add_row(*_row(each))
         if as_json:
@@ -131,12 +130,12 @@ def abandon(
         try:
             await abandon(client, workflow_id, DeliveryDecision(by=name_of(by), reason=reason))
         except AbandonError as refused:
-            exits.complain(f"not given up: {plain(str(refused))}")
+            exits.complain(f"not given up: {one_line(str(refused))}")
             return exits.FAILED
         except NoWorkerError as silent:
-            exits.complain(f"not given up: {silent}. Is a worker running?")
+            exits.complain(f"not given up: {one_line(silent)}. Is a worker running?")
             return exits.UNREACHABLE
-        typer.echo("given up; Odoo will not get the outcome")
+        say("given up; Odoo will not get the outcome")
         return exits.DONE
 
     at_temporal(work)
@@ -153,11 +152,11 @@ def _table() -> Table:
 def _row(each: "ParkedGeneration") -> tuple[str, ...]:
     trouble = each.trouble
     return (
-        each.workflow_id.removeprefix("generation-"),
-        plain(trouble.code),
+        one_line(each.workflow_id.removeprefix("generation-")),
+        one_line(trouble.code),
         _when(trouble.since),
         "on request" if trouble.rests else _when(trouble.next_try),
-        plain(trouble.detail),
+        one_line(trouble.detail),
     )
 
 
@@ -167,7 +166,7 @@ def _when(moment: str | None) -> str:
         at = datetime.fromisoformat(moment or "")
         return f"in {span(at)}" if at > datetime.now(UTC) else f"{span(at)} ago"
     except (TypeError, ValueError):  # no time, or one without its zone
-        return plain(moment or "")
+        return one_line(moment or "")
 
 
 def _as_json(each: "ParkedGeneration") -> dict[str, Any]:

@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import typer
 
+from contracts.plain import one_line, plain
+from peers.terminal import say, say_json
 from starter.cli import exits
 from starter.cli.target import GatewayOption, KeyOption, open_target
 from starter.cli.watch import follow
@@ -79,9 +81,9 @@ def submit(  # noqa: PLR0913  # one option per field of the event
             "created": started.created,
         }
         if as_json:
-            typer.echo(json.dumps(ids))
+            say_json(ids)
         else:
-            typer.echo("\n".join(f"{name:14} {value}" for name, value in ids.items()))
+            say("\n".join(f"{name:14} {plain(value)}" for name, value in ids.items()))
         if watch:
             raise typer.Exit(follow(target.client, started.request_id, None))
 
@@ -93,7 +95,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
         event = json.loads(text.removeprefix("\ufeff"))  # Windows' editors begin with the mark
     except (OSError, ValueError, RecursionError) as error:
-        exits.complain(f"cannot read an event from {file}: {error}")
+        exits.complain(f"cannot read an event from {file}: {one_line(error)}")
         raise typer.Exit(exits.USAGE) from None
     if not isinstance(event, dict):
         exits.complain(f"{file}: an event is a JSON object")

@@ -4,10 +4,10 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from contracts.plain import one_line
+from peers.terminal import console
 from starter.cli import exits
 from starter.cli.commands import lines_of
 from starter.cli.target import GatewayOption, IdArgument, KeyOption, open_target
@@ -45,26 +45,26 @@ def watch(
 
 def follow(client: "DuragenClient | GatewayClient", generation: str, timeout: float | None) -> int:
     """Show the generation until it ends; return the exit code."""
-    console = Console()
+    out = console()
     started, state = time.monotonic(), None
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TimeElapsedColumn(),
-        console=console,
+        console=out,
         transient=True,
-        disable=not console.is_terminal,  # in a file or a pipe the lines alone are wanted
+        disable=not out.is_terminal,  # in a file or a pipe the lines alone are wanted
     )
     with bar:
         task = bar.add_task("", total=100)
         while True:
             found = client.status(generation)
-            bar.update(task, completed=found["progress"], description=escape(_waiting_for(found)))
+            bar.update(task, completed=found["progress"], description=one_line(_waiting_for(found)))
             if found["state"] != state:
                 state = found["state"]
                 passed = time.monotonic() - started
-                console.print(f"{passed:6.1f} s  {state}", highlight=False)
+                out.print(f"{passed:6.1f} s  {one_line(state)}")
             if state in EXIT_OF_STATE:
                 break
             if timeout is not None and time.monotonic() - started >= timeout:
@@ -72,7 +72,7 @@ def follow(client: "DuragenClient | GatewayClient", generation: str, timeout: fl
                 return exits.STILL_RUNNING
             time.sleep(POLL_SECONDS)
     for line in lines_of(found):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
     return EXIT_OF_STATE[state]
 
 

@@ -1,7 +1,5 @@
 """`python -m starter.gateway`: serve HTTP until SIGTERM or Ctrl-C."""
 
-import sys
-
 from starter.leaving import run_and_leave
 
 
@@ -9,12 +7,13 @@ def program() -> int:
     """Serve with the settings of the environment; a wrong one is one clear text and exit 2."""
     # Imported here, after the exit was arranged, so that what these do at exit is done.
     from peers.settings import EXIT_SETTINGS, SettingsError  # noqa: PLC0415
+    from peers.terminal import complain  # noqa: PLC0415
     from starter.gateway.serve import serve  # noqa: PLC0415
 
     try:
         serve()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(error)
         return EXIT_SETTINGS
     return 0
 

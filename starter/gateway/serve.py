@@ -12,7 +12,8 @@ from fastapi import FastAPI
 
 from otel.logs import configure_logging
 from otel.setup import configure
-from peers.http_server import ConnectionLimits, served, server_config, spare_descriptors
+from peers.connections import ConnectionLimits, spare_descriptors
+from peers.http_server import served, server_config
 from peers.settings import SettingsError
 from peers.temporal import data_converter
 from starter.gateway.app import create_app, create_health_app

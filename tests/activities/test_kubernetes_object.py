@@ -24,6 +24,7 @@ FULL: dict[str, Any] = {
     "node_selector": {"pool": "gpu"},
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
     "service_account": "painter",
+    "security": {"run_as_user": 1000},
     "output_format": "webp",
 }
 
@@ -73,6 +74,36 @@ def test_one_run_and_an_end(asked: GenerationRequested) -> None:
     assert job["metadata"]["labels"] == {
         "app.kubernetes.io/name": "duragen",
         "duragen.io/request-id": str(asked.request_id),
+    }
+
+
+def test_the_container_may_do_little(asked: GenerationRequested) -> None:
+    """Not root, no way to become it, no capabilities, the runtime's system calls: "restricted"."""
+    pod = made(submission(asked))["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_what_an_image_cannot_live_with(asked: GenerationRequested) -> None:
+    """Each of the limits can be lifted for a route by itself; the others stay."""
+    lifted = made(submission(asked, security={"run_as_non_root": False, "run_as_user": 0}))
+    pod = lifted["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": False,
+        "runAsUser": 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    other = {"drop_capabilities": ["NET_RAW"], "allow_privilege_escalation": True}
+    assert container(submission(asked, security=other))["securityContext"] == {
+        "allowPrivilegeEscalation": True,
+        "capabilities": {"drop": ["NET_RAW"]},
     }
 
 
@@ -147,6 +178,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "our variable": ({"env": {"DURAGEN_REQUEST": "{}"}}, "DURAGEN_ are Duragen's own"),
     "a secret's name": ({"env_from_secret": "S3 Writer"}, "env_from_secret"),
     "a format": ({"output_format": "gif"}, "output_format"),
+    "security misspelt": ({"security": {"runAsNonRoot": False}}, "security.runAsNonRoot"),
     "a toleration": ({"tolerations": [{"effect": "Never"}]}, "tolerations.0.effect"),
 }
 

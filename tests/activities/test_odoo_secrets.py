@@ -1,8 +1,10 @@
 """Where an outcome and its secrets go, and two secrets at a time while they are being changed."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from httpx import Headers
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from activities.odoo.callback import CallbackDelivery
@@ -12,11 +14,13 @@ from contracts.errors import DeliveryError
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, Received, answer
+from tests.deploy.addon import module
 from workers.wiring import Clients
 
 NEW, OLD = "a-new-token-0123456789", "an-old-token-0123456789"
 NEW_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_" + "c2VjcmV0" * 4
+signatures = module("signatures")
 OK = answer(200, {"status": "applied"})
 
 
@@ -119,3 +123,44 @@ async def test_both_secrets_sign(clients: Clients, peer: Peer) -> None:
     Webhook(NEW_SECRET).verify(alone.body, dict(alone.headers))
     with pytest.raises(WebhookVerificationError):
         Webhook(OLD_SECRET).verify(alone.body, dict(alone.headers))
+
+
+async def test_the_signature_binds_id_time_and_body(clients: Clients, peer: Peer) -> None:
+    """Odoo believes what was signed, for five minutes; no part of it, and not without it."""
+    peer.says(OK)
+    await Attempt().run(delivering(clients, peer.url).deliver, odoo_events.failed(peer.url))
+    [sent] = peer.received
+    stamp = int(sent.headers["webhook-timestamp"])
+
+    def believed(body: bytes = sent.body, late: float = 0, **changes: str) -> bool:
+        headers = sent.headers | {n.replace("_", "-"): value for n, value in changes.items()}
+        given = Headers({name: value for name, value in headers.items() if value})
+        try:
+            signatures.check(given, body, [NEW], [NEW_SECRET], stamp + late)
+        except signatures.UnauthorizedError:
+            return False
+        return True
+
+    assert believed()
+    assert believed(late=signatures.TOLERANCE_SECONDS)
+    assert not believed(late=signatures.TOLERANCE_SECONDS + 1)
+    assert not believed(sent.body.replace(b"failed", b"failes"))
+    assert not believed(webhook_id=f"{sent.headers['webhook-id']}2")
+    assert not believed(webhook_timestamp=str(stamp + 1))
+    for name in ("webhook_id", "webhook_timestamp", "webhook_signature", "authorization"):
+        assert not believed(**{name: ""}), name
+
+
+async def test_a_repeat_has_the_same_id_and_a_time_of_its_own(clients: Clients, peer: Peer) -> None:
+    """So a repeat is known as one, and is no replay of an old message."""
+    peer.says(OK)
+    task = odoo_events.failed(peer.url)
+    at = datetime(2026, 11, 26, tzinfo=UTC)
+    for minutes in (0, 90):
+        later = at + timedelta(minutes=minutes)
+        activity = delivering(clients, peer.url, now=lambda later=later: later)
+        await Attempt().run(activity.deliver, task)
+    first, second = (each.headers for each in peer.received)
+    assert first["webhook-id"] == second["webhook-id"]
+    assert int(second["webhook-timestamp"]) - int(first["webhook-timestamp"]) == 90 * 60
+    assert first["webhook-signature"] != second["webhook-signature"]

@@ -16,6 +16,7 @@ from activities.spool_uploads import FEW, SpoolUploads
 from activities.storage import ImageStore
 from activities.store_ways import Ways
 from contracts.generation import StoredImage
+from contracts.names import GenerationId
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
 from tests.activities.http_peer import refusing_url
@@ -109,6 +110,20 @@ async def test_outage_costs_few_tries(
         server.close()
     assert len(asked) == FEW
     assert (await spool.held()).images == 10
+
+
+async def test_an_erased_image_is_deleted_and_not_stored(
+    spool: Spool, store: OddStore, url: str, threads: ThreadPoolExecutor, client: Client
+) -> None:
+    """`duragen erase` ran elsewhere while this disk had the image; the next one is stored."""
+    erased, sound = await keep(spool, b"erased"), await keep(spool, b"sound")
+    there = images(url, threads)
+    await asyncio.to_thread(there._bucket.erase, GenerationId(erased.request_id, erased.owner))
+    assert await SpoolUploads(spool, there).upload_all(client)
+    assert (await spool.held()).images == 0
+    kept = {key: data for key, data in store.images.items() if data}
+    assert list(kept.values()) == [b"sound"]
+    assert str(sound.request_id) in next(iter(kept))
 
 
 async def test_one_that_is_refused_holds_up_no_other(

@@ -51,6 +51,19 @@ def test_threads_lose_no_count() -> None:
     assert (waits.count(0), len(waits)) == (1_000, 2_000)
 
 
+def test_where_one_was_believed_is_remembered_for_an_hour() -> None:
+    """A bounded number of places, the ones that were seen last."""
+    failures = throttling.Failures(keys=2)
+    assert not failures.is_believed("a", now=0)
+    failures.believe("a", now=0)
+    assert failures.is_believed("a", now=3_599)
+    assert not failures.is_believed("a", now=3_600)
+    failures.believe("a", now=4_000)
+    for key in ("b", "a", "c"):
+        failures.believe(key, now=4_001)
+    assert [failures.is_believed(key, now=4_002) for key in "abc"] == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [

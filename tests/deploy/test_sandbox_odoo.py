@@ -89,6 +89,24 @@ async def test_no_signature(odoo: httpx.AsyncClient, completed: Json) -> None:
     assert (await odoo.post(PATH, json=completed)).status_code == 401
 
 
+async def test_secrets_that_change(
+    odoo: httpx.AsyncClient, sandboxes: LocalStack, sign: Sign, completed: Json
+) -> None:
+    """Of two tokens and secrets either will do; of others none, nor the old ones without both."""
+    known = sandboxes.secrets
+    old = {"tokens": [known.odoo_token], "signing_secrets": [known.odoo_signing_secret]}
+    new = {"tokens": ["new"], "signing_secrets": ["whsec_" + "bmV3" * 8]}
+    both = {name: [*new[name], *old[name]] for name in old}
+    try:
+        for taken, status in ((both, 200), (new, 401), ({**new, "tokens": both["tokens"]}, 401)):
+            await odoo.put("/_sandbox/secrets", json=taken)
+            assert (await _deliver(odoo, sign, completed)).status_code == status
+        assert (await odoo.put("/_sandbox/secrets", json={"token": "x"})).status_code == 422
+    finally:
+        await odoo.put("/_sandbox/secrets", json=old)
+    assert (await _deliver(odoo, sign, completed)).json()["status"] == "repeated"
+
+
 @pytest.mark.parametrize("change", [{"hashValue": ""}, {"status": "done"}, {"imageData": "AA=="}])
 async def test_invalid_event(
     odoo: httpx.AsyncClient, sign: Sign, completed: Json, change: Json

@@ -68,6 +68,13 @@ def images_meet(threaded: Beside) -> Iterator[Callable[..., None]]:
     put(latency_seconds=LATENCY_SECONDS)
 
 
+def _calls(beside: Beside) -> int:
+    """How many submissions the image service has seen."""
+    url = f"{beside.stack.images_url}/_sandbox/calls"
+    answer = httpx.get(url, params={"operation": "submit"}, trust_env=False)
+    return len(answer.json()["calls"])
+
+
 @pytest.fixture
 def dear_model(threaded: Beside) -> Iterator[str]:
     """The name of a model that no user can pay."""
@@ -94,9 +101,15 @@ def test_an_image_arrives_without_a_reload(visit: Visit) -> None:
     visitor.assert_no_reload()
 
 
-def test_the_detail_page_is_live(visit: Visit, images_meet: Callable[..., None]) -> None:
-    """Opened while the image is being made, it shows what happens; cancelling gives all back."""
+def test_the_detail_page_is_live(
+    visit: Visit, images_meet: Callable[..., None], threaded: Beside
+) -> None:
+    """Opened while the image is being made, it shows what happens.
+
+    It says what canceling may cost, and after it what it has cost: the call was under way.
+    """
     images_meet(latency_seconds=20)
+    before = _calls(threaded)
     visitor = visit()
     visitor.opens_images()
     visitor.asks_for("a tower of glass").get_by_role("link", name="a tower of glass").first.click()
@@ -105,14 +118,18 @@ def test_the_detail_page_is_live(visit: Visit, images_meet: Callable[..., None])
     detail = page.locator("article.o_duragen_item")
     expect(detail.locator(".o_duragen_badge")).to_have_text("Generating")
     page.evaluate("window.stillTheSamePage = true")
+    expect(detail).to_contain_text("Your credits are then charged (1).")
+    while _calls(threaded) == before:
+        page.wait_for_timeout(100)
     page.get_by_role("button", name="Cancel").click()
     expect(detail).to_have_attribute("data-phase", "canceled")
-    expect(detail).to_contain_text("Nothing was charged.")
+    expect(detail).to_contain_text("so it was charged (credits: 1)")
+    expect(detail).not_to_contain_text("then charged")
     expect(detail.locator("[data-step=ended]")).to_have_attribute("data-done", "1")
     visitor.assert_no_reload()
     page.get_by_role("link", name="Edit the prompt").click()
     expect(page.get_by_label("What should it show?")).to_have_value("a tower of glass")
-    expect(visitor.balance).to_have_text("1000 credits")
+    expect(visitor.balance).to_have_text("999 credits")
 
 
 def test_a_refused_prompt_is_explained_and_free(visit: Visit) -> None:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.odoo.lone import PATH, Lone, at_once, completed, failed
+from tests.odoo.lone import PATH, SECRET, TOKEN, Lone, at_once, completed, failed
 
 PATHS = [PATH, "/influencegen/n8ncallback/aiimage", "/api/v1/influencegen/ai-image-callback"]
 RESERVED = [("reserve", -1)]
@@ -122,25 +122,51 @@ def test_who_is_not_known_is_refused(lone: Lone) -> None:
 def test_a_flood_of_strangers_is_answered_cheaply_and_stops_no_one_else(lone: Lone) -> None:
     """429 after some; from the same address, as behind one proxy, Duragen itself gets through.
 
-    Odoo's own log counts the queries: a refusal has those alone that Odoo makes for any call.
+    From then on it gets 401 there, also for a token that is being changed. Odoo's own log counts
+    the queries: a refusal has those alone that Odoo makes for any call.
     """
     made, here = lone.asks(), "127.0.0.2"  # not where the other tests are refused
     before = len(lone.odoo.log.read_text())
     refused = [
-        lone.delivers(b"{}", source=here, Authorization="Bearer another") for _ in range(200)
+        lone.delivers(b"{}", source=here, Authorization="Bearer another") for _ in range(300)
     ]
     over = [each for each in refused if each.status_code == 429]
-    assert Counter(each.status_code for each in refused) == {401: 200 - len(over), 429: len(over)}
+    assert Counter(each.status_code for each in refused) == {401: 300 - len(over), 429: len(over)}
     assert len(over) > 50
     for each in over:
         assert 1 <= int(each.headers["retry-after"]) <= 61
         assert each.json()["error"]["status"] == 429
     answer = lone.delivers(completed(made, PICTURE), source=here)
     assert answer.json()["status"] == "applied"
+    after = lone.delivers(b"{}", source=here, Authorization="Bearer another")
+    assert after.status_code == 401
     said = lone.odoo.log.read_text()[before:]
-    assert said.count("a callback was refused") == 200 - len(over)
+    assert said.count("a callback was refused") <= 300 - len(over) + 1
     queries = re.findall(r'callback HTTP/1.1" (401|429) - (\d+) ', said)
     assert {int(number) for _, number in queries} == {QUERIES_OF_ODOO}
+
+
+def test_secrets_change_one_side_after_the_other(lone: Lone) -> None:
+    """The old ones are taken while they stand as the previous ones, and no longer."""
+
+    def enter(**values: str | bool) -> None:
+        for name, value in values.items():
+            lone.admin("ir.config_parameter", "set_param", f"duragen.{name}", value)
+
+    event = completed(lone.asks(), PICTURE)
+    previous = {"previous_callback_token": TOKEN, "previous_signing_secret": SECRET}
+    try:
+        enter(callback_token="new", signing_secret="whsec_" + "bmV3" * 8)
+        assert lone.delivers(event).status_code == 401
+        enter(**previous)
+        assert lone.delivers(event).json()["status"] == "applied"
+        assert lone.delivers(event, Authorization="Bearer new").json()["status"] == "repeated"
+        assert lone.delivers(event, webhook_signature=None).status_code == 401
+        enter(**dict.fromkeys(previous, False))
+        assert lone.delivers(event).status_code == 401
+    finally:
+        enter(callback_token=TOKEN, signing_secret=SECRET, **dict.fromkeys(previous, False))
+    assert lone.delivers(event).json()["status"] == "repeated"
 
 
 def test_what_cannot_be_applied_says_why(lone: Lone) -> None:

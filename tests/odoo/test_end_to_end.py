@@ -2,16 +2,20 @@
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import odoorpc
 import pytest
 from PIL import Image
 
 from deploy.local.real_odoo.beside import Beside
-from deploy.local.real_odoo.configure import PORTAL, USER
-from tests.odoo.people import PATIENCE_SECONDS, Person
+from deploy.local.real_odoo.configure import PORTAL, USER, connect
+from tests.odoo.people import LATENCY_SECONDS, PATIENCE_SECONDS, REQUEST, Person
 
 
 @pytest.fixture
@@ -69,6 +73,26 @@ def test_a_refused_prompt_costs_nothing(beside: Beside) -> None:
         assert messages[-1]["balance"] == person.balance()
 
 
+def test_canceling_each_is_no_way_to_free_calls(threaded: Beside) -> None:
+    """A quota of two, both canceled during their paid calls: both are charged, a third refused."""
+    with Person(threaded.odoo, USER) as person, _images_take(threaded, 60), person.listens() as bus:
+        quota = _quota(threaded, person, 2)
+        try:
+            for number in range(2):
+                asked = person.submits(f"a free lunch, number {number}")
+                _wait_for_call(threaded, asked["correlation_id"])
+                person.rpc.execute(REQUEST, "action_cancel", [asked["id"]])
+                messages = bus.until(asked["request_id"], "canceled")
+                assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
+                assert messages[-1]["charged"] is True
+                assert "was charged" in messages[-1]["userMessage"]
+                assert _paid(threaded, asked["correlation_id"]) == 1
+            with pytest.raises(odoorpc.error.RPCError, match="images of today"):
+                person.submits("another one")
+        finally:
+            quota.unlink()
+
+
 def test_outcomes_come_as_they_were_set_to(threaded: Beside, prefork: Beside) -> None:
     """Posted to the callback of one Odoo, called by odoorpc in the other."""
     for odoo, called in ((threaded.odoo, True), (prefork.odoo, False)):
@@ -99,12 +123,47 @@ def _generation(beside: Beside, request_id: str) -> dict[str, Any]:
     return known
 
 
+@contextmanager
+def _images_take(beside: Beside, seconds: float) -> Iterator[None]:
+    """How long the image service takes, until the block ends."""
+    url = f"{beside.stack.images_url}/_sandbox/faults"
+    httpx.put(url, json={"latency_seconds": seconds}, trust_env=False).raise_for_status()
+    try:
+        yield
+    finally:
+        back = {"latency_seconds": LATENCY_SECONDS}
+        httpx.put(url, json=back, trust_env=False).raise_for_status()
+
+
+def _quota(beside: Beside, person: Person, limit: int) -> Any:
+    """So many a day for one person, beyond what others of these tests have asked for."""
+    env = connect(beside.odoo).env
+    row = {"user_id": person.rpc.env.uid, "period": "day"}
+    table = env["duragen.quota"]
+    begun = f"{datetime.now(UTC):%Y-%m-%d} 00:00:00"
+    counted = [("user_id", "=", row["user_id"]), ("counted", "=", True)]
+    used = env[REQUEST].search_count([*counted, ("requested_at", ">=", begun)])
+    return table.browse(table.create({**row, "limit": used + limit}))
+
+
+def _wait_for_call(beside: Beside, correlation_id: str) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not _calls(beside, correlation_id)["calls"]:
+        assert time.monotonic() < give_up, "the image service was not called"
+        time.sleep(0.1)
+
+
 def _paid(beside: Beside, correlation_id: str) -> int:
     """How many calls the image service was paid for."""
+    paid: int = _calls(beside, correlation_id)["paid"]
+    return paid
+
+
+def _calls(beside: Beside, correlation_id: str) -> dict[str, Any]:
     answer = httpx.get(
         f"{beside.stack.images_url}/_sandbox/calls",
         params={"correlation_id": correlation_id},
         trust_env=False,
     )
-    paid: int = answer.json()["paid"]
-    return paid
+    found: dict[str, Any] = answer.json()
+    return found

@@ -22,7 +22,6 @@ from tests.odoo.people import PATIENCE_SECONDS
 NOW = "date_trunc('second', now() AT TIME ZONE 'UTC')"
 """As Odoo writes it: a moment within this second would not have come yet for its 18th version."""
 CAPTURED = [["reserve", "-1"], ["capture", "0"]]
-RELEASED = [["reserve", "-1"], ["release", "1"]]
 NOBODY = {"temporal": "127.0.0.1:1", "gateway": "http://127.0.0.1:1"}
 SETTING = {"temporal": "temporal_address", "gateway": "gateway_url"}
 PATHS = pytest.mark.parametrize("path", ["temporal", "gateway"])
@@ -143,9 +142,14 @@ class Desk:
 
     def paid(self, made: dict[str, Any]) -> int:
         """How many calls the image service was paid for."""
+        paid: int = self.calls(made)["paid"]
+        return paid
+
+    def calls(self, made: dict[str, Any]) -> dict[str, Any]:
+        """What the image service has seen of it."""
         params = {"correlation_id": made["correlation_id"]}
         url = f"{self.stack.images_url}/_sandbox/calls"
-        found: int = httpx.get(url, params=params, trust_env=False).json()["paid"]
+        found: dict[str, Any] = httpx.get(url, params=params, trust_env=False).json()
         return found
 
     @contextmanager
@@ -304,26 +308,27 @@ def test_odoo_dies_while_it_takes_the_outcome(either: Desk) -> None:
 
 
 def test_what_is_being_made_is_taken_back(desk: Desk) -> None:
-    """Duragen cancels it, and delivers the outcome: canceled, and the credit is back."""
+    """Duragen cancels it, and delivers the outcome: canceled, and charged, for it was under way."""
     with desk.set_up(start_path="gateway"), desk.images_taking(60):
         made = desk.asks()
-        desk.ended(made, "started")
+        until(lambda: desk.calls(made)["calls"])
         desk.admin(REQUEST, "action_cancel", [made["id"]])
         desk.ended(made, "canceled")
-    assert desk.ledger(made) == RELEASED
+    assert desk.ledger(made) == CAPTURED
 
 
 def test_a_cancellation_that_did_not_arrive_is_passed_on_later(desk: Desk) -> None:
     """The outbox repeats it until Duragen has it."""
     with desk.images_taking(60):
         made = desk.asks()
+        until(lambda: desk.calls(made)["calls"])
         desk.ended(made, "started")
         with desk.set_up(temporal_address=NOBODY["temporal"]):
             desk.admin(REQUEST, "action_cancel", [made["id"]])
         assert desk.state(made) == "started"
         desk.outbox_takes(made)
         desk.ended(made, "canceled")
-    assert desk.ledger(made) == RELEASED
+    assert desk.ledger(made) == CAPTURED
 
 
 # Reconciliation -----------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """Many submissions at once, over real HTTP: what one user has is spent once."""
 
+import re
 import uuid
 from typing import Any
+
+import pytest
 
 from tests.odoo.lone import REQUEST, Lone, Rpc, RpcError, at_once, completed, failed
 
@@ -52,6 +55,39 @@ def test_no_user_exceeds_the_quota(lone: Lone) -> None:
     assert set(refused) <= {QUOTA_ERROR, GIVEN_UP}
     assert len(made) <= 2
     assert (_made(lone, user), lone.balance(user)) == (len(made), 100 - len(made))
+
+
+def test_no_user_exceeds_the_rate(lone: Lone) -> None:
+    """Two a minute and four at once; then no other way in has room, over real HTTP."""
+    user, key = lone.someone(100), "duragen.api_rate_per_minute"
+    [before] = lone.admin("ir.config_parameter", "search_read", [("key", "=", key)], ["value"])
+    lone.admin("ir.config_parameter", "set_param", key, "2")
+    try:
+        answers = at_once(4, lambda _: _submits(lone, user))
+        made = [each for each in answers if isinstance(each, int)]
+        refused = [each.kind for each in answers if isinstance(each, RpcError)]
+        assert set(refused) <= {QUOTA_ERROR, GIVEN_UP}
+        assert len(made) <= 2
+        while len(made) < 2:  # a person may have to try again
+            made.append(_submits(lone, user))
+        draft = {"prompt": "a fox", "model_id": lone.model, "resolution": "256x256"}
+        drafted = user(REQUEST, "create", [draft])
+        with pytest.raises(RpcError) as raised:
+            user(REQUEST, "action_submit", drafted)
+        assert raised.value.kind == QUOTA_ERROR
+        with user.browser() as browser:
+            token = re.search(r'csrf_token" value="([^"]+)"', browser.get("/my/images").text)
+            assert token
+            form = {"csrf_token": token[1], "prompt": "a fox", "model_id": lone.model}
+            accepts = {"Accept": "application/json"}
+            answer = browser.post("/my/images/submit", data=form, headers=accepts)
+        assert answer.status_code == 429
+        assert 1 <= int(answer.headers["retry-after"]) <= 61
+        charged = [("user_id", "=", user.uid), ("charged", "=", True)]
+        assert lone.admin(REQUEST, "search_count", charged) == 2
+        assert lone.balance(user) == 98
+    finally:
+        lone.admin("ir.config_parameter", "set_param", key, before["value"])
 
 
 def test_the_same_reference_at_once_is_one_request(either: Lone) -> None:

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from peers.http_server import ConnectionLimits, _caller, served, server_config
+from peers.connections import ConnectionLimits, _caller
+from peers.http_server import served, server_config
 
 LARGE = 64 * 1024 * 1024
 """More than the kernel keeps for one connection."""

@@ -123,6 +123,15 @@ def test_the_client_reads_an_origin_as_everybody_does(url: str) -> None:
     assert module._origin_of(url) == events.origin_of(url)
 
 
+async def test_a_summary_holds_no_markdown(client: AsyncDuragenClient, temporal: Client) -> None:
+    """The client lets any text through as a resolution; the Web UI would show it as an image."""
+    event = make_event(resolution="![x](http://evil.example/x)\n\x1b[31m")
+    started = await client.start(event)
+    described = await temporal.get_workflow_handle(started.workflow_id).describe()
+    summary = await described.static_summary()
+    assert summary == f"model {event['modelId']}, xhttpevilexamplex31m"
+
+
 async def test_the_worker_reads_the_argument(client: AsyncDuragenClient, temporal: Client) -> None:
     """The workflow's argument is the event, as the worker's converter decodes it."""
     event = make_event(seed=7)

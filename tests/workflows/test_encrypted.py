@@ -143,7 +143,7 @@ async def test_a_worker_without_the_key_fails_no_workflow(
     assert (await lab.ledgers(request)).paid == 1
 
 
-async def test_a_client_without_the_key_is_told_which(
+async def test_a_client_without_the_key_learns_which(
     lab: Lab, settings: Settings, keys: Keys
 ) -> None:
     """`status` of an encrypted generation; a wrong key is an error at the first call."""

@@ -4,19 +4,18 @@ One line for each dependency: what was found, or what is wrong and how to fix it
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.providers.registry import probes
+from contracts.plain import one_line
 from peers.clients import named_client
 from peers.settings import SettingsError
 from peers.temporal import connect, target
+from peers.terminal import complain, console, styled
 from workers.doctor import services, temporal
 from workers.doctor.finding import Finding
 from workers.doctor.store import spool, store
@@ -31,20 +30,19 @@ def doctor() -> None:
     try:
         settings = Settings.read()
     except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # for the person at the terminal
+        complain(error)
         raise typer.Exit(EXIT_SETTINGS) from None
     raise typer.Exit(EXIT_TROUBLE if asyncio.run(_report(settings)) else 0)
 
 
 async def _report(settings: Settings) -> int:
-    console = Console(highlight=False, soft_wrap=True)
+    out = console(soft_wrap=True)
     trouble = 0
     async for finding in examine(settings):
         trouble += bool(finding.fix)
-        sign = "[red]wrong[/]" if finding.fix else "[green]ok[/]   "
+        sign = styled("wrong", "red") if finding.fix else styled("ok   ", "green")
         fix = f"; {finding.fix}" if finding.fix else ""
-        line = " ".join(f"{finding.what}: {finding.found}{fix}".split())
-        console.print(f"{sign} {escape(line)}")
+        out.print(sign, one_line(f"{finding.what}: {finding.found}{fix}"))
     return trouble
 
 
@@ -68,18 +66,25 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    async with named_client(settings.ca_files) as http:  # as the worker's
+    async with named_client(  # as the worker's
+        ca_files=settings.ca_files, own=settings.own_headers
+    ) as http:
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
-        for odoo in settings.odoo:
-            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
         if settings.notify:
             looking = services.notifications(http, settings.notify)
             yield await _bounded("notifications", looking)
         yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
+    async with named_client(
+        ca_files=settings.ca_files,
+        certificate=settings.worker.client_certificate,
+        own=settings.own_headers,
+    ) as http:
+        for odoo in settings.odoo:
+            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
     if not settings.odoo:
         yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
 

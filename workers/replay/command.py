@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -12,7 +11,6 @@ from typing import Annotated, NamedTuple, NoReturn
 from uuid import UUID
 
 import typer
-from rich.console import Console
 from temporalio.client import Client, WorkflowHistory
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
@@ -20,9 +18,11 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from contracts.names import GENERATION_WORKFLOW, workflow_id
+from contracts.plain import one_line
 from peers.encryption import EncryptionError
 from peers.settings import SettingsError
 from peers.temporal import connect, data_converter, target
+from peers.terminal import complain, console, styled
 from workers.replay.divergence import explain
 from workers.replay.payloads import check_readable
 from workflows.backlog_watch import BacklogWatch
@@ -106,36 +106,34 @@ def replay(  # the options of a command
     except RPCError as error:
         unknown = error.status is RPCStatusCode.NOT_FOUND
         code = EXIT_UNKNOWN if unknown else EXIT_UNREACHABLE
-        _stop(f"Temporal at {target()}: {error.message}", code)
+        _stop(f"Temporal at {target()}: {one_line(error.message)}", code)
     except RuntimeError as error:
-        _stop(f"Temporal at {target()} cannot be reached: {error}", EXIT_UNREACHABLE)
+        _stop(f"Temporal at {target()} cannot be reached: {one_line(error)}", EXIT_UNREACHABLE)
     raise typer.Exit(EXIT_DIVERGED if diverged else 0)
 
 
 async def _replay_all(
     ids: list[str], files: list[Path], since: datetime | None, save: Path | None, *, debug: bool
 ) -> int:
-    console = Console(highlight=False)
+    out = console(soft_wrap=True)
     total = diverged = 0
     async for history in _histories(ids, files, since):
         if save:
             save.mkdir(parents=True, exist_ok=True)
             (save / f"{history.workflow_id}.json").write_text(history.to_json())
         if debug:
-            console.print("Set breakpoints with 'b workflows/generation.py:LINE', then 'c'.")
+            out.print("Set breakpoints with 'b workflows/generation.py:LINE', then 'c'.")
             breakpoint()  # noqa: T100  # asked for with --debug
         replayed = await replay_one(history, debug=debug)
         total += 1
         if replayed.divergence:
             diverged += 1
-            console.print(f"[red]diverges[/] {replayed.workflow_id}", soft_wrap=True)
-            console.print(f"  {replayed.divergence}", soft_wrap=True, markup=False)
+            out.print(styled("diverges", "red"), one_line(replayed.workflow_id))
+            out.print(f"  {replayed.divergence}")
         else:
-            console.print(
-                f"[green]replays cleanly[/] {replayed.workflow_id} ({replayed.events} events)",
-                soft_wrap=True,
-            )
-    console.print(f"{total} replayed, {diverged} diverged")
+            said = f"{one_line(replayed.workflow_id)} ({replayed.events} events)"
+            out.print(styled("replays cleanly", "green"), said)
+    out.print(f"{total} replayed, {diverged} diverged")
     return diverged
 
 
@@ -146,7 +144,7 @@ async def _histories(
         try:
             yield WorkflowHistory.from_json(path.stem, path.read_text())
         except Exception as error:  # noqa: BLE001  # protobuf and JSON each have their own
-            _stop(f"{path} is not a history as Temporal exports it: {error}", EXIT_USAGE)
+            _stop(one_line(f"{path} is not a history as Temporal exports it: {error}"), EXIT_USAGE)
     if not ids and since is None:
         return
     client = await connect()
@@ -184,5 +182,5 @@ def _since(failed: bool, text: str) -> datetime | None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)  # noqa: T201  # for the person at the terminal
+    complain(message)
     raise typer.Exit(code)

@@ -5,6 +5,8 @@ import re
 from temporalio.client import WorkflowHistory
 from temporalio.workflow import NondeterminismError
 
+from contracts.plain import one_line
+
 # The SDK describes a divergence by text alone; what cannot be read here is shown as it is.
 _SAID = re.compile(r'\[TMPRL1100\] Nondeterminism error: (.*?)", source:', re.DOTALL)
 _EVENT = re.compile(r"HistoryEvent\(id: (\d+)")
@@ -19,7 +21,7 @@ _WHAT_TO_DO = (
 
 def explain(failure: Exception, history: WorkflowHistory) -> str:
     """Several lines for a person; names the event of the history where the ways part."""
-    text = str(failure)
+    text = one_line(failure)
     if not isinstance(failure, NondeterminismError):
         return f"The code raised {type(failure).__name__} while it was replayed: {text}"
     found = _SAID.search(text)

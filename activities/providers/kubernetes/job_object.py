@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from activities.errors import ProviderError
 from activities.providers.kubernetes.objects import JobRef
+from activities.providers.kubernetes.security import Security
 from contracts.errors import ErrorCode
 from contracts.generation import Route
 from contracts.names import JOBS_PREFIX
@@ -68,6 +69,7 @@ class JobParameters(_Checked):
     service_account: Name | None = None
     annotations: dict[str, str] = {}
     """Of the pod, such as `sidecar.istio.io/inject = "false"`."""
+    security: Security = Security()
     output_format: Literal["png", "jpeg", "webp"] = "png"
 
 
@@ -121,6 +123,7 @@ def job_object(task: SubmitTask, ref: JobRef, bucket: str, ttl_seconds: int) -> 
         "env": [{"name": name, "value": value} for name, value in env.items()],
         "envFrom": given.env_from_secret and [{"secretRef": {"name": given.env_from_secret}}],
         "resources": _filled(given.resources.model_dump(mode="json")),
+        "securityContext": given.security.of_container,
     }
     pod = {
         "restartPolicy": "Never",
@@ -128,6 +131,7 @@ def job_object(task: SubmitTask, ref: JobRef, bucket: str, ttl_seconds: int) -> 
         "nodeSelector": given.node_selector,
         "tolerations": [_filled(each.model_dump()) for each in given.tolerations],
         "serviceAccountName": given.service_account,
+        "securityContext": given.security.of_pod,
     }
     return {
         "apiVersion": "batch/v1",

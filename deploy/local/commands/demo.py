@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
+from contracts.plain import one_line
 from deploy.local.commands.collector import Collector, ReceivedSpan
 from deploy.local.commands.demo_odoo import OdooSide, RealSide, Record, SandboxSide
 from deploy.local.commands.up import FORESEEN
@@ -24,6 +24,7 @@ from deploy.local.real_odoo.beside import stack_with_odoo
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.local_stack import LocalStack
+from peers.terminal import complain, console, say, styled
 
 PROMPT = "a lighthouse at dawn, oil on canvas"
 FINAL = frozenset({"completed", "failed", "canceled"})
@@ -58,7 +59,7 @@ def demo(
     Exit 0 when image, hash, Odoo's record and trace are what they must be; 1 otherwise, also
     when there is no image.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    out = console(soft_wrap=True)
     options = SandboxOptions(latency_seconds=LATENCY_SECONDS)
     try:
         with Collector() as collector, ExitStack() as running:
@@ -67,23 +68,23 @@ def demo(
             started = time.monotonic()
             odoo: OdooSide
             if real_odoo:
-                with_odoo = stack_with_odoo(home, options=options, say=console.print)
+                with_odoo = stack_with_odoo(home, options=options, say=say)
                 beside = running.enter_context(with_odoo)
                 stack, odoo = beside.stack, RealSide(beside)
             else:
-                stack = LocalStack(home, options=options, say=console.print)
+                stack = LocalStack(home, options=options, say=say)
                 running.enter_context(stack)
                 odoo = SandboxSide(stack)
-            console.print(f"stack      up in {time.monotonic() - started:.1f} s")
-            tour = _Tour(stack, odoo, collector, console)
+            out.print(f"stack      up in {time.monotonic() - started:.1f} s")
+            tour = _Tour(stack, odoo, collector, out)
             good = tour.run(prompt, OPENAI_MODEL_ID if openai else FLUX_MODEL_ID)
             if keep:
-                console.print("Ctrl-C ends everything.")
+                out.print("Ctrl-C ends everything.")
                 threading.Event().wait()
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except FORESEEN as error:
-        print(error, file=sys.stderr)
+        complain(error)
         raise typer.Exit(1) from None
     raise typer.Exit(0 if good else 1)
 
@@ -157,16 +158,15 @@ class _Tour:
         self._line("trace", f"{trace_id} (the correlationId), {len(spans)} spans")
         self._check({s.name for s in spans} >= last, "the trace is not whole")
         for text in _tree(spans):
-            self._console.print(f"           {text}", markup=False)
+            self._console.print(f"           {one_line(text)}")
 
     def _line(self, name: str, text: str) -> None:
-        self._console.print(f"[bold]{name:<10}[/] ", end="")
-        self._console.print(text, markup=False)
+        self._console.print(styled(f"{name:<10}", "bold"), one_line(text))
 
     def _check(self, holds: bool, otherwise: str) -> None:
         if not holds:
             self._good = False
-            self._console.print(f"[red]wrong:[/] {otherwise}")
+            self._console.print(styled("wrong:", "red"), one_line(otherwise))
 
 
 def _tree(spans: list[ReceivedSpan], parent: str | None = None, depth: int = 0) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """`duragen up` and `duragen logs`: the embedded stack on a terminal."""
 
 import signal
-import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,10 +15,11 @@ from deploy.local.real_odoo.configure import PEOPLE
 from deploy.local.real_odoo.places import OdooFailedError, OdooUnavailableError
 from deploy.local.stack.layout import ProgramMissingError, SandboxOptions
 from deploy.local.stack.local_stack import HomeInUseError, LocalStack
-from deploy.local.stack.logs import follow, follow_in_background, tail
+from deploy.local.stack.logs import LINE_CHARACTERS, follow, follow_in_background, tail
 from deploy.local.stack.parts import ALL_PARTS
 from deploy.local.stack.ports import STANDARD_PORTS, Ports, PortTakenError
 from deploy.local.stack.supervisor import PartFailedError
+from peers.terminal import complain, say
 
 DEFAULT_HOME = Path(".duragen")
 _PARTS = ", ".join(ALL_PARTS)
@@ -109,7 +109,7 @@ def up(  # noqa: PLR0913  # each is an option of the command line
             follow_in_background(name, home.resolve() / "logs" / f"{name}.log", ending)
         with ExitStack() as running:
             if real_odoo:
-                beside = stack_with_odoo(home, parts, ports=ports, options=options, say=_say)
+                beside = stack_with_odoo(home, parts, ports=ports, options=options, say=say)
                 stack = running.enter_context(beside).stack
             else:
                 stack = LocalStack(
@@ -119,15 +119,15 @@ def up(  # noqa: PLR0913  # each is an option of the command line
                     options=options,
                     odoo_url=odoo,
                     alertmanager_url=alertmanager,
-                    say=_say,
+                    say=say,
                 )
                 running.enter_context(stack)
-            print(welcome(stack, PEOPLE if real_odoo else ()), flush=True)
+            say(welcome(stack, PEOPLE if real_odoo else ()))
             threading.Event().wait()
     except KeyboardInterrupt:
-        print("Everything has ended. What was stored is kept.", flush=True)
+        say("Everything has ended. What was stored is kept.")
     except FORESEEN as error:
-        print(error, file=sys.stderr, flush=True)
+        complain(error)
         raise typer.Exit(1) from None
     finally:
         ending.set()
@@ -144,10 +144,11 @@ def logs(
     try:
         (name,) = _known([part])
     except ValueError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         raise typer.Exit(2) from None
     file = home / "logs" / f"{name}.log"
-    print(*tail(file, lines), sep="\n", flush=True)
+    for line in tail(file, lines):
+        say(line, most=LINE_CHARACTERS)
     if on:
         follow(name, file, threading.Event())
 
@@ -157,10 +158,6 @@ def _known(names: list[str] | None) -> list[str]:
         if name not in ALL_PARTS:
             raise ValueError(f"There is no part {name!r}; the parts are {_PARTS}.")
     return names or []
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _end_like_ctrl_c(*signals: signal.Signals) -> None:

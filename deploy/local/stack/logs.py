@@ -5,13 +5,18 @@ import time
 from collections import deque
 from pathlib import Path
 
+from peers.terminal import say
+
+LINE_CHARACTERS = 65_536
+"""A line of a log may hold a traceback."""
+
 _POLL_SECONDS = 0.2
 
 
 def tail(file: Path, lines: int) -> list[str]:
     """The last lines of a log, none when there is no log yet."""
     try:
-        with file.open(errors="replace") as stream:
+        with file.open(errors="replace", newline="\n") as stream:
             return [line.rstrip("\n") for line in deque(stream, maxlen=lines)]
     except FileNotFoundError:
         return []
@@ -25,12 +30,12 @@ def follow(name: str, file: Path, ending: threading.Event, *, from_end: bool = T
         if file.exists():
             if file.stat().st_size < at:  # a new file was begun because the old one was long
                 at = 0
-            with file.open(errors="replace") as stream:
+            with file.open(errors="replace", newline="\n") as stream:
                 stream.seek(at)
                 *whole, rest = (rest + stream.read()).split("\n")
                 at = stream.tell()
             for line in whole:
-                print(f"{name:>9} | {line}", flush=True)
+                say(f"{name:>9} | {line}", most=LINE_CHARACTERS)
         time.sleep(_POLL_SECONDS)
 
 

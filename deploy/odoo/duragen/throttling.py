@@ -1,4 +1,4 @@
-"""How often callers that are not believed get a whole answer. Nobody else is counted.
+"""Counts refused calls by caller. Who is believed is not held up, nor who comes from where he was.
 
 Each process of Odoo counts for itself, so with N workers a caller has up to N times as much. The
 memory is bounded, and nothing is asked of the database.
@@ -9,9 +9,13 @@ import threading
 import time
 from collections import OrderedDict
 
-MOST_FAILURES, WINDOW_SECONDS = 30, 60
-"""A sender with a wrong secret is refused some times a minute while somebody looks for it; a flood
-is many a second."""
+MOST_FAILURES, WINDOW_SECONDS = 100, 60
+"""While a token is being changed, Duragen's first tries are refused: as many at once as it has
+deliveries under way. A flood is many a second."""
+
+BELIEVED_SECONDS = 3_600
+"""So long after a call that was believed, others from the same place are only left out of the log.
+Behind one proxy all callers come from one place."""
 
 MOST_ADDRESSES = 1_024
 """Of which a count is kept. When there are more, the one that failed first is forgotten."""
@@ -22,14 +26,28 @@ class Failures:
 
     def __init__(self, most=MOST_FAILURES, seconds=WINDOW_SECONDS, keys=MOST_ADDRESSES):
         self._most, self._seconds, self._keys = most, seconds, keys
-        self._counts = OrderedDict()
+        self._counts, self._believed = OrderedDict(), OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self):
         return len(self._counts)
 
+    def believe(self, key, now=None):
+        """Remember that an authentic call came from there."""
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            self._believed[key] = now
+            self._believed.move_to_end(key)
+            while len(self._believed) > self._keys:
+                self._believed.popitem(last=False)
+
+    def is_believed(self, key, now=None):
+        """Whether one came within the last hour."""
+        now = time.monotonic() if now is None else now
+        return now - self._believed.get(key, now - BELIEVED_SECONDS) < BELIEVED_SECONDS
+
     def add(self, key, now=None):
-        """Count one; the seconds to wait when there were too many, else 0."""
+        """Count one; the seconds until the minute is over when there were too many, else 0."""
         now = time.monotonic() if now is None else now
         with self._lock:
             began, count = self._counts.get(key, (now, 0))

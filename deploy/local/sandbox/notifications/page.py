@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from contracts.plain import plain
 from deploy.local.sandbox.notifications.records import Alert
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
@@ -78,4 +79,4 @@ def _when(seconds: float) -> str:
 
 
 def _text(value: object) -> str:
-    return escape(str(value), quote=True)
+    return escape(plain(value), quote=True)

@@ -6,6 +6,8 @@ from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
+from contracts.plain import plain
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src http: https:; base-uri 'none'"
 )
@@ -76,4 +78,4 @@ def _picture(url: str | None) -> str:
 
 
 def _text(value: object) -> str:
-    return escape(str(value), quote=True)
+    return escape(plain(value), quote=True)

@@ -37,8 +37,8 @@ class Callback(http.Controller):
     def callback(self):
         """200 {"status": "applied" or "repeated"}; 401, 404, 422; 503 asks for a later repeat.
 
-        429 is for those that were not believed again and again. Who is believed never gets it, also
-        behind one proxy with them.
+        429 is for those that were not believed again and again. Who is believed never gets it, nor
+        who comes from where one was that is: Duragen's other token, or others behind one proxy.
         """
         connection = request.env["duragen.connection"].sudo()
         body = request.httprequest.get_data()
@@ -48,6 +48,7 @@ class Callback(http.Controller):
             check(request.httprequest.headers, body, tokens, secrets)
         except UnauthorizedError as error:
             return _refused(error)
+        _failures.believe(network_of(request.httprequest.remote_addr))
         request.env["ir.http"]._auth_method_public()
         try:
             event = json.loads(body)
@@ -65,12 +66,14 @@ class Callback(http.Controller):
 
 def _refused(error):
     """Nothing was asked of the database yet but what Odoo itself asks; a flood fills no log."""
-    wait = _failures.add(network_of(request.httprequest.remote_addr))
-    if wait:
+    network = network_of(request.httprequest.remote_addr)
+    wait = _failures.add(network)
+    if wait and not _failures.is_believed(network):
         answer = _problem(429, f"too many callbacks from here were refused; the last one: {error}")
         answer.headers["Retry-After"] = str(wait)
         return answer
-    _logger.warning("a callback was refused: %s", error)
+    if not wait:
+        _logger.warning("a callback was refused: %s", error)
     return _problem(401, str(error))
 
 

@@ -44,7 +44,7 @@ class GenerationReconciliation(models.Model):
         try:
             client = self.env["duragen.connection"]._client()
         except DuragenError as error:
-            _logger.warning("reconciliation waits: %s", error)
+            _logger.warning("reconciliation waits: %r", error)
             return
         until = time.monotonic() + RUN_SECONDS
         with ThreadPoolExecutor(ASKERS) as askers:
@@ -54,7 +54,7 @@ class GenerationReconciliation(models.Model):
                 chunk = requests[start : start + CHUNK]
                 answers = list(askers.map(partial(_ask, client), chunk.mapped("request_id")))
                 if all(isinstance(answer, UnavailableError) for answer in answers):
-                    _logger.warning("reconciliation waits: %s", answers[0])
+                    _logger.warning("reconciliation waits: %r", answers[0])
                     return
                 self._reconcile_chunk(dict(zip(chunk.ids, answers, strict=True)))
 

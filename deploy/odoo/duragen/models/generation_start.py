@@ -204,7 +204,7 @@ class GenerationStart(models.Model):
                 "start_error": why[:500],
             }
         )
-        _logger.warning("generation %s was not started: %s", self.request_id, why)
+        _logger.warning("generation %s was not started: %r", self.request_id, why)
 
     def _end_unstarted(self, code, why):
         # A later try would fail as well. Nothing was spent, so the policy does not matter.
@@ -278,7 +278,7 @@ class GenerationStart(models.Model):
         except NotFoundError:
             pass  # reconciliation finds that out too, and deals with it
         except DuragenError as error:
-            _logger.warning("the cancellation of %s waits: %s", self.request_id, error)
+            _logger.warning("the cancellation of %s waits: %r", self.request_id, error)
             self.next_start_at = fields.Datetime.now() + PAUSE
             return not isinstance(error, UnavailableError)
         self.next_start_at = False

@@ -144,7 +144,7 @@ class StartTrouble(models.Model):
             token = connection._setting("alertmanager_token")
             alerting.send(address, token, [trouble._alert(until)])
         except alerting.AlertingError as error:
-            _logger.warning("Alertmanager did not get the alert on starts: %s", error)
+            _logger.warning("Alertmanager did not get the alert on starts: %r", error)
             return
         ended.alert_until = False
         current.alert_until = until

@@ -1,0 +1,278 @@
+"""Every command of `duragen` shows what others wrote, and no terminal obeys it."""
+
+import ast
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import pytest
+from markdown_it import MarkdownIt
+from temporalio.client import Client
+
+from contracts.generation import GenerationState
+from contracts.names import (
+    GENERATION_QUEUE,
+    GENERATION_STATUS,
+    ODOO_HEALTH_WORKFLOW,
+    odoo_health_id,
+    workflow_id,
+)
+from contracts.odoo_health import OdooHealthState
+from starter.cli.app import COMMANDS
+from starter.client import AsyncDuragenClient
+from tests.activities.http_peer import Received, answer, listening
+from tests.starter.entry_points import ODOO, Done, duragen, fresh_namespace, make_event
+from tests.starter.hostile import HOSTILE, REFUSED_URL, faults_of, status, working
+
+ROOT = Path(__file__).parents[2]
+FILE_NAME = f"MARK {HOSTILE.replace('/', '_')[:110]}"
+
+
+class Scene(NamedTuple):
+    """Who says hostile things: a gateway, generations that wait for a person, services."""
+
+    gateway: dict[str, str]
+    temporal: dict[str, str]
+    services: dict[str, str]
+    parked: str
+    failed: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+async def scene(server: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """All of them; the generations are in a namespace of their own."""
+    address = server.client.service_client.config.target_host  # type: ignore[attr-defined]
+    temporal = await fresh_namespace(address)
+    client = AsyncDuragenClient(address, temporal.namespace)
+    parked = make_event(callbackUrl=REFUSED_URL)
+    failed = make_event()
+    async with working(temporal), listening() as gateway, listening() as peer:
+        gateway.says(_says)
+        peer.says(_raises)
+        for event, state in ((parked, GenerationState.PARKED), (failed, GenerationState.FAILED)):
+            await client.start(event)
+            await _listed(temporal, event["requestId"], state)
+        await temporal.start_workflow(
+            ODOO_HEALTH_WORKFLOW,
+            OdooHealthState(odoo=ODOO, streak=1, detail=HOSTILE),
+            id=odoo_health_id(ODOO),
+            task_queue=GENERATION_QUEUE,
+        )
+        found = {"TEMPORAL_ADDRESS": address, "TEMPORAL_NAMESPACE": temporal.namespace}
+        yield Scene(
+            gateway={"DURAGEN_GATEWAY_URL": gateway.url, "DURAGEN_GATEWAY_KEY": "a-key"},
+            temporal=found,
+            services={**found, **_settings(peer.url)},
+            parked=parked["requestId"],
+            failed=failed["requestId"],
+            folder=tmp_path_factory.mktemp("hostile"),
+        )
+
+
+async def _says(received: Received, *connection: object) -> None:
+    """The gateway: a status, a refusal with hostile fields, a conflict."""
+    if received.method == "GET":
+        said = answer(200, status())
+    elif received.method == "POST":
+        fault = {"field": HOSTILE, "rule": HOSTILE, "message": HOSTILE}
+        problem = {"type": "urn:duragen:problem:invalid_event", "detail": HOSTILE}
+        said = answer(422, {**problem, "errors": [fault]})
+    else:
+        said = answer(409, {"type": "urn:duragen:problem:conflict", "detail": HOSTILE})
+    await said(received, *connection)  # type: ignore[arg-type]
+
+
+async def _raises(received: Received, *connection: object) -> None:
+    """Store, provider and Odoo: an error with hostile text, once the version of Odoo is known."""
+    error = {"message": HOSTILE, "data": {"message": HOSTILE, "name": HOSTILE}}
+    known = {"result": {"server_version": "19.0"}}
+    said = known if received.path.endswith("version_info") else {"error": error}
+    await answer(200, said)(received, *connection)  # type: ignore[arg-type]
+
+
+async def _listed(temporal: Client, request_id: str, state: GenerationState) -> None:
+    query = f"WorkflowId = '{workflow_id(request_id)}' AND {GENERATION_STATUS} = '{state}'"
+    while not (await temporal.count_workflows(query)).count:
+        pass
+
+
+def _settings(url: str) -> dict[str, str]:
+    """Of a worker whose store, provider and Odoo are all at `url`."""
+    account = dict.fromkeys(("database", "login", "password"), "duragen")
+    return {
+        "DURAGEN_STORAGE__BUCKET": "images",
+        "DURAGEN_STORAGE__ENDPOINT_URL": url,
+        "DURAGEN_STORAGE__ACCESS_KEY_ID": "id",
+        "DURAGEN_STORAGE__SECRET_ACCESS_KEY": "a-key",
+        "DURAGEN_PROVIDERS__FAR__KIND": "openai",
+        "DURAGEN_PROVIDERS__FAR__BASE_URL": url,
+        "DURAGEN_PROVIDERS__FAR__API_KEY": "a-key",
+        "DURAGEN_ODOO": json.dumps([{"origin": url, "delivery": "odoorpc", **account}]),
+    }
+
+
+async def _gateways(scene: Scene, *arguments: str) -> Done:
+    return await duragen(*arguments, **scene.gateway)
+
+
+async def _status(scene: Scene) -> list[Done]:
+    here = [
+        await duragen("status", each, **scene.temporal) for each in (scene.parked, scene.failed)
+    ]
+    ways = ([], ["--json"])
+    return [*here, *[await _gateways(scene, "status", str(uuid4()), *way) for way in ways]]
+
+
+async def _watch(scene: Scene) -> list[Done]:
+    ended = await duragen("watch", scene.failed, **scene.temporal)
+    return [ended, await _gateways(scene, "watch", str(uuid4()))]
+
+
+async def _cancel(scene: Scene) -> list[Done]:
+    return [await _gateways(scene, "cancel", str(uuid4()))]
+
+
+async def _submit(scene: Scene) -> list[Done]:
+    event = json.dumps(make_event())
+    return [await duragen("submit", "-", stdin=event, **scene.gateway)]
+
+
+async def _lists(scene: Scene, command: str) -> list[Done]:
+    return [await duragen(command, *way, **scene.temporal) for way in ([], ["--json"])]
+
+
+async def _parked(scene: Scene) -> list[Done]:
+    return await _lists(scene, "parked")
+
+
+async def _failed(scene: Scene) -> list[Done]:
+    return await _lists(scene, "failed")
+
+
+async def _redeliver(scene: Scene) -> list[Done]:
+    return [await duragen("redeliver", scene.parked, **scene.temporal)]
+
+
+async def _abandon(scene: Scene) -> list[Done]:
+    return [await duragen("abandon", FILE_NAME, "--reason", "x", **scene.temporal)]
+
+
+async def _rerun(scene: Scene) -> list[Done]:
+    return [await duragen("rerun", FILE_NAME, **scene.temporal)]
+
+
+async def _replay(scene: Scene) -> list[Done]:
+    history = scene.folder / f"{FILE_NAME}.json"
+    shutil.copy(next((ROOT / "tests/histories").glob("failed.*.json")), history)
+    none = scene.folder / f"{FILE_NAME}.txt"
+    none.write_text(json.dumps({"events": HOSTILE}))
+    return [await duragen("replay", "--file", str(file)) for file in (history, none)]
+
+
+async def _doctor(scene: Scene) -> list[Done]:
+    return [await duragen("doctor", **scene.services)]
+
+
+async def _wrong_settings(scene: Scene, command: str) -> list[Done]:
+    file = scene.folder / "wrong.toml"
+    key = json.dumps(HOSTILE.replace("\U000e0041", ""))  # TOML has no escapes by pairs
+    file.write_text(f"[gateway]\n{key} = 1\n[worker]\n{key} = 1\n")
+    return [await duragen(command, DURAGEN_CONFIG=str(file))]
+
+
+async def _worker(scene: Scene) -> list[Done]:
+    return await _wrong_settings(scene, "worker")
+
+
+async def _gateway(scene: Scene) -> list[Done]:
+    return await _wrong_settings(scene, "gateway")
+
+
+async def _logs(scene: Scene) -> list[Done]:
+    (scene.folder / "logs").mkdir(exist_ok=True)
+    log = scene.folder / "logs" / "worker.log"
+    log.write_text(HOSTILE.replace("\n", " "), "utf-8", "ignore")
+    return [await duragen("logs", "worker", "--home", str(scene.folder))]
+
+
+async def _up(scene: Scene) -> list[Done]:
+    return [await duragen("up", "--without", HOSTILE, "--home", str(scene.folder / "up"))]
+
+
+async def _demo(scene: Scene) -> list[Done]:
+    file = scene.folder / f"{FILE_NAME} a file"
+    file.touch()
+    return [await duragen("demo", "--home", str(file))]
+
+
+SCENES = {
+    "up": _up,
+    "logs": _logs,
+    "demo": _demo,
+    "submit": _submit,
+    "status": _status,
+    "watch": _watch,
+    "cancel": _cancel,
+    "parked": _parked,
+    "redeliver": _redeliver,
+    "abandon": _abandon,
+    "failed": _failed,
+    "rerun": _rerun,
+    "replay": _replay,
+    "doctor": _doctor,
+    "worker": _worker,
+    "gateway": _gateway,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_no_command_obeys_what_it_shows(scene: Scene, command: str) -> None:
+    """Each has a scene here, shows the text all the same, and shows it on its line."""
+    for done in await SCENES[command](scene):
+        said = done.out + done.err
+        assert faults_of(said) == [], said
+        assert "MARK" in said
+
+
+async def test_details_hold_no_live_markdown(scene: Scene) -> None:
+    """What the Web UI shows of a generation: no link, image or HTML of others, no forged line."""
+    client = await Client.connect(
+        scene.temporal["TEMPORAL_ADDRESS"], namespace=scene.temporal["TEMPORAL_NAMESPACE"]
+    )
+    generations = [workflow_id(each) for each in (scene.parked, scene.failed)]
+    for each in (*generations, odoo_health_id(ODOO)):
+        handle = client.get_workflow_handle(each)
+        shown = (await handle.query("__temporal_workflow_metadata")).current_details
+        assert faults_of(shown) == []
+        assert "MARK" in shown
+        tokens = MarkdownIt("commonmark", {"html": True}).parse(shown)
+        children = [child for token in tokens for child in token.children or ()]
+        live = {"link_open", "image", "html_inline", "html_block"}
+        assert live.isdisjoint(token.type for token in (*tokens, *children))
+
+
+TERMINALS = {
+    "peers/terminal.py": "the one place",
+    "starter/leaving.py": "runs before it is known whether our packages are ours; texts of our own",
+    "deploy/local/real_odoo/install.py": "a tool of the tests",
+    "deploy/local/real_odoo/addon_tests.py": "a tool of the tests",
+}
+WRITES = {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write", "Console"}
+
+
+def test_nothing_else_writes_to_a_terminal() -> None:
+    """A new command cannot forget it: there is one module that writes."""
+    writers = set()
+    for package in ("contracts", "workflows", "activities", "peers", "workers", "starter", "otel"):
+        writers |= {file for file in (ROOT / package).rglob("*.py") if _writes(file)}
+    writers |= {file for file in (ROOT / "deploy/local").rglob("*.py") if _writes(file)}
+    assert {str(file.relative_to(ROOT)) for file in writers} == set(TERMINALS)
+
+
+def _writes(file: Path) -> bool:
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    return any(ast.unparse(call.func) in WRITES for call in calls)

@@ -1,0 +1,1 @@
+"""The command `duragen erase`: remove what a person may ask to be removed."""

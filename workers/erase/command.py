@@ -1,0 +1,134 @@
+"""The command `duragen erase`."""
+
+import asyncio
+import sys
+from typing import Annotated, NoReturn
+from uuid import UUID
+
+import typer
+from temporalio.service import RPCError
+
+from activities.s3 import StoreError
+from contracts.names import GenerationId, generation_id, workflow_id
+from peers.settings import EXIT_SETTINGS, SettingsError
+from peers.temporal import connect, target
+from workers.erase.erasing import CLOSE_SECONDS, Eraser
+from workers.settings import Settings
+from workers.store_wiring import bucket_of
+
+EXIT_LEFT, EXIT_USAGE, EXIT_UNREACHABLE = 1, EXIT_SETTINGS, 3
+
+NOT_REACHED = """\
+Not reached by this command, see docs/operations.md:
+  Odoo      the request with its words and its image; delete it there first, or it may start again
+  disks     of other workers: an image that waits there is deleted, not stored, when they next try;
+            images that were put aside there as lost stay
+  others    backups of these servers, logs and traces, the image service, who was notified"""
+
+
+def erase(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Request ids, or workflow ids (generation-...)."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="USER_ID", help="All generations of this user.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; without, it is only said what would go.")
+    ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel what still runs; without, it is refused.")
+    ] = False,
+) -> None:
+    """Remove what is kept of a generation: history, image, spool file. Nothing without --yes.
+
+    Exit 0 when nothing is left, 1 when something is, 2 for usage and settings, 3 when Temporal
+    cannot be reached.
+    """
+    if bool(ids) == bool(user):
+        _stop("name generations, or a user: see duragen erase --help", EXIT_USAGE)
+    named = [_generation(text) for text in ids or []]
+    user_id = _uuid(user) if user else None
+    try:
+        settings = Settings.read()
+        left = asyncio.run(_erase_all(settings, named, user_id, yes=yes, cancel=cancel))
+    except typer.Exit:  # a RuntimeError by descent
+        raise
+    except SettingsError as error:
+        _stop(str(error), EXIT_SETTINGS)
+    except RPCError as error:
+        _stop(f"Temporal at {target()}: {error.message}", EXIT_UNREACHABLE)
+    except RuntimeError as error:
+        _stop(f"Temporal at {target()} cannot be reached: {error}", EXIT_UNREACHABLE)
+    raise typer.Exit(EXIT_LEFT if left else 0)
+
+
+async def _erase_all(
+    settings: Settings, named: list[GenerationId], user_id: UUID | None, *, yes: bool, cancel: bool
+) -> int:
+    """How many are left."""
+    eraser = Eraser(await connect(), bucket_of(settings.storage), settings.worker.spool_dir)
+    # Listed before anything goes: the list would move below our feet.
+    found = [each async for each in eraser.of_user(user_id)] if user_id else named
+    left = 0
+    for generation in dict.fromkeys(found):
+        try:
+            left += not await _erase_one(eraser, generation, yes=yes, cancel=cancel)
+        except (StoreError, OSError) as error:  # a TimeoutError is one
+            left += 1
+            _say(f"  LEFT      {str(error) or 'the server has not deleted it yet'}; run it again")
+    if user_id and not found:
+        _say("Temporal has no generation of this user; for older ones, take the ids from Odoo")
+    _say(NOT_REACHED)
+    if found and not yes:
+        _say("Nothing was removed: this was a look. Say --yes to remove it.")
+    return left if yes else 0
+
+
+async def _erase_one(eraser: Eraser, generation: GenerationId, *, yes: bool, cancel: bool) -> bool:
+    """Whether nothing is in the way."""
+    kept = await eraser.look(generation)
+    _say(f"{workflow_id(*generation)}")
+    if yes and cancel and kept.running:
+        if not await eraser.cancel(generation):
+            _say(
+                f"  LEFT      it goes on {CLOSE_SECONDS:.0f} s after its cancellation; if it is"
+                " parked, `duragen redeliver` or `duragen abandon` it first"
+            )
+            return False
+        kept = await eraser.look(generation)
+    for line in kept.lines():
+        _say(f"  {'found' if not yes else 'had'}     {line}")
+    if kept.running:
+        _say("  LEFT      it still runs: say --cancel, or wait for its end")
+        return False
+    if not kept.lines():
+        _say("  nothing is kept here")
+    if yes:
+        for line in await eraser.erase(kept):
+            _say(f"  removed   {line}")
+    return True
+
+
+def _generation(text: str) -> GenerationId:
+    try:
+        return generation_id(text)
+    except ValueError:
+        return GenerationId(_uuid(text))
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        _stop(f"{text[:80]!a} is not an id", EXIT_USAGE)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"duragen: {message}\n")
+    raise typer.Exit(code)
