@@ -24,20 +24,24 @@ hold that."""
 
 
 def named_client(
-    *,
     ca_files: Mapping[str, Path] = MappingProxyType({}),
-    certificate: Path | None = None,
+    *,
     own: OwnHeaders | None = None,
+    certificate: Path | None = None,
 ) -> httpx.AsyncClient:
-    """A client for addresses that the settings name, private or not; `own` are sent to theirs.
+    """A client for addresses that the settings name, private or not.
 
-    `ca_files`, by origin, are trusted there in the place of what else is. `certificate` is shown to
-    servers that ask for one.
+    `ca_files`, by origin, are trusted there in the place of what else is. `own` are the headers
+    that each peer wants, `certificate` is who we are to servers that ask for one.
     """
-    client = _client(
-        _direct(trusted(None, certificate)),
-        {origin: _direct(trusted(file, certificate)) for origin, file in ca_files.items()},
-    )
+
+    def direct(ca_file: Path | None = None) -> httpx.AsyncHTTPTransport:
+        context = trusted(ca_file)
+        if certificate:
+            context.load_cert_chain(certificate)
+        return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=_LIMITS)
+
+    client = _client(direct(), {origin: direct(file) for origin, file in ca_files.items()})
     if own:
         client.event_hooks = {"request": [own.add]}
     return client
@@ -48,22 +52,12 @@ def public_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     return _client(_PublicTransport(verify or trusted()))
 
 
-def trusted(ca_file: Path | None = None, certificate: Path | None = None) -> ssl.SSLContext:
-    """Whose certificates count: the file's, else SSL_CERT_FILE's and SSL_CERT_DIR's, or httpx's.
-
-    `certificate`, with its key, is our own for servers that ask for one.
-    """
-    found = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context()
-    if certificate:
-        found.load_cert_chain(certificate)
-    return found
+def trusted(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Whose certificates count: the file's, else SSL_CERT_FILE's and SSL_CERT_DIR's, or httpx's."""
+    return ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context()
 
 
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
-
-
-def _direct(verify: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
 
 
 def _client(

@@ -30,6 +30,8 @@ class Connection(Protocol):
     client: tuple[str, int] | None
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
+    due: float
+    """When its wait is over, by the loop's clock; the pool sets it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class ConnectionPool:
         self._waiting: dict[Connection, None] = {}
         """The one that has waited longest is the first."""
         self._waiting_of: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
+        shortest = min(limits.header_seconds, limits.idle_seconds, limits.unread_seconds)
+        self._sweep_seconds = min(1.0, shortest / 4)
+        self._sweeping = False
         self._cut = 0
         self._said = -math.inf
 
@@ -94,15 +99,18 @@ class ConnectionPool:
             oldest.transport.abort()
         self._of[connection] = address
         self._open[address] += 1
-        self.waits(connection)
+        self.waits(connection, limits.header_seconds)
+        if not self._sweeping:
+            self._sweeping = True
+            connection.loop.call_later(self._sweep_seconds, self._sweep, connection.loop)
         return True
 
-    def waits(self, connection: Connection) -> bool:
-        """Its caller is waited for from now on; False when it is gone already."""
+    def waits(self, connection: Connection, seconds: float) -> None:
+        """Its caller has so long from now on; nothing when it is gone already."""
         if address := self._of.get(connection):
+            connection.due = connection.loop.time() + seconds
             self._waiting[connection] = None
             self._waiting_of[address][connection] = None
-        return bool(address)
 
     def works(self, connection: Connection) -> None:
         """It has a request under way, and does not give way."""
@@ -120,6 +128,16 @@ class ConnectionPool:
         if not self._open[address]:
             del self._open[address]
             self._waiting_of.pop(address, None)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cut off those whose wait is over. One timer for all: each request would set two."""
+        now = loop.time()
+        for connection in [each for each in self._waiting if each.due <= now]:
+            # abort, not close: what the caller does not read would hold the connection open.
+            connection.transport.abort()
+        self._sweeping = bool(self._of)
+        if self._sweeping:
+            loop.call_later(self._sweep_seconds, self._sweep, loop)
 
     def _count_cut(self, now: float) -> None:
         self._cut += 1

@@ -21,6 +21,9 @@ MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers; also trailers and what else may stand between two parts of a body.
 The longest of ours has some hundred bytes; httptools itself has no limit, h11 64 KiB."""
 
+MAX_HEADERS = 100
+"""Of one request, its trailers too: each takes forty times its bytes in memory. As Apache's."""
+
 MAX_PIPELINED = 16
 """Requests that wait behind the one under way: no client of ours pipelines, and each takes memory
 long before it is looked at."""
@@ -71,8 +74,7 @@ class _GuardedProtocol(HttpToolsProtocol):
     """uvicorn's own, with deadlines, a limit on what is not body, and a pool to be counted in."""
 
     pool: ConnectionPool
-    _deadline: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
+    due = math.inf
     _in_message = False
     _in_body = False
     _overhead = 0
@@ -81,16 +83,11 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if self.pool.enter(self):
-            self._wait(self.pool.limits.header_seconds)
-        else:
+        if not self.pool.enter(self):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.leave(self)
-        for timer in (self._deadline, self._unread):
-            if timer:
-                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -107,16 +104,25 @@ class _GuardedProtocol(HttpToolsProtocol):
         self._in_message = True
         # The first request's time runs since the connection was accepted.
         if self.cycle is not None and self.cycle.response_complete:
-            self._wait(self.pool.limits.header_seconds)
+            self.pool.waits(self, self.pool.limits.header_seconds)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # At once: thousands of them also take milliseconds of everybody's time.
+        if len(self.headers) >= MAX_HEADERS:
+            self._refusal = 431
+            raise _RefusedError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._overhead = 0
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            hosts += name == b"host"
         if size > MAX_HEAD_BYTES:
             self._refusal = 431
             raise _RefusedError
         version = self.parser.get_http_version()
-        hosts = sum(name == b"host" for name, _ in self.headers)
         # RFC 9112, 3.2: two servers would understand two hosts differently.
         if version not in ("1.0", "1.1") or hosts > 1 or (version == "1.1" and not hosts):
             raise _RefusedError
@@ -125,8 +131,6 @@ class _GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_body = True
         self.pool.works(self)
-        if self._deadline:
-            self._deadline.cancel()
 
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
@@ -139,23 +143,22 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete and self.pool.waits(self):
+        if self.cycle.response_complete and not self.flow.write_paused:
             limits = self.pool.limits
             # A request that was answered before its end has nothing more to say, and a connection
             # that is to be closed may still wait for its answer to be read.
             ending = self._in_message or self.transport.is_closing()
-            self._wait(limits.header_seconds if ending else limits.idle_seconds)
+            self.pool.waits(self, limits.header_seconds if ending else limits.idle_seconds)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.pool.waits(self)
-        self._unread = self.loop.call_later(self.pool.limits.unread_seconds, self.transport.abort)
+        self.pool.waits(self, self.pool.limits.unread_seconds)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._unread:
-            self._unread.cancel()
-        if not self.cycle.response_complete:
+        if self.cycle.response_complete:
+            self.pool.waits(self, self.pool.limits.idle_seconds)
+        else:
             self.pool.works(self)
 
     def send_400_response(self, msg: str) -> None:
@@ -173,9 +176,3 @@ class _GuardedProtocol(HttpToolsProtocol):
             + f"content-length: {len(msg)}\r\n\r\n{msg}".encode("ascii")
         )
         self.transport.close()
-
-    def _wait(self, seconds: float) -> None:
-        if self._deadline:
-            self._deadline.cancel()
-        # abort, not close: what the caller does not read would hold the connection open.
-        self._deadline = self.loop.call_later(seconds, self.transport.abort)

@@ -162,10 +162,10 @@ class NotifySettings(Group):
 
     base_url: HttpUrl
     token: ApiKey | None = None
-    ca_file: CaFile | None = None
-    """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
     headers: HeaderTable = Field(default_factory=dict)
     """Sent with every call, such as a key for the proxy before it."""
+    ca_file: CaFile | None = None
+    """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
 
 
 class AlertSettings(Group):

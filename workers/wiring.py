@@ -87,11 +87,10 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     ):
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
-        known, own = settings.ca_files, settings.own_headers
-        certificate = process.client_certificate
+        files, own, known = settings.ca_files, settings.own_headers, process.client_certificate
         async with (
-            named_client(ca_files=known, own=own) as http,
-            named_client(ca_files=known, certificate=certificate, own=own) as odoo_http,
+            named_client(files, own=own) as http,
+            named_client(files, own=own, certificate=known) as odoo_http,
             public_client() as public,
         ):
             if traced:

@@ -97,7 +97,7 @@ async def test_an_authority_for_one_peer(
         delivered = await outcome(worker_settings, url, delivery, signed[0])
         assert delivered != DeliveryError.ODOO_UNAVAILABLE
         assert peer.received
-        async with named_client(ca_files={url: signed[0]}) as client:
+        async with named_client({url: signed[0]}) as client:
             with pytest.raises(httpx.ConnectError, match="verify failed"):
                 await client.get(elsewhere)
     assert other.received == []

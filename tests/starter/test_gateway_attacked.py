@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from peers.connections import RESERVED_DESCRIPTORS
-from peers.http_server import MAX_HEAD_BYTES
+from peers.http_server import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.starter.attacked import HALF, attacked, get, until_closed, wait_closed
 from tests.starter.entry_points import KEY, make_event
 
@@ -161,7 +161,7 @@ def test_a_body_after_the_answer_has_a_deadline(
     "sent",
     [
         get("/health", "X-Long: " + "a" * MAX_HEAD_BYTES),
-        get("/health", *(f"X-{n}: a" for n in range(MAX_HEAD_BYTES // 4))),
+        get("/health", *("a:" for _ in range(MAX_HEADERS))),
         get("/health?" + "a" * MAX_HEAD_BYTES),
         HALF + b"a" * MAX_HEAD_BYTES,
         b"\r\n" * MAX_HEAD_BYTES,

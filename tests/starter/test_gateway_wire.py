@@ -45,6 +45,7 @@ REFUSED = {
 }
 
 TAKEN = {
+    "a hundred headers": (get("/health", CLOSE, *("a:" for _ in range(98))), 200),
     "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n", 404),
     "http/1.0": (b"GET /health HTTP/1.0\r\n\r\n", 200),
     "http/1.0 that stays": (b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200),

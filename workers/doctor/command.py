@@ -50,6 +50,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything the settings name, one after the other."""
     yield Finding("settings", f"{len(settings.models)} models, {len(settings.providers)} providers")
     yield services.grace(settings)
+    yield services.encryption()
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             client = await connect()
@@ -66,25 +67,22 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    async with named_client(  # as the worker's
-        ca_files=settings.ca_files, own=settings.own_headers
-    ) as http:
+    known = settings.worker.client_certificate
+    async with (  # as the worker's
+        named_client(settings.ca_files, own=settings.own_headers) as http,
+        named_client(settings.ca_files, own=settings.own_headers, certificate=known) as odoo_http,
+    ):
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
+        for odoo in settings.odoo:
+            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(odoo_http, odoo))
         if settings.notify:
             looking = services.notifications(http, settings.notify)
             yield await _bounded("notifications", looking)
         yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
-    async with named_client(
-        ca_files=settings.ca_files,
-        certificate=settings.worker.client_certificate,
-        own=settings.own_headers,
-    ) as http:
-        for odoo in settings.odoo:
-            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
     if not settings.odoo:
         yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
 
