@@ -3,12 +3,14 @@
 import http.client
 import io
 import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
 import urllib.response
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -38,6 +40,8 @@ class RpcAccount(NamedTuple):
     password: str
     model: str
     method: str
+    ca_file: Path | None = None
+    """Who signed its certificate; None: somebody whom the process trusts."""
 
 
 class OdooRpcError(Exception):
@@ -114,7 +118,7 @@ def _login(
             _Bounded(),
             _CorrelationHandler(),
             _PlainHandler(connected),
-            _TlsHandler(connected),
+            _TlsHandler(connected, ssl.create_default_context(cafile=account.ca_file)),
         ),
     )
     session.login(account.database, account.login, account.password)
@@ -138,15 +142,18 @@ class _PlainHandler(urllib.request.HTTPHandler):
 class _TlsHandler(urllib.request.HTTPSHandler):
     """The same for TLS."""
 
-    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
+    def __init__(self, connected: Callable[[socket.socket], None], verify: ssl.SSLContext) -> None:
         super().__init__()
         self._connected = connected
+        self._verify = verify
 
     def https_open(self, request: urllib.request.Request) -> Any:
         return self.do_open(self._connection, request)
 
     def _connection(self, host: str, **options: Any) -> http.client.HTTPConnection:
-        return _watched(http.client.HTTPSConnection(host, **options), self._connected)
+        return _watched(
+            http.client.HTTPSConnection(host, context=self._verify, **options), self._connected
+        )
 
 
 def _watched(

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 import hypothesis
 import pytest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from deploy.local.stack.local_stack import LocalStack
+from peers import temporal
 from tests.lab import Lab, working
 from workers.settings import Settings
 
@@ -84,8 +84,8 @@ def settings(stack: LocalStack) -> Settings:
 
 @pytest.fixture(scope="session")
 async def client(stack: LocalStack) -> Client:
-    """A client of the stack's Temporal server."""
-    return await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
+    """A client of the stack's Temporal server, which encrypts when the environment has keys."""
+    return await Client.connect(stack.temporal_address, data_converter=temporal.data_converter())
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The part of the wiring that is an Odoo's: its client, its threads, its slots."""
 
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import httpx
 
@@ -11,17 +9,8 @@ from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooDelivery
 from activities.odoo.recovery import OdooAddress
 from activities.odoo.rpc import RpcDelivery
-from peers.clients import trusted
 from peers.odoo_rpc import RpcAccount
 from workers.settings import OdooSettings
-
-
-def own_context(certificate: Path | None) -> ssl.SSLContext:
-    """TLS as to every peer, and with the worker's own certificate for servers that ask for one."""
-    context = trusted()
-    if certificate:
-        context.load_cert_chain(certificate)
-    return context
 
 
 def odoo_delivery(
@@ -64,4 +53,5 @@ def rpc_account(odoo: OdooSettings) -> RpcAccount:
         password=odoo.password.get_secret_value() if odoo.password else "",
         model=odoo.model,
         method=odoo.method,
+        ca_file=odoo.ca_file,
     )

@@ -8,14 +8,16 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from activities.images import FORMATS, MAX_IMAGE_BYTES
+from activities.providers.kind import LinkSettings
 from activities.providers.registry import Provider, kind_of
 from contracts.callbacks import CALLBACK_PATHS
-from contracts.events import HttpUrl
+from contracts.events import HttpUrl, origin_of
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
 from peers.own_headers import HeaderTable, OwnHeaders
 from peers.setting_types import (
     ApiKey,
+    CaFile,
     CallbackPaths,
     Group,
     Origin,
@@ -81,6 +83,8 @@ class StorageSettings(Group):
     conditional_writes: bool | None = None
     """Whether the store refuses a second object under the same key (`If-None-Match: *`). None: the
     worker finds out. Where it does not, each image has a key of its own."""
+    ca_file: CaFile | None = None
+    """Who signed its certificate; None: AWS_CA_BUNDLE's, SSL_CERT_FILE's, or boto3's own."""
     checksums: bool | None = None
     """Whether it takes `x-amz-checksum-sha256`. None: the worker finds out; else Content-MD5."""
 
@@ -117,6 +121,8 @@ class OdooSettings(Group):
     """Deliveries at a time, a process: an Odoo that hangs holds so many up, and no other's."""
     deliveries_per_second: Annotated[float, Field(gt=0, le=10_000)] = 100
     """Over all processes; held by the server."""
+    ca_file: CaFile | None = None
+    """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
     images: Literal["link", "data"] = "link"
     """What an outcome carries: a link to the image, or the image itself, as base64."""
     headers: HeaderTable = Field(default_factory=dict)
@@ -158,6 +164,8 @@ class NotifySettings(Group):
     token: ApiKey | None = None
     headers: HeaderTable = Field(default_factory=dict)
     """Sent with every call, such as a key for the proxy before it."""
+    ca_file: CaFile | None = None
+    """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
 
 
 class AlertSettings(Group):
@@ -166,6 +174,8 @@ class AlertSettings(Group):
     base_url: HttpUrl
     token: ApiKey | None = None
     """Bearer token, for an Alertmanager behind a proxy that asks for one."""
+    ca_file: CaFile | None = None
+    """Who signed its certificate; None: somebody whom the process trusts (SSL_CERT_FILE)."""
     web_url: HttpUrl | None = None
     """Temporal's Web UI: where an alert's "source" link leads."""
     headers: HeaderTable = Field(default_factory=dict)
@@ -258,6 +268,18 @@ class Settings(FileSettings):
             for route in model.routes:
                 named.setdefault(route.provider, set()).add(route.model)
         return named
+
+    @property
+    def ca_files(self) -> dict[str, Path]:
+        """Whose certificates count at an origin, where a setting says so."""
+        named = [
+            (each.base_url, each.ca_file)
+            for each in (*self.providers.values(), self.notify, self.alerts)
+            if isinstance(each, LinkSettings | NotifySettings | AlertSettings)
+        ]
+        named += [(odoo.origin, odoo.ca_file) for odoo in self.odoo]
+        named += [(odoo.url, odoo.ca_file) for odoo in self.odoo if odoo.url]
+        return {origin_of(url): file for url, file in named if file}
 
     @property
     def queues(self) -> tuple[str, ...]:

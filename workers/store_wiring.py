@@ -1,5 +1,6 @@
 """The part of the wiring that is the store's."""
 
+import os
 from typing import TYPE_CHECKING
 
 import boto3
@@ -56,6 +57,7 @@ def s3_client(storage: StorageSettings, endpoint_url: str | None = None) -> "S3C
         "s3",
         endpoint_url=endpoint_url,
         region_name=storage.region,
+        verify=_ca_file(storage),
         aws_access_key_id=storage.access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=Config(
@@ -70,3 +72,10 @@ def s3_client(storage: StorageSettings, endpoint_url: str | None = None) -> "S3C
             response_checksum_validation="when_required",
         ),
     )
+
+
+def _ca_file(storage: StorageSettings) -> str | None:
+    """Whose certificates count; None leaves it to boto3, which brings its own."""
+    if storage.ca_file:
+        return str(storage.ca_file)
+    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or None

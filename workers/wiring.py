@@ -44,7 +44,7 @@ from contracts.names import (
 )
 from peers.clients import named_client, public_client
 from workers.correlating import CorrelationInterceptor
-from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery, own_context
+from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery
 from workers.settings import Settings
 from workers.store_wiring import IMAGE_THREADS, STORE_THREADS, bucket_of
 from workflows.backlog_watch import BacklogWatch
@@ -87,10 +87,10 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     ):
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
-        known = own_context(process.client_certificate)
+        files, own, known = settings.ca_files, settings.own_headers, process.client_certificate
         async with (
-            named_client(own=settings.own_headers) as http,
-            named_client(known, own=settings.own_headers) as odoo_http,
+            named_client(files, own=own) as http,
+            named_client(files, own=own, certificate=known) as odoo_http,
             public_client() as public,
         ):
             if traced:

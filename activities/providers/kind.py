@@ -16,7 +16,7 @@ from activities.storage import ImageStore
 from contracts.events import HttpUrl, RequestField
 from contracts.generation import Route
 from contracts.provider_health import Probed
-from peers.setting_types import ApiKey, Group, HostRule
+from peers.setting_types import ApiKey, CaFile, Group, HostRule
 
 
 class ProviderSettings(Group):
@@ -48,6 +48,8 @@ class ProviderSettings(Group):
 class LinkSettings(ProviderSettings):
     """Settings of a kind whose answers hold links."""
 
+    ca_file: CaFile | None = None
+    """Who signed the certificate of `base_url`; None: somebody whom the process trusts."""
     result_hosts: tuple[HostRule, ...] = ()
     """Hosts beside `base_url`'s own to which the link of an image may lead."""
     private_links: bool = False

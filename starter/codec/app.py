@@ -29,16 +29,13 @@ from starlette.routing import Route
 from temporalio.api.common.v1 import Payloads
 
 from peers.encryption import EncryptionError, PayloadEncryption
+from peers.json_bounds import JsonBoundsError, check_json
 from starter.codec.settings import CodecProcess
 
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS = 10.0
 """How long a caller may take to send its body."""
-
-MAX_ELEMENTS = 20_000
-"""Of JSON in a body, by its commas and brackets: counted before anything is built of them. A
-payload has about six."""
 
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="Duragen codec", charset="UTF-8"'}
 
@@ -123,11 +120,12 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 def _parsed(body: bytes) -> Payloads:
-    """Raises HTTPException 400 or 413; its text repeats nothing of the body."""
-    if sum(map(body.count, (b",", b"{", b"["))) > MAX_ELEMENTS:
-        raise HTTPException(413, f"the body has over {MAX_ELEMENTS} elements")
+    """Counted before anything is built. Raises HTTPException 400 or 413, without contents."""
     try:
+        check_json(body)
         return Parse(body, Payloads(), ignore_unknown_fields=True)
+    except JsonBoundsError as error:
+        raise HTTPException(413, str(error)) from None
     except (ParseError, ValueError, RecursionError):
         raise HTTPException(
             400, "the body is not temporal.api.common.v1.Payloads in JSON"

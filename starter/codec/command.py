@@ -12,6 +12,7 @@ import typer
 import uvicorn
 
 from otel.logs import configure_logging
+from peers.connections import ConnectionLimits, spare_descriptors
 from peers.encryption import (
     KEYS_VARIABLE,
     EncryptionError,
@@ -19,14 +20,16 @@ from peers.encryption import (
     keyring,
     new_key,
 )
+from peers.http_server import server_config
 from peers.settings import SettingsError
+from peers.terminal import complain, say
 from starter.cli import exits
 from starter.codec.app import create_app
 from starter.codec.settings import CodecSettings
 
 GRACEFUL_SECONDS = 5
 CONNECTIONS = 100
-"""At a time; further ones are answered with 503. Operators' browsers need a few."""
+"""At a time. Operators' browsers need a few."""
 
 
 def codec(
@@ -45,18 +48,18 @@ def codec(
     """Decrypt payloads for Temporal's Web UI and the `temporal` command, until SIGTERM."""
     if new_encryption_key:
         # The month names it: it says in a history how old the key is.
-        typer.echo(f"{datetime.now(UTC):%Y-%m}:{new_key()}")
+        say(f"{datetime.now(UTC):%Y-%m}:{new_key()}")
         return
     if new_caller:
         key = secrets.token_urlsafe(32)
         digest = hashlib.sha256(key.encode()).hexdigest()
-        typer.echo(f"key, for the caller, shown only now: {key}")
-        typer.echo(f'[codec] keys = [{{name = "...", sha256 = "{digest}"}}]')
+        say(f"key, for the caller, shown only now: {key}")
+        say(f'[codec] keys = [{{name = "...", sha256 = "{digest}"}}]')
         return
     try:
         _serve()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(error)
         raise typer.Exit(exits.USAGE) from None
 
 
@@ -74,12 +77,9 @@ def _serve() -> None:
     configure_logging()
     # uvicorn stops in order, and then raises the signal again.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
+    config = server_config(
         create_app(settings, encryption),
-        log_config=None,  # the root logger's JSON
-        access_log=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
+        ConnectionLimits(min(CONNECTIONS, spare_descriptors())),
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
     with _listening(settings.host, settings.port) as listening:

@@ -1,9 +1,7 @@
 """The FastAPI application: what it takes, what it answers; the details are in the siblings."""
 
-import hashlib
-import hmac
 import logging
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -11,14 +9,13 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 
-from contracts.callbacks import callback_fault
 from contracts.events import GenerationRequested
-from contracts.names import CORRELATION_HEADER, workflow_id
+from contracts.names import CORRELATION_HEADER
 from starter.client import AsyncDuragenClient
 from starter.gateway import problems
 from starter.gateway.body import read_event
+from starter.gateway.callers import Caller, Callers
 from starter.gateway.headers import PrivateAnswers
-from starter.gateway.limits import Budget, KeyLimits
 from starter.gateway.models import (
     EXAMPLE_EVENT,
     Accepted,
@@ -29,7 +26,7 @@ from starter.gateway.models import (
 )
 from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
-from starter.gateway.settings import GatewayKey, GatewaySettings
+from starter.gateway.settings import GatewaySettings
 from starter.start import CallbackNotAllowedError, EntryPoint
 
 logger = logging.getLogger(__name__)
@@ -61,56 +58,14 @@ _WEBHOOK_NAME = {
 }
 
 
-class Caller(NamedTuple):
-    """Who calls: a key of the settings, and what is left of its limits."""
-
-    key: GatewayKey
-    limits: KeyLimits
-
-    def generation(self, request_id: UUID) -> str:
-        """The workflow id of a request of the key's owner.
-
-        Other owners have other ids: nobody reads, cancels or delivers what is not theirs, because
-        for them it does not exist.
-        """
-        return workflow_id(request_id, self.key.owner_name)
-
-    def check_callback(self, url: str) -> None:
-        """Raise ProblemError 422 when this key's outcomes may not go there."""
-        if self.key.callbacks and callback_fault(url, self.key.callback_paths):
-            message = "is not where results of this key may go: see `callbacks` of the key"
-            raise invalid(
-                [FieldError(field="callbackUrl", rule="callback_not_allowed", message=message)]
-            )
-
-
 class GatewayState:
     """What all requests share: the settings and the one connection to Temporal."""
 
     def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
         self.settings = settings.gateway
         self.client = client
-        self.callers = [Caller(key, KeyLimits(key, client.count)) for key in settings.gateway.keys]
+        self.callers = Callers(settings.gateway.keys, client)
         self.entry_point = EntryPoint(client, settings.callbacks)
-
-    def knows(self, key: str) -> Caller | None:
-        """Who has this key. Every key is compared, so that the time reveals nothing."""
-        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-        known = [c for c in self.callers if hmac.compare_digest(c.key.sha256, digest)]
-        return known[0] if known else None
-
-    async def admitted(self, caller: Caller, request_id: UUID) -> list[Budget]:
-        """What is left to the caller when it starts this one. Raises ProblemError 429.
-
-        A request that is known already is no further start, whatever the limits say.
-        """
-        generation = caller.generation(request_id)
-        try:
-            return await caller.limits.admit(generation)
-        except ProblemError:
-            if await self.client.exists(generation):
-                return []
-            raise
 
     def status_url(self, request_id: UUID) -> str:
         """The link to a generation's status."""
@@ -125,13 +80,13 @@ async def _authenticated(
     request: Request,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
-    caller = _state(request).knows(given.credentials) if given else None
+    caller = _state(request).callers.knows(given.credentials) if given else None
     if caller is None:
         raise ProblemError(
             401, "send Authorization: Bearer KEY", headers={"WWW-Authenticate": "Bearer"}
         )
     request.state.caller = caller
-    caller.limits.take()
+    caller.check_rate()
 
 
 def _caller(request: Request) -> Caller:
@@ -185,7 +140,7 @@ async def start(request: Request) -> JSONResponse:
     state, caller = _state(request), _caller(request)
     event = await read_event(request, state.settings.max_body_bytes)
     caller.check_callback(event.callback_url)
-    budgets = await state.admitted(caller, event.request_id)
+    budgets = await caller.admitted(event.request_id)
     try:
         started = await state.entry_point.start(
             event,

@@ -7,9 +7,11 @@ warms it up, and prints how each ended and by how many MiB the process grew at t
 import asyncio
 import gzip
 import json
+import struct
 import sys
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from activities.odoo.callback import CallbackDelivery
 from activities.providers.openai_dialect import OPENAI
 from activities.providers.probing import LookUp, models_listed, probe_by_look_up
 from contracts.events import GenerationFailed, GenerationRequested
+from contracts.tasks import DeliverTask
 from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
 from tests.activities import odoo_events
 from tests.activities.http_peer import Received, Reply, answer
@@ -30,6 +33,7 @@ from tests.activities.provider_calls import KEY, at_once, collection, flux, open
 MEBIBYTE = 1024 * 1024
 
 
+@cache
 def zeros_packed_twice(mebibytes: int) -> bytes:
     """`gzip, gzip` of zeros: a kilobyte or two for hundreds of megabytes."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
@@ -59,9 +63,22 @@ def endless(piece: bytes, head: bytes = b"") -> Reply:
     return reply
 
 
+def _png(width: int, height: int, texts: int = 0) -> bytes:
+    """The beginning of a PNG, with texts of a megabyte each that are packed into a kilobyte."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        sum_ = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + sum_
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(MEBIBYTE - 1), 9))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(64 * MEBIBYTE), 9))
+    return b"\x89PNG\r\n\x1a\n" + head + text * texts + pixels + chunk(b"IEND", b"")
+
+
 ANSWERS: dict[str, Callable[[], Reply]] = {
-    "gzip, gzip": lambda: packed(zeros_packed_twice(512), "gzip, gzip"),
-    "gzip bomb": lambda: packed(gzip.decompress(zeros_packed_twice(512)), "gzip"),
+    "gzip, gzip": lambda: packed(zeros_packed_twice(192), "gzip, gzip"),
+    "gzip bomb": lambda: packed(gzip.decompress(zeros_packed_twice(192)), "gzip"),
     "a million numbers": lambda: as_json(b'{"data":[' + b"1," * MEBIBYTE + b"1]}"),
     "a million objects": lambda: as_json(b'{"data":[' + b"{}," * MEBIBYTE + b"{}]}"),
     "a million fields": lambda: as_json(
@@ -72,6 +89,8 @@ ANSWERS: dict[str, Callable[[], Reply]] = {
     "no image in base64": lambda: as_json(
         b'{"data":[{"b64_json":"' + b"A\\/" * (7 * MEBIBYTE - 1024) + b'"}]}'
     ),
+    "packed texts in a picture": lambda: answer(200, _png(128, 96, texts=60)),
+    "a picture of gigabytes": lambda: answer(200, _png(30_000, 30_000)),
     "deep": lambda: as_json(b'{"a":' * 700_000),
     "endless": lambda: endless(b" " * 65_536),
     "endless gzip": lambda: endless(
@@ -84,7 +103,8 @@ ANSWERS: dict[str, Callable[[], Reply]] = {
 """By name; made when they are needed."""
 
 
-def _asked() -> GenerationRequested:
+def asked() -> GenerationRequested:
+    """A request for a small image."""
     return GenerationRequested(
         request_id=UUID(int=1),
         correlation_id=UUID(int=2),
@@ -98,20 +118,20 @@ def _asked() -> GenerationRequested:
 
 
 async def _submit_to_openai(http: httpx.AsyncClient, url: str) -> object:
-    data = await openai(http, url).submit(submission(_asked()), at_once)
+    data = await openai(http, url).submit(submission(asked()), at_once)
     return check_image(data, Wanted("png", (128, 96)))
 
 
 async def _submit_to_flux(http: httpx.AsyncClient, url: str) -> object:
-    return await flux(http, url).submit(submission(_asked()), at_once)
+    return await flux(http, url).submit(submission(asked()), at_once)
 
 
 async def _poll(http: httpx.AsyncClient, url: str) -> object:
-    return await flux(http, url).poll(collection(_asked(), f"{url}/poll"))
+    return await flux(http, url).poll(collection(asked(), f"{url}/poll"))
 
 
 async def _fetch(http: httpx.AsyncClient, url: str) -> object:
-    task = collection(_asked(), f"{url}/poll")
+    task = collection(asked(), f"{url}/poll")
     data = await flux(http, url).fetch(task, f"{url}/a.png", at_once)
     return check_image(data, Wanted("png", (128, 96)))
 
@@ -121,15 +141,19 @@ async def _probe(http: httpx.AsyncClient, url: str) -> object:
     return await probe_by_look_up(http, "p", url, SecretStr(KEY), look_up)
 
 
-async def _call_back(http: httpx.AsyncClient, url: str) -> object:
-    task = odoo_events.failed(url)
-    event = GenerationFailed(
+def outcome(odoo: str) -> tuple[DeliverTask, GenerationFailed]:
+    """A failure on its way to an Odoo."""
+    task = odoo_events.failed(odoo)
+    return task, GenerationFailed(
         request_id=task.request_id,
         correlation_id=task.correlation_id,
         status="failed",
         error_message="no image",
     )
-    return await CallbackDelivery(http, url, None, None).deliver(task, event)
+
+
+async def _call_back(http: httpx.AsyncClient, url: str) -> object:
+    return await CallbackDelivery(http, url, [], []).deliver(*outcome(url))
 
 
 async def _call_rpc(_: httpx.AsyncClient, url: str) -> object:

@@ -14,9 +14,12 @@ from activities.providers.openai import OpenAIImages, OpenAISettings
 from contracts.events import GenerationRequested
 from contracts.generation import Job, Route
 from contracts.tasks import CollectTask, SubmitTask
-from peers.clients import public_client
+from peers.clients import public_client, trusted
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
+TRUSTED = trusted()
+"""Made once: it reads all authorities of the system."""
+
 LINK_SETTINGS = {"job_hosts", "result_hosts", "private_links"}
 SHORT = 0.4
 """Seconds that a route allows where waiting in vain is the point."""
@@ -30,7 +33,7 @@ def openai(client: httpx.AsyncClient, base_url: str, key: str = KEY, **more: Any
     """The adapter under test; `more` are its own, and settings of its links."""
     links = {name: more.pop(name) for name in LINK_SETTINGS & more.keys()}
     settings = OpenAISettings(kind="openai", base_url=base_url, api_key=SecretStr(KEY), **links)
-    followed = result_links(settings, client, public_client())
+    followed = result_links(settings, client, public_client(TRUSTED))
     return OpenAIImages(client, base_url, SecretStr(key), links=followed, **more)
 
 
@@ -38,7 +41,7 @@ def flux(client: httpx.AsyncClient, base_url: str, key: str = KEY, **more: Any) 
     """The adapter under test; `more` are its own, and settings of its links."""
     links = {name: more.pop(name) for name in LINK_SETTINGS & more.keys()}
     settings = FluxSettings(kind="flux", base_url=base_url, api_key=SecretStr(KEY), **links)
-    outside = public_client()
+    outside = public_client(TRUSTED)
     return Flux(
         client,
         base_url,

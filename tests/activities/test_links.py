@@ -48,6 +48,19 @@ async def test_submission_names_another_port(
     assert (error.failure.code, error.perhaps_paid) == (ErrorCode.MODEL_CONFIG, True)
 
 
+async def test_a_listed_job_in_the_private_network(
+    http: httpx.AsyncClient, foreign: Peer, asked: GenerationRequested
+) -> None:
+    """A listed host whose name leads to this machine does not get the key."""
+    foreign.says(answer(200, {"status": "Pending"}))
+    service = flux(http, "http://127.0.0.1:1", job_hosts=(f"localhost:{foreign.port}",))
+    task = collection(asked, f"http://localhost:{foreign.port}/poll")
+    error = await refusal(service.poll(task))
+    assert error.failure.code is ErrorCode.MODEL_CONFIG
+    assert "private_links" in error.failure.detail
+    assert foreign.received == []
+
+
 async def linked(
     service: str,
     http: httpx.AsyncClient,

@@ -29,6 +29,7 @@ from tests.activities.http_peer import (
     drip,
     hang,
     html,
+    listening,
     raw,
     refusing_url,
 )
@@ -289,3 +290,16 @@ async def test_sandbox(parts: LocalStack, worker_settings: Settings, clients: Cl
     assert (record["state"], len(record["ledger"])) == ("completed", 1)
     assert "Signature=" in json.dumps(record["deliveries"])
     assert "Signature=" not in "".join(answers)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(peer: Peer, status: int) -> None:
+    """The login, with its password, goes to the address of the settings and nowhere else."""
+    async with listening() as elsewhere:
+        elsewhere.says(answer(200, {}))
+        peer.says(answer(status, headers={"Location": f"{elsewhere.url}/jsonrpc"}))
+        session = OdooSession(account(peer.url), 5)
+        with pytest.raises(OdooRpcError, match=str(status)) as raised:
+            await asyncio.to_thread(session.login)
+        assert raised.value.refused
+        assert elsewhere.received == []

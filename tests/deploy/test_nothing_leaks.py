@@ -21,7 +21,7 @@ from tests.lab import Lab
 from tests.starter.entry_points import duragen
 
 PROMPT = "a-prompt-that-nobody-else-writes"
-SANDBOXES = ("images", "odoo", "notifications")
+OTHERS = ("images", "odoo", "notifications", "store")
 LINK = "X-Amz-Signature="
 """In every presigned link, and in nothing else."""
 
@@ -117,8 +117,8 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
             texts = asyncio.run(run_all(stack))
             for part in stack.parts:
                 for pid in children_of(stack.supervisor(part).pid or 0):
-                    # The sandboxes are the other side: they are given its secrets in variables.
-                    for name in ("cmdline",) if part in SANDBOXES else ("cmdline", "environ"):
+                    # The other side: its programs are given their own secrets in variables.
+                    for name in ("cmdline",) if part in OTHERS else ("cmdline", "environ"):
                         texts[f"{name} {part} {pid}"] = Path(f"/proc/{pid}/{name}").read_bytes()
             known = asdict(stack.secrets)
         # The worker sends its last spans while it leaves.
@@ -135,14 +135,15 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
 
 SECRETS = (
     *("api_key", "s3_secret_key", "odoo_token", "odoo_signing_secret", "odoo_password"),
-    *("notify_token", "key of openai", "key of flux"),
+    *("notify_token", "store_key", "key of openai", "key of flux"),
 )
 
 
 def test_every_secret_is_looked_for(left: Left) -> None:
     """The list is complete, and the search finds: the settings file has what a worker needs."""
     assert {*SECRETS, "s3_access_key"} == set(left.secrets)
-    needed = set(SECRETS) - {"api_key"}  # of that one the gateway has the hash
+    # Of the first the gateway has the hash; the second is the store's own.
+    needed = set(SECRETS) - {"api_key", "store_key"}
     assert all(left.holding(left.secrets[name], "settings") for name in needed)
     assert left.holding(PROMPT, "histories", "database") == ["histories", "database"]
     assert b"submit_generation" in left.texts["traces"]

@@ -55,7 +55,7 @@ def test_the_format_is_that_of_the_samples() -> None:
 
 
 def test_it_costs_a_fixed_number_of_bytes() -> None:
-    """docs/operations.md: up to 130 bytes a payload, with an id of seven letters."""
+    """docs/personal-data.md: up to 130 bytes a payload, with an id of seven letters."""
     sealing = codec(f"2026-11:{OLD}")
     for text in ("x", PROMPT, PROMPT * 10_000):
         clear = payload(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from peers import encryption
 from starter import client as module
 from tests.starter.entry_points import KEY, make_event
 
@@ -114,6 +115,49 @@ sys.stdout.flush()
 os._exit(0)
 """.replace("{address!r}", repr(address))
     assert run_alone(tmp_path, address, code, "opentelemetry") == "True\n"
+
+
+ENCRYPTED = """
+import asyncio, os
+from addon.client import DuragenClient
+from temporalio.client import Client
+started = DuragenClient({address!r}).start(event())
+async def encoding():
+    handle = (await Client.connect({address!r})).get_workflow_handle(started.workflow_id)
+    first = (await handle.fetch_history()).events[0].workflow_execution_started_event_attributes
+    return first.input.payloads[0].metadata["encoding"]
+print(asyncio.run(encoding()).decode(), flush=True)
+os._exit(0)
+"""
+
+
+def test_it_encrypts_with_the_file_beside_it(tmp_path: Path, address: str) -> None:
+    """As inside Odoo: both files in a package of their own, keys in the environment."""
+    addon = tmp_path / "addon"
+    addon.mkdir()
+    (addon / "__init__.py").touch()
+    shutil.copy(Path(module.__file__), addon / "client.py")
+    shutil.copy(Path(encryption.__file__), addon / "encryption.py")
+    set_key = f"import os; os.environ['DURAGEN_ENCRYPTION_KEYS'] = 'a:{encryption.new_key()}'\n"
+    code = set_key + ENCRYPTED.replace("{address!r}", repr(address))
+    assert run_alone(tmp_path, address, code, "peers") == "binary/encrypted\n"
+
+
+def test_alone_it_does_not_encrypt_in_silence(tmp_path: Path, address: str) -> None:
+    """Where there are keys and not the file, nothing is sent in clear: it says what is missing."""
+    code = f"""
+import os
+os.environ["DURAGEN_ENCRYPTION_KEYS"] = "a:{encryption.new_key()}"
+try:
+    duragen.start(event())
+except client.SetupError as error:
+    print(error, flush=True)
+os._exit(0)
+"""
+    assert (
+        run_alone(tmp_path, address, code)
+        == "to encrypt, encryption.py must lie beside client.py\n"
+    )
 
 
 async def test_without_temporalio_the_gateway_client_works(tmp_path: Path, gateway: str) -> None:

@@ -213,7 +213,7 @@ WRONG: dict[str, tuple[dict[str, Any], int]] = {
     "a list of numbers": ({"json": [1]}, 400),
     "nested deeply": (
         {"content": b'{"a":' * 9_000, "headers": {"Content-Type": "application/json"}},
-        400,
+        413,
     ),
     "a form": ({"data": {"payloads": "x"}}, 415),
     "compressed": ({"json": {}, "headers": {"Content-Encoding": "gzip"}}, 415),

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -90,6 +91,13 @@ async def _raises(received: Received, *connection: object) -> None:
     """Store, provider and Odoo: an error with hostile text, once the version of Odoo is known."""
     error = {"message": HOSTILE, "data": {"message": HOSTILE, "name": HOSTILE}}
     known = {"result": {"server_version": "19.0"}}
+    if "prefix=" in received.path:  # the store is asked which images it has
+        key = f"<Key>{quote(HOSTILE)}</Key><VersionId>1</VersionId><Size>1</Size>"
+        key += "<LastModified>2026-11-26T00:00:00.000Z</LastModified>"
+        found = f"<Contents>{key}</Contents><Version>{key}</Version>"
+        body = f"<A><EncodingType>url</EncodingType>{found}</A>"
+        await answer(200, body)(received, *connection)  # type: ignore[arg-type]
+        return
     said = known if received.path.endswith("version_info") else {"error": error}
     await answer(200, said)(received, *connection)  # type: ignore[arg-type]
 
@@ -180,7 +188,7 @@ async def _doctor(scene: Scene) -> list[Done]:
 async def _wrong_settings(scene: Scene, command: str) -> list[Done]:
     file = scene.folder / "wrong.toml"
     key = json.dumps(HOSTILE.replace("\U000e0041", ""))  # TOML has no escapes by pairs
-    file.write_text(f"[gateway]\n{key} = 1\n[worker]\n{key} = 1\n")
+    file.write_text(f"[gateway]\n{key} = 1\n[worker]\n{key} = 1\n[codec]\n{key} = 1\n")
     return [await duragen(command, DURAGEN_CONFIG=str(file))]
 
 
@@ -190,6 +198,15 @@ async def _worker(scene: Scene) -> list[Done]:
 
 async def _gateway(scene: Scene) -> list[Done]:
     return await _wrong_settings(scene, "gateway")
+
+
+async def _codec(scene: Scene) -> list[Done]:
+    return await _wrong_settings(scene, "codec")
+
+
+async def _erase(scene: Scene) -> list[Done]:
+    wrong = await duragen("erase", FILE_NAME, **scene.services)
+    return [wrong, await duragen("erase", scene.failed, **scene.services)]
 
 
 async def _logs(scene: Scene) -> list[Done]:
@@ -226,6 +243,8 @@ SCENES = {
     "doctor": _doctor,
     "worker": _worker,
     "gateway": _gateway,
+    "codec": _codec,
+    "erase": _erase,
 }
 
 

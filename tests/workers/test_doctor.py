@@ -36,7 +36,8 @@ async def test_a_line_for_each_dependency_when_all_is_well(examined: LocalStack)
     expected = [
         "settings: ",
         "leaving: a worker may need 210 s after SIGTERM: give it 225 s before SIGKILL",
-        f"Temporal: {examined.temporal_address} (namespace default), 7 search attributes",
+        "encryption: off: prompts are in clear in Temporal",
+        f"Temporal: {examined.temporal_address} (namespace default), 8 search attributes",
         "queue generation: ",
         f"queue odoo.{examined.odoo_url}: 1 worker ",
         "queue notifications: 1 worker ",

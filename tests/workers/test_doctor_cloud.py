@@ -90,7 +90,7 @@ async def test_a_closed_operator_service_hides_nothing(
     """The attributes are found by queries that name them, and all that is counted is counted."""
     found = [each async for each in command._temporal(guarded(client, status), settings)]
     assert found[0].what == "Temporal"
-    assert found[0].found.endswith("7 search attributes")
+    assert found[0].found.endswith("8 search attributes")
     assert not found[0].fix
     assert [each.what for each in found[-len(COUNTED) :]] == COUNTED
     assert not [each for each in found if "Temporal said" in each.found]

@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 from temporalio.client import WorkflowUpdateStage
 from temporalio.service import RPCError
 
-from contracts.errors import ErrorKind
-from contracts.generation import GenerationState
+from contracts.errors import ErrorCode, ErrorKind
+from contracts.generation import GenerationState, Outcome
 from contracts.names import ABANDON_DELIVERY_UPDATE, RETRY_DELIVERY_UPDATE
 from contracts.tasks import DeliveryDecision
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
@@ -46,6 +46,12 @@ MODELS = {"openai": OPENAI_MODEL_ID, "flux": FLUX_MODEL_ID, "both": TWO_ROUTES_M
 
 def _status(status: int, **more: Any) -> dict[str, Any]:
     return {"kind": "status", "status": status, **more}
+
+
+def taken_back(outcome: Outcome | None) -> bool:
+    """Whether it was canceled when a paid call may have been under way: that is charged."""
+    failure = outcome and outcome.failure
+    return bool(failure and failure.code is ErrorCode.CANCELED and failure.perhaps_paid)
 
 
 def _kinds(*kinds: str) -> dict[str, dict[str, Any]]:
@@ -174,7 +180,8 @@ class GenerationMachine(RuleBasedStateMachine):
         assert not (wrong := complaint(seen.ledgers.calls)), wrong
         assert seen.entries[0] == "reserve"
         assert len(seen.entries) == (1 if seen.in_odoo == "requested" else 2)
-        assert ("capture" in seen.entries) is (seen.in_odoo == "completed")
+        charged = seen.in_odoo == "completed" or (seen.in_odoo == "failed" and taken_back(outcome))
+        assert ("capture" in seen.entries) is charged
         if seen.in_odoo != "requested":
             assert outcome, "Odoo knows an outcome that the generation does not"
             assert seen.in_odoo == ("completed" if outcome.image else "failed")
@@ -215,7 +222,8 @@ class GenerationMachine(RuleBasedStateMachine):
         outcome = seen.view.outcome
         assert outcome
         assert word in {"completed", "canceled", "refused", "failed"}
-        if outcome.failure and outcome.failure.rule.kind is not ErrorKind.USER:
+        users = outcome.failure and outcome.failure.rule.kind is ErrorKind.USER
+        if outcome.failure and not users and not taken_back(outcome):
             assert "capture" not in seen.entries, "charged for a fault of ours"
         assert len(seen.notified) == 1
 

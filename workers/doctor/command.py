@@ -19,7 +19,6 @@ from peers.terminal import complain, console, styled
 from workers.doctor import services, temporal
 from workers.doctor.finding import Finding
 from workers.doctor.store import spool, store
-from workers.odoo_wiring import own_context
 from workers.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -51,6 +50,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything the settings name, one after the other."""
     yield Finding("settings", f"{len(settings.models)} models, {len(settings.providers)} providers")
     yield services.grace(settings)
+    yield services.encryption()
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             client = await connect()
@@ -67,20 +67,22 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    async with named_client(own=settings.own_headers) as http:  # as the worker's
+    known = settings.worker.client_certificate
+    async with (  # as the worker's
+        named_client(settings.ca_files, own=settings.own_headers) as http,
+        named_client(settings.ca_files, own=settings.own_headers, certificate=known) as odoo_http,
+    ):
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
         for name, probe in probes(settings.providers, http, settings.models_by_provider).items():
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
+        for odoo in settings.odoo:
+            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(odoo_http, odoo))
         if settings.notify:
             looking = services.notifications(http, settings.notify)
             yield await _bounded("notifications", looking)
         yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
-    known = own_context(settings.worker.client_certificate)
-    async with named_client(known, own=settings.own_headers) as http:
-        for odoo in settings.odoo:
-            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(http, odoo))
     if not settings.odoo:
         yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
 

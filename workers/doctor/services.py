@@ -7,6 +7,7 @@ import httpx
 
 from activities.providers.probing import Probe
 from peers.bodies import BodyError
+from peers.encryption import EncryptionError, keyring
 from peers.http import call
 from peers.odoo_rpc import OdooRpcError, OdooSession
 from workers.doctor.finding import Finding
@@ -37,6 +38,19 @@ def grace(settings: Settings) -> Finding:
         f"a worker may need {given:g} s after SIGTERM: give it {given + GRACE_MARGIN_SECONDS:g} s"
         " before SIGKILL (Kubernetes: terminationGracePeriodSeconds; systemd: TimeoutStopSec)",
     )
+
+
+def encryption() -> Finding:
+    """Whether payloads are encrypted, and with which keys; SettingsError comes with Temporal."""
+    try:
+        keys = keyring()
+    except EncryptionError as error:
+        return Finding("encryption", str(error), "see docs/personal-data.md")
+    if keys is None:
+        return Finding("encryption", "off: prompts are in clear in Temporal")
+    ids = ", ".join(keys.keys)
+    how = f"with {keys.first}" if keys.first else "off, to begin with (clear)"
+    return Finding("encryption", f"{how}; readable: {ids}")
 
 
 async def provider(what: str, ask: Probe) -> Finding:

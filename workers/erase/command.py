@@ -1,7 +1,6 @@
 """The command `duragen erase`."""
 
 import asyncio
-import sys
 from typing import Annotated, NoReturn
 from uuid import UUID
 
@@ -10,8 +9,10 @@ from temporalio.service import RPCError
 
 from activities.s3 import StoreError
 from contracts.names import GenerationId, generation_id, workflow_id
+from contracts.plain import one_line
 from peers.settings import EXIT_SETTINGS, SettingsError
 from peers.temporal import connect, target
+from peers.terminal import complain, say
 from workers.erase.erasing import CLOSE_SECONDS, Eraser
 from workers.settings import Settings
 from workers.store_wiring import bucket_of
@@ -19,7 +20,7 @@ from workers.store_wiring import bucket_of
 EXIT_LEFT, EXIT_USAGE, EXIT_UNREACHABLE = 1, EXIT_SETTINGS, 3
 
 NOT_REACHED = """\
-Not reached by this command, see docs/operations.md:
+Not reached by this command, see docs/personal-data.md:
   Odoo      the request with its words and its image; delete it there first, or it may start again
   disks     of other workers: an image that waits there is deleted, not stored, when they next try;
             images that were put aside there as lost stay
@@ -58,9 +59,9 @@ def erase(
     except SettingsError as error:
         _stop(str(error), EXIT_SETTINGS)
     except RPCError as error:
-        _stop(f"Temporal at {target()}: {error.message}", EXIT_UNREACHABLE)
+        _stop(f"Temporal at {target()}: {one_line(error.message)}", EXIT_UNREACHABLE)
     except RuntimeError as error:
-        _stop(f"Temporal at {target()} cannot be reached: {error}", EXIT_UNREACHABLE)
+        _stop(f"Temporal at {target()} cannot be reached: {one_line(error)}", EXIT_UNREACHABLE)
     raise typer.Exit(EXIT_LEFT if left else 0)
 
 
@@ -77,37 +78,38 @@ async def _erase_all(
             left += not await _erase_one(eraser, generation, yes=yes, cancel=cancel)
         except (StoreError, OSError) as error:  # a TimeoutError is one
             left += 1
-            _say(f"  LEFT      {str(error) or 'the server has not deleted it yet'}; run it again")
+            why = one_line(error) or "the server has not deleted it yet"
+            say(f"  LEFT      {why}; run it again")
     if user_id and not found:
-        _say("Temporal has no generation of this user; for older ones, take the ids from Odoo")
-    _say(NOT_REACHED)
+        say("Temporal has no generation of this user; for older ones, take the ids from Odoo")
+    say(NOT_REACHED)
     if found and not yes:
-        _say("Nothing was removed: this was a look. Say --yes to remove it.")
+        say("Nothing was removed: this was a look. Say --yes to remove it.")
     return left if yes else 0
 
 
 async def _erase_one(eraser: Eraser, generation: GenerationId, *, yes: bool, cancel: bool) -> bool:
     """Whether nothing is in the way."""
     kept = await eraser.look(generation)
-    _say(f"{workflow_id(*generation)}")
+    say(f"{workflow_id(*generation)}")
     if yes and cancel and kept.running:
         if not await eraser.cancel(generation):
-            _say(
+            say(
                 f"  LEFT      it goes on {CLOSE_SECONDS:.0f} s after its cancellation; if it is"
                 " parked, `duragen redeliver` or `duragen abandon` it first"
             )
             return False
         kept = await eraser.look(generation)
     for line in kept.lines():
-        _say(f"  {'found' if not yes else 'had'}     {line}")
+        say(f"  {'found' if not yes else 'had'}     {one_line(line)}")
     if kept.running:
-        _say("  LEFT      it still runs: say --cancel, or wait for its end")
+        say("  LEFT      it still runs: say --cancel, or wait for its end")
         return False
     if not kept.lines():
-        _say("  nothing is kept here")
+        say("  nothing is kept here")
     if yes:
         for line in await eraser.erase(kept):
-            _say(f"  removed   {line}")
+            say(f"  removed   {one_line(line)}")
     return True
 
 
@@ -125,10 +127,6 @@ def _uuid(text: str) -> UUID:
         _stop(f"{text[:80]!a} is not an id", EXIT_USAGE)
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-
-
 def _stop(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"duragen: {message}\n")
+    complain(f"duragen: {message}")
     raise typer.Exit(code)

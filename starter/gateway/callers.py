@@ -1,0 +1,68 @@
+"""Who calls, and what is theirs: the keys of the settings, with what is left of their limits."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from uuid import UUID
+
+from contracts.callbacks import callback_fault
+from contracts.names import workflow_id
+from starter.client import AsyncDuragenClient
+from starter.gateway.limits import Budget, KeyLimits
+from starter.gateway.problems import FieldError, ProblemError, invalid
+from starter.gateway.settings import GatewayKey
+
+
+class Caller:
+    """Somebody with a key. All methods raise ProblemError."""
+
+    def __init__(self, key: GatewayKey, client: AsyncDuragenClient) -> None:
+        self.key = key
+        self._client = client
+        self._limits = KeyLimits(key, client.count)
+
+    def generation(self, request_id: UUID) -> str:
+        """The workflow id of a request of the key's owner.
+
+        Other owners have other ids: nobody reads, cancels or delivers what is not theirs, because
+        for them it does not exist.
+        """
+        return workflow_id(request_id, self.key.owner_name)
+
+    def check_rate(self) -> None:
+        """429 when there are too many calls, of whatever kind."""
+        self._limits.take()
+
+    def check_callback(self, url: str) -> None:
+        """422 when this key's outcomes may not go there."""
+        if self.key.callbacks and callback_fault(url, self.key.callback_paths):
+            message = "is not where results of this key may go: see `callbacks` of the key"
+            raise invalid(
+                [FieldError(field="callbackUrl", rule="callback_not_allowed", message=message)]
+            )
+
+    async def admitted(self, request_id: UUID) -> list[Budget]:
+        """What is left when this one is started; 429 when nothing is.
+
+        A request that is known already is no further start, whatever the limits say.
+        """
+        generation = self.generation(request_id)
+        try:
+            return await self._limits.admit(generation)
+        except ProblemError:
+            if await self._client.exists(generation):
+                return []
+            raise
+
+
+class Callers:
+    """Everybody who may call."""
+
+    def __init__(self, keys: Iterable[GatewayKey], client: AsyncDuragenClient) -> None:
+        self._all = [Caller(key, client) for key in keys]
+
+    def knows(self, key: str) -> Caller | None:
+        """Who has this key. Every key is compared, so that the time reveals nothing."""
+        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+        known = [each for each in self._all if hmac.compare_digest(each.key.sha256, digest)]
+        return known[0] if known else None

@@ -1,0 +1,63 @@
+"""Whatever a caller sends, the gateway's reader of events ends with an event or a problem."""
+
+import asyncio
+import json
+from collections.abc import MutableMapping
+from typing import Any
+
+from fastapi import Request
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from contracts.events import GenerationRequested
+from starter.gateway.body import read_event
+from starter.gateway.problems import ProblemError
+from tests.starter.entry_points import make_event
+
+MOST_BYTES = 262_144
+FIELDS = st.sampled_from([*make_event(), "body", "data", "seed", "unknown", "\ud800"])
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=10)
+    | st.sampled_from([*map(str, make_event().values()), "1e999", "0x0", "http://[", "\x00"])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=8,
+)
+CHANGED = st.dictionaries(FIELDS, VALUES, max_size=4).map(
+    lambda changes: json.dumps(make_event() | changes).encode()
+)
+
+
+def sent(body: bytes, content_type: str) -> Request:
+    """A request as the server hands it over."""
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", content_type.encode("latin-1"))]
+    return Request({"type": "http", "method": "POST", "headers": headers}, receive)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(
+    CHANGED | VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60),
+    st.just("application/json")
+    | st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20),
+)
+@example(b'["\\ud800"]', "application/json")
+@example(b'{"a":' + b"[" * 100_000, "application/json")
+@example(b"[" + b"{}," * 60_000 + b"{}]", "application/json")
+def test_any_body(body: bytes, content_type: str) -> None:
+    """An event, or a problem with a status of the caller's."""
+    found: object
+    try:
+        found = asyncio.run(read_event(sent(body, content_type), MOST_BYTES))
+    except ProblemError as problem:
+        found = problem.status
+    assert isinstance(found, GenerationRequested) or found in {400, 413, 415, 422}
