@@ -9,7 +9,7 @@ from temporalio.service import RPCError
 
 from activities.s3 import StoreError
 from contracts.names import GenerationId, generation_id, workflow_id
-from contracts.plain import one_line
+from contracts.plain import one_line, plain
 from peers.settings import EXIT_SETTINGS, SettingsError
 from peers.temporal import connect, target
 from peers.terminal import complain, say
@@ -101,7 +101,7 @@ async def _erase_one(eraser: Eraser, generation: GenerationId, *, yes: bool, can
             return False
         kept = await eraser.look(generation)
     for line in kept.lines():
-        say(f"  {'found' if not yes else 'had'}     {one_line(line)}")
+        say(f"  {'found' if not yes else 'had'}     {plain(line)}")
     if kept.running:
         say("  LEFT      it still runs: say --cancel, or wait for its end")
         return False
@@ -109,7 +109,7 @@ async def _erase_one(eraser: Eraser, generation: GenerationId, *, yes: bool, can
         say("  nothing is kept here")
     if yes:
         for line in await eraser.erase(kept):
-            say(f"  removed   {one_line(line)}")
+            say(f"  removed   {plain(line)}")
     return True
 
 
