@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.1
 CLOSE_SECONDS = 60.0
 """How long a canceled generation may take to end: its callback to Odoo has a minute."""
 
-DELETE_SECONDS = 60.0
+DELETE_SECONDS = 90.0
 """How long the server may take to delete a history; it does so in the background."""
 
 
