@@ -35,6 +35,9 @@ LONG_FILES = (
     *("activities/test_health_board.py", "activities/test_health_reports.py"),
     *("starter/test_client_wheel.py", "workers/test_process.py", "workers/test_doctor.py"),
     *("workers/test_spool_process.py", "workflows/test_odoo_health_time.py"),
+    *("workflows/test_encrypted.py", "workers/test_prompts_at_rest.py", "workers/test_erase.py"),
+    *("workers/test_rotation.py", "starter/test_gateway_attacked.py"),
+    *("activities/test_small_answers_that_explode.py", "starter/test_hostile_commands.py"),
     *("workers/test_rotation.py", "starter/test_hostile_commands.py"),
 )
 """Files that wait for 10 s and more in all, the longest first."""

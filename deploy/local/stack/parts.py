@@ -29,6 +29,9 @@ _DYNAMIC_CONFIG = (
     "matching.enableFairness=true",
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # `duragen erase` waits until these have written down how far they are: 30 s by default.
+    'history.transferProcessorUpdateAckInterval="1s"',
+    'history.visibilityProcessorUpdateAckInterval="1s"',
 )
 
 _FRUGAL_GO = {"GOMAXPROCS": str(max(1, (os.cpu_count() or 2) // 2)), "GOGC": "300"}
