@@ -26,13 +26,14 @@ _UNSEEN = re.compile(
     "\U000e0100-\U000e01ef]"
 )
 _LINKING = {
-    "://": ": //",
-    "www.": "www .",
-    "](": "] (",
+    # First what becomes a bracket itself: `]<x>` would else be a link of Markdown.
     "<": "(",
     ">": ")",
     "@": "(at)",
     "`": "'",
+    "](": "] (",
+    "://": ": //",
+    "www.": "www .",
 }
 
 

@@ -60,7 +60,8 @@ class CallbackDelivery:
         body = event.model_dump_json(exclude_none=True)
         first, *others = self._tokens or (None,)
         answer = await self._called(task, body, first)
-        for token in others:
+        # The first one again at the end: Odoo may have changed to it between two calls.
+        for token in (*others, first) if others else ():
             if answer.status == _UNAUTHORIZED:
                 answer = await self._called(task, body, token)
         return self._taken(task, answer)

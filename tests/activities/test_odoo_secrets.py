@@ -88,14 +88,21 @@ async def test_either_token(clients: Clients, peer: Peer, known: str, sent: list
     assert tokens_of(peer) == sent
 
 
+async def test_odoo_changes_between_two_tokens(clients: Clients, peer: Peer) -> None:
+    """The old one alone is known to the first call, and the new one alone to the second."""
+    peer.says(answer(401), answer(401), OK)
+    await Attempt().run(delivering(clients, peer.url).deliver, odoo_events.failed(peer.url))
+    assert tokens_of(peer) == [NEW, OLD, NEW]
+
+
 @pytest.mark.parametrize("both", [True, False])
 async def test_neither_token(clients: Clients, peer: Peer, *, both: bool) -> None:
-    """Each is sent once; the refusal names neither."""
+    """A single one is sent once; of two the new one once more. The refusal names neither."""
     taking(peer, "another")
     activity = delivering(clients, peer.url, both=both)
     error = await Attempt().failure(activity.deliver, odoo_events.failed(peer.url))
     assert error.type == DeliveryError.ODOO_REFUSED
-    assert tokens_of(peer) == ([NEW, OLD] if both else [NEW])
+    assert tokens_of(peer) == ([NEW, OLD, NEW] if both else [NEW])
     assert "answered 401" in error.message
     assert NEW not in error.message
     assert OLD not in error.message

@@ -118,6 +118,8 @@ def test_code_in_markdown_stays_code(text: str) -> None:
 
 
 @given(st.one_of(ANYTHING, HOSTILE))
+@example("[x]<http://evil.example>")
+@example("[x]@evil.example")
 def test_no_link_comes_to_life_in_a_chat(text: str) -> None:
     """Neither the links of Markdown, nor Slack's, nor bare ones, nor mentions."""
     assert not re.search(r"://|www\.|\]\(|[<>@`]", unlinked(text))
