@@ -132,7 +132,7 @@ class S3Bucket:
         """Delete an object, or a version of it; one that is not there is no error."""
         more = {"VersionId": version} if version else {}
         with self._translated("DeleteObject"):
-            self._client.delete_object(Bucket=self.name, Key=key, **more)  # type: ignore[arg-type]
+            self._client.delete_object(Bucket=self.name, Key=key, **more)  # type: ignore[arg-type]  # of `more`
 
     def versions(self, prefix: str) -> list[tuple[str, str]]:
         """Key and version of all that a bucket with versions keeps, also of what was deleted."""

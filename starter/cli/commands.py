@@ -1,13 +1,12 @@
 """The short commands: `status`, `cancel`, `gateway`."""
 
-import hashlib
-import secrets
 from typing import Annotated, Any
 
 import typer
 
 from contracts.plain import plain
 from peers.terminal import say, say_json
+from starter import keys
 from starter.cli import exits
 from starter.cli.target import GatewayOption, IdArgument, KeyOption, open_target
 
@@ -73,10 +72,9 @@ def gateway(
 ) -> None:
     """Run the HTTP gateway until SIGTERM or Ctrl-C, with the settings of duragen.toml."""
     if new_key:
-        key = secrets.token_urlsafe(32)
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        say(f"key, for the caller, shown only now: {key}")
-        say(f'[gateway] keys = [{{name = "...", sha256 = "{digest}"}}]')
+        made = keys.new_key()
+        say(f"key, for the caller, shown only now: {made.key}")
+        say(f'[gateway] keys = [{{name = "...", sha256 = "{made.sha256}"}}]')
         return
     from starter.gateway.__main__ import program  # noqa: PLC0415  # FastAPI, for this command alone
 

@@ -9,10 +9,7 @@ Only the last part of a path counts, as the protocol wants it: `/{namespace}/dec
 Nothing of what is decoded is logged or kept.
 """
 
-import asyncio
 import base64
-import hashlib
-import hmac
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from temporalio.api.common.v1 import Payloads
@@ -31,11 +28,10 @@ from temporalio.api.common.v1 import Payloads
 from peers.encryption import EncryptionError, PayloadEncryption
 from peers.json_bounds import JsonBoundsError, check_json
 from starter.codec.settings import CodecProcess
+from starter.keys import holder_of
+from starter.request_body import BodyRefusedError, bounded_body
 
 logger = logging.getLogger(__name__)
-
-BODY_SECONDS = 10.0
-"""How long a caller may take to send its body."""
 
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="Duragen codec", charset="UTF-8"'}
 
@@ -76,13 +72,11 @@ class _Codec:
 
     def _caller(self, request: Request) -> str:
         """The name of who asks. Raises HTTPException 401."""
-        key = _key_of(request.headers.get("authorization", ""))
-        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-        # Every key is compared, so that the time reveals nothing.
-        names = [k.name for k in self._settings.keys if hmac.compare_digest(k.sha256, digest)]
-        if not names:
+        given = _key_of(request.headers.get("authorization", ""))
+        key = holder_of(given, self._settings.keys)
+        if key is None:
             raise HTTPException(401, "send Authorization: Bearer KEY", headers=_CHALLENGE)
-        return names[0]
+        return key.name
 
 
 def _key_of(header: str) -> str:
@@ -97,26 +91,15 @@ def _key_of(header: str) -> str:
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
-    """The body. Raises HTTPException 408, 413 or 415."""
+    """The body. Raises HTTPException 400, 408, 413 or 415."""
     given = Message()
     given["Content-Type"] = request.headers.get("content-type", "")
     if given.get_content_type() != "application/json":
         raise HTTPException(415, "send Content-Type: application/json")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise HTTPException(415, "send the body without a Content-Encoding")
-    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            # Counted while it comes: a chunked body announces no length.
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise HTTPException(413, f"the body is over {max_bytes} bytes")
-    except TimeoutError:
-        raise HTTPException(408, f"the body took longer than {BODY_SECONDS:.0f} s") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the connection was closed before the body's end") from None
-    return bytes(body)
+        return await bounded_body(request, max_bytes)
+    except BodyRefusedError as error:
+        raise HTTPException(error.status, error.detail) from None
 
 
 def _parsed(body: bytes) -> Payloads:

@@ -1,7 +1,5 @@
 """The command `duragen codec`: the codec server, and new keys."""
 
-import hashlib
-import secrets
 import signal
 import socket
 import sys
@@ -23,6 +21,7 @@ from peers.encryption import (
 from peers.http_server import server_config
 from peers.settings import SettingsError
 from peers.terminal import complain, say
+from starter import keys
 from starter.cli import exits
 from starter.codec.app import create_app
 from starter.codec.settings import CodecSettings
@@ -51,10 +50,9 @@ def codec(
         say(f"{datetime.now(UTC):%Y-%m}:{new_key()}")
         return
     if new_caller:
-        key = secrets.token_urlsafe(32)
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        say(f"key, for the caller, shown only now: {key}")
-        say(f'[codec] keys = [{{name = "...", sha256 = "{digest}"}}]')
+        made = keys.new_key()
+        say(f"key, for the caller, shown only now: {made.key}")
+        say(f'[codec] keys = [{{name = "...", sha256 = "{made.sha256}"}}]')
         return
     try:
         _serve()
@@ -66,13 +64,13 @@ def codec(
 def _serve() -> None:
     settings = CodecSettings.read().codec
     try:
-        keys = keyring()
-        if keys is None:
+        ring = keyring()
+        if ring is None:
             raise SettingsError(f"there is nothing to decode with: set {KEYS_VARIABLE}")
-        encryption = PayloadEncryption(keys)
+        encryption = PayloadEncryption(ring)
     except EncryptionError as error:
         raise SettingsError(str(error)) from None
-    if settings.encode and keys.first is None:
+    if settings.encode and ring.first is None:
         raise SettingsError(f"codec.encode: no key encrypts, for {KEYS_VARIABLE} begins with clear")
     configure_logging()
     # uvicorn stops in order, and then raises the signal again.

@@ -1,6 +1,5 @@
 """Reading EVT-AIG-001 from a request: bounded, strict, and never a 500."""
 
-import asyncio
 import json
 from codecs import BOM_UTF8
 from email.message import Message
@@ -8,14 +7,11 @@ from typing import Any
 
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
 from contracts.events import GenerationRequested
 from peers.json_bounds import JsonBoundsError, check_json
 from starter.gateway.problems import FieldError, ProblemError, field_errors, invalid
-
-BODY_SECONDS = 10.0
-"""How long a caller may take to send its body; a slower one would only hold a connection."""
+from starter.request_body import BodyRefusedError, bounded_body
 
 WRAPPERS = ("body", "json", "data", "payload", "event")
 """Where other programs carry an event: N8N's webhook node and items, CloudEvents, and habit."""
@@ -26,8 +22,12 @@ _FIELDS = frozenset(field.alias for field in GenerationRequested.model_fields.va
 async def read_event(request: Request, max_bytes: int) -> GenerationRequested:
     """The event of the request's body. Raises ProblemError 400, 408, 413, 415 or 422."""
     _check_content_type(request)
+    try:
+        sent_bytes = await bounded_body(request, max_bytes)
+    except BodyRefusedError as error:
+        raise ProblemError(error.status, error.detail) from None
     # RFC 8259, 8.1: a byte order mark may be ignored, and some senders begin with one.
-    raw = (await _read(request, max_bytes)).removeprefix(BOM_UTF8)
+    raw = sent_bytes.removeprefix(BOM_UTF8)
     sent = _object_of(raw)
     try:
         return GenerationRequested.model_validate_json(raw)
@@ -42,31 +42,8 @@ def _check_content_type(request: Request) -> None:
     given = Message()
     given["Content-Type"] = request.headers.get("content-type", "")
     charset = str(given.get_param("charset", "utf-8")).lower()
-    encoding = request.headers.get("content-encoding", "identity").lower()
     if given.get_content_type() != "application/json" or charset not in {"utf-8", "utf8"}:
         raise ProblemError(415, "send Content-Type: application/json, in UTF-8")
-    if encoding != "identity":
-        raise ProblemError(415, "send the body without a Content-Encoding")
-
-
-async def _read(request: Request, max_bytes: int) -> bytes:
-    too_large = ProblemError(413, f"the body is over {max_bytes} bytes")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > max_bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            # Counted while it comes: a chunked body announces no length.
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise too_large
-    except TimeoutError:
-        raise ProblemError(408, f"the body took longer than {BODY_SECONDS:.0f} s") from None
-    except ClientDisconnect:
-        raise ProblemError(400, "the connection was closed before the body's end") from None
-    return bytes(body)
 
 
 def _object_of(raw: bytes) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Who calls, and what is theirs: the keys of the settings, with what is left of their limits."""
 
-import hashlib
-import hmac
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -11,6 +9,7 @@ from starter.client import AsyncDuragenClient
 from starter.gateway.limits import Budget, KeyLimits
 from starter.gateway.problems import FieldError, ProblemError, invalid
 from starter.gateway.settings import GatewayKey
+from starter.keys import holder_of
 
 
 class Caller:
@@ -59,10 +58,9 @@ class Callers:
     """Everybody who may call."""
 
     def __init__(self, keys: Iterable[GatewayKey], client: AsyncDuragenClient) -> None:
-        self._all = [Caller(key, client) for key in keys]
+        self._by_hash = {key.sha256: Caller(key, client) for key in keys}
 
     def knows(self, key: str) -> Caller | None:
-        """Who has this key. Every key is compared, so that the time reveals nothing."""
-        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-        known = [each for each in self._all if hmac.compare_digest(each.key.sha256, digest)]
-        return known[0] if known else None
+        """Who has this key."""
+        known = holder_of(key, [caller.key for caller in self._by_hash.values()])
+        return self._by_hash[known.sha256] if known else None
