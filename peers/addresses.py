@@ -61,6 +61,16 @@ def is_public(address: str) -> bool:
     return number in _UNICAST_V6 and not any(number in network for network in _NOT_PUBLIC_V6)
 
 
+def check_number(host: str) -> None:
+    """Raise AddressError where a host is a number, however it is written, and not a public one."""
+    try:
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return  # a name
+    if not all(is_public(str(place[0])) for *_, place in found):
+        raise AddressError(f"{host[:200]} is not public")
+
+
 class PublicBackend(httpcore.AsyncNetworkBackend):
     """Connects to public addresses alone. Raises AddressError where a name leads to no other."""
 

@@ -1,4 +1,4 @@
-"""The one place that makes HTTP clients: without cookies, proxies and redirects.
+"""The one place that makes HTTP clients: without cookies and redirects.
 
 A cookie that one generation's answer sets would go along with another user's. Redirects are
 `peers.http.call`'s matter.
@@ -15,6 +15,7 @@ import httpx
 
 from peers.addresses import PublicBackend
 from peers.own_headers import OwnHeaders
+from peers.proxies import ProxyTransport
 
 CONNECT_SECONDS = 5.0
 
@@ -28,28 +29,42 @@ def named_client(
     *,
     own: OwnHeaders | None = None,
     certificate: Path | None = None,
+    use_proxies: bool = False,
 ) -> httpx.AsyncClient:
     """A client for addresses that the settings name, private or not.
 
     `ca_files`, by origin, are trusted there in the place of what else is. `own` are the headers
-    that each peer wants, `certificate` is who we are to servers that ask for one.
+    that each peer wants, `certificate` is who we are to servers that ask for one. `use_proxies`:
+    those of the environment (`peers.proxies`), else none.
     """
 
-    def direct(ca_file: Path | None = None) -> httpx.AsyncHTTPTransport:
+    def transport(ca_file: Path | None = None) -> httpx.AsyncBaseTransport:
         context = trusted(ca_file)
         if certificate:
             context.load_cert_chain(certificate)
-        return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=_LIMITS)
+        direct = httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=_LIMITS)
+        if use_proxies:
+            return ProxyTransport(direct, context, _LIMITS, public=False)
+        return direct
 
-    client = _client(direct(), {origin: direct(file) for origin, file in ca_files.items()})
+    client = _client(transport(), {origin: transport(file) for origin, file in ca_files.items()})
     if own:
         client.event_hooks = {"request": [own.add]}
     return client
 
 
-def public_client(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-    """A client for addresses from outside: what is not public raises AddressError."""
-    return _client(_PublicTransport(verify or trusted()))
+def public_client(
+    verify: ssl.SSLContext | None = None, *, use_proxies: bool = False
+) -> httpx.AsyncClient:
+    """A client for addresses from outside: what is not public raises AddressError.
+
+    Where a proxy of the environment is used, it resolves the names, and decides about those.
+    """
+    context = verify or trusted()
+    direct = _PublicTransport(context)
+    if use_proxies:
+        return _client(ProxyTransport(direct, context, _LIMITS, public=True))
+    return _client(direct)
 
 
 def trusted(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -61,15 +76,15 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONN
 
 
 def _client(
-    transport: httpx.AsyncHTTPTransport,
-    mounts: Mapping[str, httpx.AsyncHTTPTransport] = MappingProxyType({}),
+    transport: httpx.AsyncBaseTransport,
+    mounts: Mapping[str, httpx.AsyncBaseTransport] = MappingProxyType({}),
 ) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=transport,
         mounts=mounts,
         # The caller's own limit covers the whole call; httpx's are for connecting alone.
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR alone: no proxy sees keys and outcomes.
+        # Of the environment, SSL_CERT_FILE and SSL_CERT_DIR; proxies where `use_proxies` says so.
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
     )

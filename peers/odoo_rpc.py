@@ -42,6 +42,8 @@ class RpcAccount(NamedTuple):
     method: str
     ca_file: Path | None = None
     """Who signed its certificate; None: somebody whom the process trusts."""
+    use_proxies: bool = False
+    """Those of the environment (`peers.proxies`)."""
 
 
 class OdooRpcError(Exception):
@@ -112,7 +114,7 @@ def _login(
         port=url.port or (443 if secure else 80),
         timeout=timeout_seconds,
         opener=urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),  # as elsewhere: the environment's proxies are not used
+            urllib.request.ProxyHandler(None if account.use_proxies else {}),
             urllib.request.HTTPCookieProcessor(),  # of this account alone: its session
             _Stay(),
             _Bounded(),

@@ -14,7 +14,11 @@ from workers.settings import OdooSettings
 
 
 def odoo_delivery(
-    odoo: OdooSettings, http: httpx.AsyncClient, closing: AsyncExitStack
+    odoo: OdooSettings,
+    http: httpx.AsyncClient,
+    closing: AsyncExitStack,
+    *,
+    use_proxies: bool = False,
 ) -> OdooDelivery:
     """The way that its settings say; threads are ended by `closing`."""
     if odoo.delivery == "callback":
@@ -27,7 +31,7 @@ def odoo_delivery(
         )
     threads = ThreadPoolExecutor(odoo.max_in_flight, thread_name_prefix="odoorpc")
     closing.callback(threads.shutdown)
-    return RpcDelivery(rpc_account(odoo), threads)
+    return RpcDelivery(rpc_account(odoo, use_proxies=use_proxies), threads)
 
 
 def odoo_address(odoo: OdooSettings) -> OdooAddress:
@@ -44,7 +48,7 @@ def deliveries_at_once(odoo: OdooSettings, images_in_memory: int) -> int:
     return odoo.max_in_flight
 
 
-def rpc_account(odoo: OdooSettings) -> RpcAccount:
+def rpc_account(odoo: OdooSettings, *, use_proxies: bool = False) -> RpcAccount:
     """Where and as whom odoorpc logs in."""
     return RpcAccount(
         url=odoo.url or odoo.origin,
@@ -54,4 +58,5 @@ def rpc_account(odoo: OdooSettings) -> RpcAccount:
         model=odoo.model,
         method=odoo.method,
         ca_file=odoo.ca_file,
+        use_proxies=use_proxies,
     )

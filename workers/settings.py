@@ -15,6 +15,7 @@ from contracts.events import HttpUrl, origin_of
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
 from peers.own_headers import HeaderTable, OwnHeaders
+from peers.proxies import environment_proxies
 from peers.setting_types import (
     ApiKey,
     CaFile,
@@ -211,6 +212,15 @@ class ProcessSettings(Group):
     """Nothing is paid for any more once the images there have so many bytes, less one image."""
     client_certificate: OwnCertificate | None = None
     """Who we are to an Odoo that asks for a certificate (mutual TLS): PEM, with its key."""
+    use_proxies: bool = False
+    """Call providers, Odoos, the store and the rest through the environment's proxies."""
+
+    @field_validator("use_proxies")
+    @classmethod
+    def _usable(cls, wanted: bool) -> bool:  # pydantic's own
+        if wanted:
+            environment_proxies()  # raises
+        return wanted
 
 
 class Settings(FileSettings):

@@ -21,7 +21,9 @@ wait for the two or so cores."""
 CONNECT_SECONDS = 5.0
 
 
-def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
+def bucket_of(
+    storage: StorageSettings, known: Ways | None = None, *, use_proxies: bool = False
+) -> Bucket:
     """The bucket of the settings; links are for whoever reaches the public endpoint.
 
     `known` in place of what the settings know of its ways.
@@ -32,7 +34,7 @@ def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
         "SSEKMSKeyId": storage.kms_key_id,
     }
     s3 = S3Bucket(
-        s3_client(storage),
+        s3_client(storage, use_proxies=use_proxies),
         storage.bucket,
         {name: value for name, value in encryption.items() if value},
     )
@@ -45,10 +47,13 @@ def bucket_of(storage: StorageSettings, known: Ways | None = None) -> Bucket:
     )
 
 
-def s3_client(storage: StorageSettings, endpoint_url: str | None = None) -> "S3Client":
+def s3_client(
+    storage: StorageSettings, endpoint_url: str | None = None, *, use_proxies: bool = False
+) -> "S3Client":
     """A boto3 client for the store; retries are ours (`activities.storage`), timeouts short.
 
-    For another address of the same store, give its `endpoint_url`.
+    For another address of the same store, give its `endpoint_url`. `use_proxies`: those of the
+    environment (`peers.proxies`), else none.
     """
     secret = storage.secret_access_key
     endpoint_url = endpoint_url or storage.endpoint_url
@@ -63,6 +68,7 @@ def s3_client(storage: StorageSettings, endpoint_url: str | None = None) -> "S3C
         config=Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=30,
+            proxies=None if use_proxies else {},  # None: boto3 reads the environment
             retries={"total_max_attempts": 1, "mode": "standard"},
             signature_version="s3v4",  # the older one, boto3's default for links, AWS refuses
             max_pool_connections=STORE_THREADS,

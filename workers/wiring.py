@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import httpx
@@ -87,17 +88,20 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
     ):
         process = settings.worker
         spool = Spool(process.spool_dir, process.spool_bytes, here)
-        files, own, known = settings.ca_files, settings.own_headers, process.client_certificate
+        proxied = process.use_proxies
+        with_own = partial(
+            named_client, settings.ca_files, own=settings.own_headers, use_proxies=proxied
+        )
         async with (
-            named_client(files, own=own) as http,
-            named_client(files, own=own, certificate=known) as odoo_http,
-            public_client() as public,
+            with_own() as http,
+            with_own(certificate=process.client_certificate) as odoo_http,
+            public_client(use_proxies=proxied) as public,
         ):
             if traced:
                 for each in (http, odoo_http, public):
                     HTTPXClientInstrumentor.instrument_client(each)
                 BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
-            store = ImageStore(bucket_of(settings.storage), threads, here)
+            store = ImageStore(bucket_of(settings.storage, use_proxies=proxied), threads, here)
             memory = ImageMemory(process.images_in_memory)
             board = CircuitBoard(_with_alternatives(settings))
             gates = OdooGates(odoo.origin for odoo in settings.odoo)
@@ -171,7 +175,9 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
         rules=FlowRules(try_parked_seconds=settings.generation.try_parked_seconds),
     )
     odoos = {
-        odoo.origin: odoo_delivery(odoo, clients.odoo_http, clients.closing)
+        odoo.origin: odoo_delivery(
+            odoo, clients.odoo_http, clients.closing, use_proxies=settings.worker.use_proxies
+        )
         for odoo in settings.odoo
     }
     with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}

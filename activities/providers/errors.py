@@ -130,7 +130,10 @@ def error_of(error: Exception, dialect: Dialect) -> ProviderError:
     match error:
         case ProviderError():
             return error
-        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
+        # A ProxyError is a proxy's refusal to connect.
+        case (
+            httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout() | httpx.ProxyError()
+        ):
             code, what = ErrorCode.PROVIDER_UNAVAILABLE, f"cannot be reached: {_text(error)}"
         case AddressError():
             code = ErrorCode.MODEL_CONFIG

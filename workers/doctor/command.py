@@ -5,6 +5,7 @@ One line for each dependency: what was found, or what is wrong and how to fix it
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 
 import typer
 from temporalio.client import Client
@@ -67,10 +68,16 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     else:
         async for finding in _temporal(client, settings):
             yield finding
-    known = settings.worker.client_certificate
-    async with (  # as the worker's
-        named_client(settings.ca_files, own=settings.own_headers) as http,
-        named_client(settings.ca_files, own=settings.own_headers, certificate=known) as odoo_http,
+    process = settings.worker
+    with_own = partial(  # as the worker's
+        named_client,
+        settings.ca_files,
+        own=settings.own_headers,
+        use_proxies=process.use_proxies,
+    )
+    async with (
+        with_own() as http,
+        with_own(certificate=process.client_certificate) as odoo_http,
     ):
         yield await _bounded("store", store(settings, http))
         yield await _bounded("spool", spool(settings.worker))
@@ -78,7 +85,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             what = f"provider {name}"
             yield await _bounded(what, services.provider(what, probe))
         for odoo in settings.odoo:
-            yield await _bounded(f"Odoo {odoo.origin}", services.odoo_server(odoo_http, odoo))
+            looking = services.odoo_server(odoo_http, odoo, use_proxies=process.use_proxies)
+            yield await _bounded(f"Odoo {odoo.origin}", looking)
         if settings.notify:
             looking = services.notifications(http, settings.notify)
             yield await _bounded("notifications", looking)

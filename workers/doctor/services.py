@@ -59,12 +59,15 @@ async def provider(what: str, ask: Probe) -> Finding:
     return Finding(what, probed.found, probed.fix)
 
 
-async def odoo_server(http: httpx.AsyncClient, odoo: OdooSettings) -> Finding:
+async def odoo_server(
+    http: httpx.AsyncClient, odoo: OdooSettings, *, use_proxies: bool = False
+) -> Finding:
     """Whether it answers; by odoorpc also whether it takes the login."""
     what = f"Odoo {odoo.origin}"
     if odoo.delivery == "odoorpc":
         try:
-            await asyncio.to_thread(OdooSession(rpc_account(odoo), LOGIN_SECONDS).login)
+            account = rpc_account(odoo, use_proxies=use_proxies)
+            await asyncio.to_thread(OdooSession(account, LOGIN_SECONDS).login)
         except OdooRpcError as error:
             return Finding(what, error.detail, "check the [[odoo]] table and that Odoo is up")
         return Finding(what, f"takes the login {odoo.login} ({odoo.model}.{odoo.method})")

@@ -26,7 +26,8 @@ async def store(settings: Settings, http: httpx.AsyncClient) -> Finding:
     storage = settings.storage
     where = f"bucket {storage.bucket} at {storage.endpoint_url or 'AWS S3, ' + storage.region}"
     # Whether it keeps the first object of a key is tried also where the settings say so.
-    bucket = bucket_of(storage, Ways(checksums=storage.checksums))
+    ways = Ways(checksums=storage.checksums)
+    bucket = bucket_of(storage, ways, use_proxies=settings.worker.use_proxies)
     has_jobs = any(each.kind == "kubernetes" for each in settings.providers.values())
     try:
         ways, key = await asyncio.to_thread(_written, bucket, has_jobs=has_jobs)

@@ -69,7 +69,9 @@ async def _erase_all(
     settings: Settings, named: list[GenerationId], user_id: UUID | None, *, yes: bool, cancel: bool
 ) -> int:
     """How many are left."""
-    eraser = Eraser(await connect(), bucket_of(settings.storage), settings.worker.spool_dir)
+    process = settings.worker
+    bucket = bucket_of(settings.storage, use_proxies=process.use_proxies)
+    eraser = Eraser(await connect(), bucket, process.spool_dir)
     # Listed before anything goes: the list would move below our feet.
     found = [each async for each in eraser.of_user(user_id)] if user_id else named
     left = 0
