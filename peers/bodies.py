@@ -13,6 +13,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from io import BytesIO
+from typing import Protocol
 
 import httpx
 
@@ -40,17 +41,35 @@ class EncodingError(BodyError):
     """The body is compressed in a way that is not undone here, or is not what it says it is."""
 
 
+class Holder(Protocol):
+    """What keeps a body: all of it, as a BytesIO does, or what it makes of it."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Take the next piece. May raise BodyError."""
+
+    def getvalue(self) -> bytes:
+        """What was kept."""
+
+
 class BoundedBody:
     """A body that comes in chunks; at most `max_bytes` of it are held, packed or not.
 
     With `cut`, what is too much or cannot be read is left away; else it is a BodyError.
     """
 
-    def __init__(self, headers: httpx.Headers, max_bytes: int, *, cut: bool = False) -> None:
+    def __init__(
+        self,
+        headers: httpx.Headers,
+        max_bytes: int,
+        *,
+        cut: bool = False,
+        holder: Holder | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
         self._cut = cut
-        self._raw = 0
-        self._held = BytesIO()  # not a list of chunks, which would be twice as large when joined
+        self._raw = self._taken = 0
+        # Not a list of chunks, which would be twice as large when joined.
+        self._held = holder or BytesIO()
         self._unpacking: zlib._Decompress | None = None
         self.complete = False
         """Nothing more need be read."""
@@ -90,10 +109,11 @@ class BoundedBody:
         return self._held.getvalue()
 
     def _hold(self, piece: bytes) -> None:
-        room = self._max_bytes - self._held.tell()
+        room = self._max_bytes - self._taken
         if len(piece) > room and not self._cut:
             raise TooLargeError(f"sent more than {self._max_bytes} bytes, unpacked")
         self._held.write(piece[:room])
+        self._taken += min(len(piece), room)
         self.complete |= self._cut and len(piece) >= room
 
     def _unpacked(self, chunk: bytes) -> Iterator[bytes]:
@@ -114,15 +134,21 @@ class BoundedBody:
 
 
 async def read_body(
-    chunks: AsyncIterator[bytes], status: int, headers: httpx.Headers, max_bytes: int
+    chunks: AsyncIterator[bytes],
+    status: int,
+    headers: httpx.Headers,
+    max_bytes: int,
+    holder: Holder | None = None,
 ) -> bytes:
     """A body as it comes from the wire, in raw chunks. Raises BodyError for a success.
 
-    Of an error `ERROR_BYTES` are read, as far as they can be: its status decides. The event loop
-    turns between two pieces.
+    Of an error `ERROR_BYTES` are read, as far as they can be: its status decides. A `holder` is for
+    a success. The event loop turns between two pieces.
     """
     cut = status >= 300
-    body = BoundedBody(headers, min(max_bytes, ERROR_BYTES) if cut else max_bytes, cut=cut)
+    if cut:
+        max_bytes, holder = min(max_bytes, ERROR_BYTES), None
+    body = BoundedBody(headers, max_bytes, cut=cut, holder=holder)
     if body.complete:
         return b""
     async for chunk in chunks:

@@ -233,12 +233,15 @@ class _Refusing(EncodingPayloadConverter):
         raise _unknown(key_id_of(payload))
 
 
+_REFUSING = _Refusing()
+
+
 class RefusingEncrypted(CompositePayloadConverter):
     """Put before a payload converter: what is encrypted has a clear error. Costs a look-up."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._set_converters(*self.converters.values(), _Refusing())
+        self.converters = {**self.converters, ENCODING: _REFUSING}  # one for each workflow task
 
 
 class DefaultRefusingEncrypted(RefusingEncrypted, DefaultPayloadConverter):

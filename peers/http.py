@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from otel.correlation import outgoing_headers
-from peers.bodies import ASKED_ENCODING, read_body
+from peers.bodies import ASKED_ENCODING, Holder, read_body
 from peers.json_bounds import loads
 from peers.own_headers import without_own_headers
 
@@ -45,7 +45,7 @@ async def nothing() -> None:
     """Stand-in for a caller that needs no word before the body is read."""
 
 
-async def call(
+async def call(  # noqa: PLR0913  # each is a part of one call, or a bound
     client: httpx.AsyncClient,
     method: str,
     url: str,
@@ -55,14 +55,16 @@ async def call(
     headers: Mapping[str, str] | None = None,
     content: bytes | None = None,
     before_body: Callable[[], Awaitable[None]] = nothing,
+    holder: Holder | None = None,
 ) -> Answer:
     """Make one call and read the whole answer, within `timeout_seconds` and `max_bytes`.
 
     Of an answer that is no success, the beginning is read (`peers.bodies.ERROR_BYTES`).
 
     The time covers everything, so that a peer that drips a byte a second is cut off. `before_body`
-    is awaited between the headers and the body, and its wait does not count. Redirects are never
-    followed: a key must not travel to another host.
+    is awaited between the headers and the body, and its wait does not count. Of a success the body
+    is what `holder` makes of it. Redirects are never followed: a key must not travel to another
+    host.
 
     Raises TimeoutError, peers.bodies.BodyError and httpx.TransportError.
     """
@@ -82,7 +84,7 @@ async def call(
             if due is not None:
                 limit.reschedule(due + asyncio.get_running_loop().time() - paused)
             body = await read_body(
-                response.aiter_raw(), response.status_code, response.headers, max_bytes
+                response.aiter_raw(), response.status_code, response.headers, max_bytes, holder
             )
             body = without_own_headers(response.request, body)
             return Answer(response.status_code, response.headers, body)

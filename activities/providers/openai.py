@@ -8,11 +8,11 @@ parameters. `base_url` is the server's root, with or without `/v1`.
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import httpx
-from pydantic import BaseModel, ConfigDict, FailFast, Field, SecretStr, ValidationError
+from pydantic import BaseModel, FailFast, Field, SecretStr, ValidationError
 
 from activities.errors import ProviderError
 from activities.images import wanted_by
@@ -26,15 +26,13 @@ from contracts.errors import ErrorCode
 from contracts.events import RequestField
 from contracts.provider_health import Probed
 from contracts.tasks import SubmitTask
+from peers.base64_texts import Base64Texts
 from peers.http import Answer, call, parsed
 from peers.json_bounds import JsonBoundsError, validated
 from peers.own_headers import HeaderTable
 
-AROUND_IMAGE_BYTES = 64 * 1024
+AROUND_IMAGE_BYTES = 1024 * 1024
 """For the JSON around an image in base64."""
-
-LARGE_BYTES = 1024 * 1024
-"""What is larger is read in a thread: 90 MB, all of it escapes, are counted in half a second."""
 
 LEAST_LINK_SECONDS = 10.0
 """For fetching the image behind a link, however long the server took to make it."""
@@ -75,10 +73,8 @@ def key_headers(name: KeyHeader, key: str) -> dict[str, str]:
 
 
 class _Image(BaseModel):
-    # Decoded from base64 while the JSON is parsed: the reply and the image, and no third copy.
-    model_config = ConfigDict(val_json_bytes="base64")
-
-    b64_json: bytes | None = None
+    b64_json: str | None = None
+    """Its number in `Base64Texts.found`."""
     url: str | None = None
     respect_moderation: bool | None = None
     """xAI: false when the image was made and kept back. vercel/ai#19168"""
@@ -120,6 +116,7 @@ class OpenAIImages:
         """Generate, wait for the reply, and take the image out of it."""
         async with translated(OPENAI, self._key):
             most_bytes = wanted_by(task).most_bytes
+            images = Base64Texts("b64_json", most_bytes, AROUND_IMAGE_BYTES)
             began = asyncio.get_running_loop().time()
             answer = await call(
                 self._client,
@@ -133,8 +130,9 @@ class OpenAIImages:
                 },
                 content=_body(task, diffusion_fields=self._diffusion_fields),
                 before_body=admit,
+                holder=images,
             )
-            image = await _aside(answer, _image_in, task)
+            image = _image_in(answer, images, task)
             if isinstance(image, bytes):
                 return image
             left = task.route.timeout_seconds - (asyncio.get_running_loop().time() - began)
@@ -221,15 +219,7 @@ def _body(task: SubmitTask, *, diffusion_fields: bool) -> bytes:
     return json.dumps(kept).encode()
 
 
-async def _aside(
-    answer: Answer, read: Callable[[Answer, SubmitTask], bytes | _Link], task: SubmitTask
-) -> bytes | _Link:
-    if len(answer.body) > LARGE_BYTES:
-        return await asyncio.to_thread(read, answer, task)
-    return read(answer, task)
-
-
-def _image_in(answer: Answer, task: SubmitTask) -> bytes | _Link:
+def _image_in(answer: Answer, images: Base64Texts, task: SubmitTask) -> bytes | _Link:
     if answer.status != 200:
         raise refused(answer, OPENAI, task)
     try:
@@ -251,12 +241,25 @@ def _image_in(answer: Answer, task: SubmitTask) -> bytes | _Link:
             f"{OPENAI.name} has kept its image back (respect_moderation is false)",
             perhaps_paid=True,
         )
-    if first.b64_json:
-        return first.b64_json
+    image = _numbered(images, first.b64_json)
+    if image:
+        return image
     if first.url:
         return _Link(first.url)
-    if first.b64_json is not None:
-        return first.b64_json  # of no bytes, which is no image
+    if image is not None:
+        return image  # of no bytes, which is no image
     empty = unreadable(answer, OPENAI, "there is no image in data; moderated in silence?")
     empty.final = True
     raise empty
+
+
+def _numbered(images: Base64Texts, number: str | None) -> bytes | None:
+    """The image that the JSON has this number for; None where there is none.
+
+    Without an image behind it, it is the service's own text, under a name with escapes.
+    """
+    if number is None:
+        return None
+    if number.isdecimal() and int(number[:9]) < len(images.found):
+        return images.found[int(number[:9])].getvalue()
+    return b""

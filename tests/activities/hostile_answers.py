@@ -89,6 +89,9 @@ ANSWERS: dict[str, Callable[[], Reply]] = {
     "no image in base64": lambda: as_json(
         b'{"data":[{"b64_json":"' + b"A\\/" * (7 * MEBIBYTE - 1024) + b'"}]}'
     ),
+    "64 MiB in base64": lambda: as_json(
+        b'{"data":[{"b64_json":"' + b"AAAA" * (64 * MEBIBYTE // 3) + b'"}]}'
+    ),
     "packed texts in a picture": lambda: answer(200, _png(128, 96, texts=60)),
     "a picture of gigabytes": lambda: answer(200, _png(30_000, 30_000)),
     "deep": lambda: as_json(b'{"a":' * 700_000),
@@ -103,16 +106,16 @@ ANSWERS: dict[str, Callable[[], Reply]] = {
 """By name; made when they are needed."""
 
 
-def asked() -> GenerationRequested:
-    """A request for a small image."""
+def asked(resolution: str = "128x96", aspect_ratio: str = "4:3") -> GenerationRequested:
+    """A request for a small image, if nothing else is said."""
     return GenerationRequested(
         request_id=UUID(int=1),
         correlation_id=UUID(int=2),
         user_id=UUID(int=3),
         prompt="A lighthouse at dusk",
         model_id=UUID(int=4),
-        resolution="128x96",
-        aspect_ratio="4:3",
+        resolution=resolution,
+        aspect_ratio=aspect_ratio,
         callback_url="http://odoo.example.com/duragen/v1/callback",
     )
 
@@ -120,6 +123,11 @@ def asked() -> GenerationRequested:
 async def _submit_to_openai(http: httpx.AsyncClient, url: str) -> object:
     data = await openai(http, url).submit(submission(asked()), at_once)
     return check_image(data, Wanted("png", (128, 96)))
+
+
+async def _submit_the_largest(http: httpx.AsyncClient, url: str) -> object:
+    data = await openai(http, url).submit(submission(asked("4096x4096", "1:1")), at_once)
+    return check_image(data, Wanted("png", (4096, 4096)))
 
 
 async def _submit_to_flux(http: httpx.AsyncClient, url: str) -> object:
@@ -163,6 +171,7 @@ async def _call_rpc(_: httpx.AsyncClient, url: str) -> object:
 
 CALLS: dict[str, Callable[[httpx.AsyncClient, str], Awaitable[object]]] = {
     "submit to openai": _submit_to_openai,
+    "submit the largest to openai": _submit_the_largest,
     "submit to flux": _submit_to_flux,
     "poll": _poll,
     "fetch": _fetch,
