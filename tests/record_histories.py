@@ -82,6 +82,18 @@ async def _canceled(lab: Lab) -> Handle:
     return await _ended(handle)
 
 
+async def _canceled_paid(lab: Lab) -> Handle:
+    """Canceled when the service has begun, and may have charged for it."""
+    await lab.break_images({"kind": "accept_then_hang"})
+    request = lab.request()
+    handle = await lab.start(request)
+    async with asyncio.timeout(100):
+        while not (await lab.ledgers(request)).calls:
+            await asyncio.sleep(0.05)
+    await handle.cancel()
+    return await _ended(handle)
+
+
 async def _parked(lab: Lab) -> Handle:
     """Parked, and still open: as running ones are when the code changes."""
     await lab.break_odoo(status=404)
@@ -250,6 +262,7 @@ RECORDINGS = {
     "refused": _refused,
     "failed": _failed,
     "canceled": _canceled,
+    "canceled_paid": _canceled_paid,
     "redelivered": _redelivered,
     "continued": _continued,
     "failed_over": _failed_over,
