@@ -10,8 +10,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from peers.bodies import BodyError, TooLargeError
 
-_SPACE = rb"[ \t\r\n]{0,32}"
-"""JSON allows more; nobody writes it."""
+_MOST_SPACE = 32
+"""Beside the colon. JSON allows more; nobody writes it."""
+
+MOST_TEXTS = 16
+"""We ask for one image. Each is looked for in what is left of a piece."""
 
 _BYTES = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
 """Five times as fast as `binascii`. Of either alphabet (RFC 4648, 4 and 5), padded or not."""
@@ -27,9 +30,10 @@ class Base64Texts:
     def __init__(self, name: str, max_bytes: int, max_around_bytes: int) -> None:
         self.found: list[BytesIO] = []
         # A quote behind a backslash stands within a text.
-        opening = rb'(?<!\\)"%b"%b:%b"' % (re.escape(name.encode()), _SPACE, _SPACE)
+        space = rb"[ \t\r\n]{0,%d}" % _MOST_SPACE
+        opening = rb'(?<!\\)"%b"%b:%b"' % (re.escape(name.encode()), space, space)
         self._opening = re.compile(opening)
-        self._longest_opening = len(name) + 3 + 1 + 2 * 32
+        self._longest_opening = len(f'"{name}":"') + 2 * _MOST_SPACE
         self._left = max_bytes
         self._max_around_bytes = max_around_bytes
         self._around = bytearray()
@@ -52,6 +56,8 @@ class Base64Texts:
         around += piece
         opened = self._opening.search(around, self._looked_at)
         if opened:
+            if len(self.found) == MOST_TEXTS:
+                raise TooLargeError(f"sent more than {MOST_TEXTS} images")
             piece = bytes(around[opened.end() :])
             del around[opened.end() :]
             around += b"%d" % len(self.found)
@@ -95,6 +101,8 @@ class _Text:
             piece = piece.replace(b"\\/", b"/")
             # The other half of an escape may be to come.
             whole = (len(piece) - piece.endswith(b"\\")) // 4 * 4
+            if b"\\" in piece[:whole]:
+                raise BodyError("sent an image in base64 with escapes")
         self._carried = piece[whole:]
         return self._groups(piece[:whole])
 

@@ -38,7 +38,6 @@ LONG_FILES = (
     *("workflows/test_encrypted.py", "workers/test_prompts_at_rest.py", "workers/test_erase.py"),
     *("workers/test_rotation.py", "starter/test_gateway_attacked.py"),
     *("activities/test_small_answers_that_explode.py", "starter/test_hostile_commands.py"),
-    *("workers/test_rotation.py", "starter/test_hostile_commands.py"),
 )
 """Files that wait for 10 s and more in all, the longest first."""
 

@@ -78,7 +78,19 @@ def _outcome(body: bytes, cuts: Sequence[int]) -> object:
 
 @pytest.mark.parametrize(
     "coded",
-    ["%%%", "A", "AAAAA", "AA==AAAA", "AAA=A", "=", "A=AA", "AA\\nAA", "QUJD\\u002f", "AA AA"],
+    [
+        "%%%",
+        "A",
+        "AAAAA",
+        "AA==AAAA",
+        "AAA=A",
+        "=",
+        "A=AA",
+        "AA\\nAA",
+        "QUJD\\u002f",
+        "AA AA",
+        "\\u0041\\u0041",
+    ],
 )
 @pytest.mark.parametrize("cuts", [(), range(40)], ids=["at once", "byte by byte"])
 def test_what_is_no_base64(coded: str, cuts: Sequence[int]) -> None:
@@ -93,8 +105,8 @@ def test_what_is_no_base64(coded: str, cuts: Sequence[int]) -> None:
     [
         b'{"b64_json":"%b"}' % base64.b64encode(bytes(101)),
         b'{"b64_json":"%b","b64_json":"%b"}' % ((base64.b64encode(bytes(51)),) * 2),
-        b'{"prompt":"%b"}' % (b"x" * 100),
-        b'{"b64_json":"AAAA"}' + b" " * 100,
+        b'{"prompt":"%b"}' % (b"x" * 1_000),
+        b'{"b64_json":"AAAA"}' + b" " * 1_000,
         b'{"b64_json":""},' * 20,
     ],
     ids=["an image", "two images", "before", "behind", "many"],
@@ -102,7 +114,7 @@ def test_what_is_no_base64(coded: str, cuts: Sequence[int]) -> None:
 def test_what_is_too_much(body: bytes) -> None:
     """Images together, and the JSON around them, have a bound each."""
     with pytest.raises(TooLargeError):
-        read(Base64Texts("b64_json", 100, 100), body)
+        read(Base64Texts("b64_json", 100, 1_000), body)
 
 
 def test_a_text_that_does_not_end() -> None:
