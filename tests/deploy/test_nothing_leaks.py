@@ -21,6 +21,7 @@ from tests.lab import Lab
 from tests.starter.entry_points import duragen
 
 PROMPT = "a-prompt-that-nobody-else-writes"
+QUOTED = "a-prompt-that-an-image-service-quotes"
 OTHERS = ("images", "odoo", "notifications", "store")
 LINK = "X-Amz-Signature="
 """In every presigned link, and in nothing else."""
@@ -67,7 +68,7 @@ async def run_all(stack: LocalStack) -> dict[str, bytes]:
     async with Lab.open(stack, client) as lab:
 
         async def started(**changes: Any) -> str:
-            request = lab.request(prompt=PROMPT, **changes)
+            request = lab.request(**{"prompt": PROMPT, **changes})
             event = request.model_dump(mode="json", by_alias=True, exclude_none=True)
             return (await asyncio.to_thread(ours.start, event)).request_id
 
@@ -80,8 +81,9 @@ async def run_all(stack: LocalStack) -> dict[str, bytes]:
         for each in happy:
             await ended(each)
         key = stack.secrets.provider_keys["openai"]
-        await lab.break_images({"kind": "status", "status": 401, "body": f"Incorrect key: {key}"})
-        refused = await started()
+        said_no = f"Incorrect key: {key}. Your prompt: {QUOTED}"
+        await lab.break_images({"kind": "status", "status": 401, "body": said_no})
+        refused = await started(prompt=QUOTED)
         await ended(refused)
         await lab.clear_faults()
         await lab.break_odoo(status=404)
@@ -122,7 +124,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
                         texts[f"{name} {part} {pid}"] = Path(f"/proc/{pid}/{name}").read_bytes()
             known = asdict(stack.secrets)
         # The worker sends its last spans while it leaves.
-        texts["traces"] = "\n".join(map(str, collector.spans)).encode()
+        texts["traces"] = b"".join(collector.bodies)
         for part in stack.parts:
             texts[f"log {part}"] = stack.log_path(part).read_bytes()
         texts["settings"] = stack.config_path.read_bytes()
@@ -168,3 +170,11 @@ def test_no_prompt_leaves_the_histories(left: Left) -> None:
     """A prompt is personal: logs, traces and commands do without."""
     ours = ("log worker", "log gateway", "log temporal", "log store", "traces", "command")
     assert left.holding(PROMPT, *ours) == []
+
+
+def test_a_prompt_that_a_service_quotes_is_in_no_trace(left: Left) -> None:
+    """Texts of errors are for operators: logs and commands show them, traces do not."""
+    assert left.holding(QUOTED, "log worker") == ["log worker"]
+    assert left.holding(QUOTED, "command status") != []
+    assert left.holding(QUOTED, "traces", "log gateway", "log temporal", "log store") == []
+    assert b"AUTH_CONFIG" in left.texts["traces"]
