@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.semconv.attributes import exception_attributes
+from opentelemetry.semconv.attributes import exception_attributes, url_attributes
 from opentelemetry.trace import Status
 from opentelemetry.util.types import AttributeValue
 
@@ -61,6 +61,7 @@ def _without_texts(span: ReadableSpan) -> ReadableSpan:
 
 def _kept(attributes: Mapping[str, AttributeValue] | None) -> dict[str, AttributeValue]:
     kept = {name: _without_query(value) for name, value in (attributes or {}).items()}
+    kept.pop(url_attributes.URL_QUERY, None)
     for name in _TEXTS:
         text = kept.pop(name, None)
         if code := _code_in(text):

@@ -28,6 +28,7 @@ for error in (
     try:
         with tracer.start_as_current_span("a call") as span:
             span.set_attribute("http.url", "https://images.example/a/b?X-Amz-Signature=PROMPT&b=c")
+            span.set_attribute("url.query", "token=PROMPT")
             span.set_attribute("duragen.request_id", "why?")
             try:
                 raise ValueError("the PROMPT as a cause")
