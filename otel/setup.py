@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
 from otel.sampling import CorrelationSampler
+from otel.span_texts import WithoutTexts
 
 
 class Provider(Protocol):
@@ -80,6 +81,6 @@ def configure(service_name: str, make_provider: Callable[..., Provider] | None =
     wanted = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
     sampler = CorrelationSampler(wanted)
     provider = (make_provider or TracerProvider)(resource=resource, sampler=sampler)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.add_span_processor(BatchSpanProcessor(WithoutTexts(exporter)))
     trace.set_tracer_provider(provider)  # type: ignore[arg-type]  # either is a TracerProvider
     return True

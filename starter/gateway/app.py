@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from contracts.events import GenerationRequested
@@ -49,6 +50,8 @@ _EVENT_BODY = {
         },
     }
 }
+_TELEMETRY = TelemetryConfig(auto_configure=False)
+"""FASTAPI_OTEL_AUTO_CONFIGURE would add an exporter of FastAPI's own, past otel/setup.py."""
 _WEBHOOK_NAME = {
     "name": "name",
     "in": "path",
@@ -246,6 +249,7 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
         "description": "Starts AI image generations, says where they stand, cancels them."
         " Errors are RFC 9457 problem documents.",
         "redirect_slashes": False,
+        "telemetry": _TELEMETRY,
     }
     # The page's scripts come from us: FastAPI's own page loads them from a CDN.
     app = (
@@ -264,7 +268,7 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
 
 def create_health_app(app: FastAPI) -> FastAPI:
     """Only the health routes of `app`, with its connection to Temporal."""
-    own = FastAPI(openapi_url=None, redirect_slashes=False)
+    own = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=_TELEMETRY)
     own.add_middleware(OneSpelling)
     own.state.gateway = app.state.gateway
     problems.install(own)

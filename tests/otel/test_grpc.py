@@ -15,7 +15,10 @@ from opentelemetry import trace
 from otel.setup import configure
 
 assert configure("duragen-worker")
-with trace.get_tracer("test").start_as_current_span("a span"):
+try:
+    with trace.get_tracer("test").start_as_current_span("a span"):
+        raise ValueError("a PROMPT")
+except ValueError:
     pass
 trace.get_tracer_provider().shutdown()
 """
@@ -36,12 +39,14 @@ def run(program: str, endpoint: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_span_comes_by_grpc() -> None:
-    """With `OTEL_EXPORTER_OTLP_PROTOCOL=grpc` a collector gets the spans."""
+    """With `OTEL_EXPORTER_OTLP_PROTOCOL=grpc` a collector gets the spans, without texts of errors."""
     names: list[str] = []
+    sent: list[bytes] = []
     came = threading.Event()
 
     class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802  # gRPC's own
+            sent.append(request.SerializeToString())
             names.extend(
                 span.name
                 for resource in request.resource_spans
@@ -60,6 +65,8 @@ def test_a_span_comes_by_grpc() -> None:
         assert ended.returncode == 0, ended.stderr
         assert came.is_set()
         assert names == ["a span"]
+        assert b"ValueError" in sent[0]
+        assert b"PROMPT" not in sent[0]
     finally:
         server.stop(None).wait()
 

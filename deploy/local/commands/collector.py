@@ -42,6 +42,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._spans: list[ReceivedSpan] = []
+        self._bodies: list[bytes] = []
         self._changed = threading.Condition()
         app = Starlette(routes=[Route("/v1/traces", self._take, methods=["POST"])])
         self._socket = socket.create_server((HOST, 0))
@@ -74,6 +75,12 @@ class Collector:
         with self._changed:
             return list(self._spans)
 
+    @property
+    def bodies(self) -> list[bytes]:
+        """The same as it came: what a span says beyond what is kept of it."""
+        with self._changed:
+            return list(self._bodies)
+
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
         """The spans of one trace that have come so far."""
         with self._changed:
@@ -89,7 +96,8 @@ class Collector:
 
     async def _take(self, request: Request) -> Response:
         try:
-            sent = ExportTraceServiceRequest.FromString(await request.body())
+            body = await request.body()
+            sent = ExportTraceServiceRequest.FromString(body)
         except DecodeError as error:
             return Response(f"not OTLP in protobuf: {error}", status_code=400)
         found = [
@@ -107,6 +115,7 @@ class Collector:
         ]
         with self._changed:
             self._spans += found
+            self._bodies.append(body)
             self._changed.notify_all()
         return Response(ExportTraceServiceResponse().SerializeToString(), media_type=PROTOBUF)
 
