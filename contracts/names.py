@@ -95,8 +95,11 @@ TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
 CORRELATION_HEADER = "X-Correlation-ID"
 
 
-OWNER_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
-"""An owner's name: part of workflow ids, of keys in the store and of file names."""
+OWNER_PATTERN = r"(?!check-)[a-z0-9][a-z0-9_-]{0,39}"
+"""An owner's name: part of workflow ids, of keys in the store and of file names.
+
+What is at `generations/check-*` the worker may delete: see CHECK_PREFIX of `activities/s3.py`.
+"""
 
 
 class GenerationId(NamedTuple):

@@ -107,7 +107,7 @@ INTEGER_FIELDS, NUMBER_FIELDS = ("seed", "inferenceSteps"), ("cfgScale",)
 FIELDS = (*UUID_FIELDS, *TEXT_FIELDS, *INTEGER_FIELDS, *NUMBER_FIELDS, "payloadVersion")
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-_OWNER = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
+_OWNER = re.compile(r"(?!check-)[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 MAX_BODY_BYTES = 262_144
 # spec: event-driven-architecture, Retry Policies (3 retries, initial 1 s, factor 2)
 RETRY_SECONDS = (1.0, 2.0, 4.0)

@@ -2,32 +2,32 @@
 
 import re
 from ipaddress import ip_network
+from itertools import combinations
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
 from contracts.callbacks import CALLBACK_PATHS, plain_path
 from contracts.events import HttpUrl, origin_of
 from contracts.names import OWNER_PATTERN
-from peers.setting_types import CallbackPaths, Group, Origin
+from peers.setting_types import CallbackPaths, Group, Origin, Sha256
 from peers.settings import FileSettings
 from starter.client import MAX_BODY_BYTES
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-def _hex(text: str) -> str:
-    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
-        raise ValueError("must be a SHA-256 in hexadecimal, 64 characters")
-    return text.lower()
-
-
 def _callback_prefix(text: str) -> str:
-    if origin_of(text) == text.rstrip("/").lower():
-        return origin_of(text) + "/"
-    return origin_of(text) + plain_path(urlsplit(text).path)
+    return origin_of(text) + plain_path(urlsplit(text).path or "/")
 
 
 class GatewayKey(Group):
@@ -37,13 +37,14 @@ class GatewayKey(Group):
     """
 
     name: str
-    sha256: Annotated[str, AfterValidator(_hex)]
+    sha256: Sha256
     owner: str | None = None
     """Whose the generations are that it starts, and the only ones it sees; the name when None.
     Keys of one owner see the same. "": what is started with direct access to Temporal."""
     callbacks: tuple[Annotated[HttpUrl, AfterValidator(_callback_prefix)], ...] = ()
     """Where the outcomes of its generations may go, beside what `[[odoo]]` allows: an Odoo's
-    origin, or one with the beginning of a path. Empty: wherever `[[odoo]]` allows."""
+    origin, or one with the beginning of a path. Empty: wherever `[[odoo]]` allows; where keys have
+    several owners, that is for `owner = ""` alone."""
     requests_per_second: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """Of all kinds, in each gateway process; as many may come at once as in a second."""
     in_flight: Annotated[int, Field(ge=1)] | None = None
@@ -70,11 +71,21 @@ class GatewayKey(Group):
         if self.owner_name and not re.fullmatch(OWNER_PATTERN, self.owner_name):
             raise ValueError(
                 f"key {self.name!r} needs an owner: up to 40 of a to z, 0 to 9, - and _, or a name"
-                " that is written so"
+                " that is written so, and does not begin with check-"
             )
         if not self.owner_name and (self.in_flight or self.starts_per_day):
             raise ValueError(f"key {self.name!r}: in_flight and starts_per_day need an owner")
         return self
+
+
+def _common_place(one: GatewayKey, other: GatewayKey) -> str | None:
+    """Where outcomes of both keys may go."""
+    for mine in one.callbacks:
+        for theirs in other.callbacks:
+            shorter, longer = sorted((mine, theirs), key=len)
+            if f"{longer}/".startswith(f"{shorter.rstrip('/')}/"):
+                return longer
+    return None
 
 
 class GatewayProcess(Group):
@@ -103,6 +114,36 @@ class GatewayProcess(Group):
     or it meets closed ones. nginx and AWS keep them for 60 s."""
     docs: bool = True
     """Serve `/docs` and `/openapi.json`."""
+
+    @field_validator("keys")
+    @classmethod
+    def _are_apart(cls, keys: tuple[GatewayKey, ...]) -> tuple[GatewayKey, ...]:
+        """A key is one caller's, and an Odoo gets outcomes of one owner alone.
+
+        They are signed with the Odoo's secrets, and requestIds are each owner's own: the Odoo could
+        not know that an outcome is not of its own request.
+        """
+        several = len({key.owner_name for key in keys}) > 1
+        for key in keys:
+            if several and key.owner_name and not key.callbacks:
+                raise ValueError(
+                    f"key {key.name!r} needs callbacks, for there are keys of several owners: name"
+                    ' where its outcomes go, such as callbacks = ["https://odoo.example.com"]'
+                )
+        for one, other in combinations(keys, 2):
+            names = f"{one.name!r} and {other.name!r}"
+            if one.sha256 == other.sha256:
+                raise ValueError(
+                    f"keys {names} have the same sha256: make another one with"
+                    " `duragen gateway --new-key`"
+                )
+            place = _common_place(one, other)
+            if place and one.owner_name != other.owner_name:
+                raise ValueError(
+                    f"keys {names} have different owners, and may both have outcomes sent to"
+                    f" {place}: let their callbacks name different Odoos, or give both one owner"
+                )
+        return keys
 
 
 class AllowedOdoo(Group):

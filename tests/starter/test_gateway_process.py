@@ -45,7 +45,13 @@ def refusal(env: dict[str, str]) -> str:
             f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}}]\n[[odoo]]\norigin = 'x'",
             "odoo.0",
         ),
+        (
+            f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}},"
+            f" {{name = 'b', sha256 = '{SHA256[::-1]}'}}]",
+            "gateway.keys: Value error, key 'a' needs callbacks",
+        ),
     ],
+    ids=["nothing", "no keys", "hash", "misspelt", "TOML", "origin", "several owners"],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, settings: str, named: str) -> None:
     """The gateway refuses to start, names the setting and shows no traceback."""

@@ -8,8 +8,9 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from contracts.callbacks import CALLBACK_PATHS
 from starter.gateway.settings import GatewayKey
-from tests.starter.entry_points import gateway_key, make_event, serving
+from tests.starter.entry_points import ODOO, gateway_key, make_event, serving
 
 
 @asynccontextmanager
@@ -100,11 +101,16 @@ async def test_a_repeated_request_is_no_further_start(address: str) -> None:
 
 async def test_one_owners_limit_is_no_other_ones(address: str) -> None:
     """What an owner has under way counts for none but itself."""
-    busy, idle = key_named("busy", in_flight=1), key_named("idle", in_flight=1)
+    odoos = [f"{ODOO}{path}" for path in CALLBACK_PATHS[:2]]
+    busy, idle = (
+        key_named(name, in_flight=1, callbacks=[odoo])
+        for name, odoo in zip(("busy", "idle"), odoos, strict=True)
+    )
     async with calling(address, busy, idle) as [http]:
         assert [(await start(http)).status_code for _ in range(2)] == [202, 429]
         other = {"Authorization": "Bearer idle"}
-        answer = await http.post("/v1/generations", json=make_event(), headers=other)
+        event = make_event(callbackUrl=odoos[1])
+        answer = await http.post("/v1/generations", json=event, headers=other)
     assert answer.status_code == 202
 
 
