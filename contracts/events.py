@@ -300,8 +300,9 @@ class GenerationCompleted(WireModel):
 class GenerationFailed(WireModel):
     """EVT-AIG-003 AIImageGenerationFailed.
 
-    `errorMessage` is the operator's detail; `userMessage` is what an end user may read. The fields
-    from `errorType` on are additive. spec: error-handling.sequence, steps 8.1 to 9.4.
+    `errorMessage` is the operator's detail; `userMessage` is what an end user may read. Where the
+    generation has an owner, `errorMessage` is the code and the `userMessage`. The fields from
+    `errorType` on are additive. spec: error-handling.sequence, steps 8.1 to 9.4.
     """
 
     request_id: Uuid

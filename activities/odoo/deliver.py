@@ -112,7 +112,12 @@ class OdooActivities:
 
 
 def _detail(task: DeliverTask, failure: Failure) -> str:
-    """The last failure, and why each other route was left before."""
+    """The last failure, and why each other route was left before; nothing of it for an owner.
+
+    It names addresses and services, which are an operator's to know. An owner is somebody else.
+    """
+    if task.owner:
+        return f"{failure.code}: {failure.user_message}"
     # The last one is the failure itself, but where the generation was canceled.
     tried = task.outcome.tried
     before = tried if failure.code is ErrorCode.CANCELED else tried[:-1]

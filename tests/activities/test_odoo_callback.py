@@ -17,7 +17,7 @@ from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooActivities
 from activities.odoo.gate import OdooGates
 from contracts.errors import DeliveryError, ErrorCode
-from contracts.generation import Failure, Outcome
+from contracts.generation import Attempted, Failure, Outcome, Route
 from contracts.tasks import Delivered, DeliverTask
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.local_stack import LocalStack
@@ -117,6 +117,28 @@ async def test_failed(clients: Clients, peer: Peer, code: ErrorCode) -> None:
         "retrySuggestion": rule.retry_suggestion,
         "userMessage": rule.user_message,
     }
+
+
+async def test_a_tenant_gets_no_operators_detail(clients: Clients, peer: Peer) -> None:
+    """Where a generation has an owner, its Odoo reads the code and the user's message alone.
+
+    The detail names addresses, providers and what they answered; it stays in Temporal.
+    """
+    peer.says(OK)
+    detail = "http://inner.example:8188 (10.0.0.7) answered 400"
+    failure = odoo_events.REFUSED.model_copy(update={"detail": detail})
+    left = Attempted(route=Route(provider="flux", model="x"), failure=failure)
+    task = odoo_events.failed(peer.url, failure)
+    canceled = failure.model_copy(update={"code": ErrorCode.CANCELED, "hint": None})
+    for outcome in (task.outcome, Outcome(failure=canceled, tried=[left])):
+        await delivered(
+            clients, peer, task.model_copy(update={"owner": "acme", "outcome": outcome})
+        )
+        event = peer.received[-1].json
+        schema("AIImageGenerationFailed").validate(event)
+        said = f"{event['errorCode']}: {event['userMessage']}"
+        assert (event["errorMessage"], event["errorDetails"]) == (said, said)
+        assert not any(word in json.dumps(event) for word in ("inner", "10.0.0.7", "flux"))
 
 
 async def test_headers(clients: Clients, peer: Peer) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import re
 from urllib.parse import unquote, urlsplit
 
 import psycopg2
@@ -152,9 +153,11 @@ class GenerationOutcome(models.Model):
 
     def _key_in(self, url):
         """The key of our own store in a link; False when it is another store's link."""
-        start = f"generations/{self.request_id}."
-        path = unquote(urlsplit(url).path)
-        return path[path.index(start) :] if start in path else False
+        owner = "(?:[a-z0-9][a-z0-9_-]{0,39}/)?"
+        # The last place that fits: the bucket's name may be "generations", too.
+        key = rf".*/(generations/{owner}{self.request_id}\.[a-z0-9.+-]+)"
+        found = re.fullmatch(key, unquote(urlsplit(url).path))
+        return found[1] if found else False
 
     def _booked(self):
         """This request's entries, by kind."""

@@ -310,19 +310,29 @@ class TestImage(DuragenCase):
         self.assertEqual(self.deliver(self._by_link(made, self._link(made))), "repeated")
 
     def test_an_image_that_is_left_in_the_store(self):
-        """Odoo keeps its key and does not fetch it; has_data is false."""
+        """Odoo keeps its key and does not fetch it, with an owner's name in it or without one."""
         self.set_up(image_storage="s3")
-        made = self.asks()
-        self.assertEqual(self.deliver(self._by_link(made, self._link(made))), "applied")
-        image = made.image_id
-        self.assertEqual(image.s3_key, f"generations/{made.request_id}.png")
-        self.assertFalse(image.data or image.has_data)
+        for bucket, owner, rest in (
+            ("bucket", "", "png"),
+            ("bucket", "acme/", "png"),
+            ("bucket", "a_1-b/", "0123456789abcdef0123456789abcdef.png"),
+            ("generations", "", "png"),
+            ("generations", "acme/", "png"),
+        ):
+            made = self.asks()
+            key = f"generations/{owner}{made.request_id}.{rest}"
+            with self.subTest(bucket=bucket, owner=owner):
+                url = f"{UNREACHABLE}/{bucket}/{key}?X-Amz-Signature=x"
+                self.assertEqual(self.deliver(self._by_link(made, url)), "applied")
+                self.assertEqual(made.image_id.s3_key, key)
+                self.assertFalse(made.image_id.data or made.image_id.has_data)
 
     def test_anothers_link_is_fetched_all_the_same(self):
         """A key can only be made from a link of our own store, for this very request."""
         self.set_up(image_storage="s3")
         made, other = self.asks(), self.asks()
-        for url in (f"{UNREACHABLE}/image.png", self._link(other)):
+        strange = f"{UNREACHABLE}/bucket/generations/Acme/{made.request_id}.png"
+        for url in (f"{UNREACHABLE}/image.png", self._link(other), strange):
             with self.subTest(url=url), self.assertRaises(UserError):
                 self.deliver(self._by_link(made, url))
         self.assertEqual(made.state, "requested")
