@@ -1,8 +1,11 @@
 """Every command of `duragen` shows what others wrote, and no terminal obeys it."""
 
 import ast
+import asyncio
 import json
+import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -274,13 +277,51 @@ async def test_details_hold_no_live_markdown(scene: Scene) -> None:
         assert live.isdisjoint(token.type for token in (*tokens, *children))
 
 
+TRACEBACKS = {
+    "a command, with DURAGEN_DEBUG": """
+from starter.cli import app
+app.COMMANDS["doctor"] = app.Entry("tests.starter.hostile:broken", "")
+sys.argv = ["duragen", "doctor"]
+main()
+""",
+    "a program": "run_and_leave(broken)",
+    "a program that ends with a text": "run_and_leave(lambda: sys.exit(HOSTILE))",
+}
+
+
+@pytest.mark.parametrize("ends", TRACEBACKS)
+async def test_a_traceback_is_not_obeyed(ends: str) -> None:
+    """It quotes what others wrote; its lines are many, so that one more may be theirs."""
+    program = f"""
+import sys
+from starter.cli import main
+from starter.leaving import run_and_leave
+from tests.starter.hostile import HOSTILE, broken
+{TRACEBACKS[ends]}
+"""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        env={"PATH": os.environ["PATH"], "DURAGEN_DEBUG": "1"},
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said = (await process.communicate())[1].decode()
+    assert process.returncode in {1, 70}
+    assert [each for each in faults_of(said) if "FORGED" not in each] == []
+    assert "MARK" in said
+    assert ("in broken" in said) == ("with a text" not in ends)
+
+
 TERMINALS = {
     "peers/terminal.py": "the one place",
-    "starter/leaving.py": "runs before it is known whether our packages are ours; texts of our own",
+    "starter/leaving.py": "runs before it is known whether our packages are ours; plain by itself",
     "deploy/local/real_odoo/install.py": "a tool of the tests",
     "deploy/local/real_odoo/addon_tests.py": "a tool of the tests",
 }
-WRITES = {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write", "Console"}
+WRITES = {
+    *("print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write", "Console"),
+    *("traceback.print_exc", "traceback.print_exception"),
+}
 
 
 def test_nothing_else_writes_to_a_terminal() -> None:
