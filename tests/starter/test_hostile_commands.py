@@ -4,9 +4,13 @@ import ast
 import asyncio
 import json
 import os
+import pty
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -32,6 +36,8 @@ from tests.starter.entry_points import ODOO, Done, duragen, fresh_namespace, mak
 from tests.starter.hostile import HOSTILE, REFUSED_URL, faults_of, status, working
 
 ROOT = Path(__file__).parents[2]
+OF_RICH = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A)|\r")
+"""Colours, the cursor hidden and shown, a line erased, one line up."""
 FILE_NAME = f"MARK {HOSTILE.replace('/', '_')[:110]}"
 
 
@@ -258,6 +264,31 @@ async def test_no_command_obeys_what_it_shows(scene: Scene, command: str) -> Non
         said = done.out + done.err
         assert faults_of(said) == [], said
         assert "MARK" in said
+
+
+def _on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What `duragen` writes to a wide terminal of its own."""
+    ours, its = pty.openpty()
+    program = [sys.executable, "-m", "starter.cli", *arguments]
+    known = {"PATH": os.environ["PATH"], "COLUMNS": "2000", "TERM": "xterm-256color"}
+    running = subprocess.Popen(
+        program, env=known | environment, cwd=ROOT, stdin=its, stdout=its, stderr=its
+    )
+    os.close(its)
+    said = b""
+    with running, os.fdopen(ours, "rb", buffering=0) as screen, suppress(OSError):
+        while part := screen.read(65_536):  # EIO: nobody has the terminal any more
+            said += part
+    return said.decode()
+
+
+async def test_a_progress_bar_obeys_nothing(scene: Scene) -> None:
+    """On a terminal rich steers it: by its own sequences alone, colours and lines redrawn."""
+    said = await asyncio.to_thread(_on_a_terminal, "watch", str(uuid4()), **scene.gateway)
+    assert "\x1b[?25l" in said
+    plain = OF_RICH.sub("", said)
+    assert faults_of(plain) == [], plain
+    assert "MARK" in plain
 
 
 async def test_details_hold_no_live_markdown(scene: Scene) -> None:
