@@ -108,7 +108,10 @@ def text_of(answer: httpx.Response) -> list[str]:
 async def test_the_temporal_command_shows_prompts_with_the_key_alone(
     codec: Server, address: str, tmp_path: Path
 ) -> None:
-    """`temporal workflow show`, with variables or a profile, so that the key is not in `ps`: not without the codec codec, and not with a wrong key."""
+    """`temporal workflow show`: not without the codec server, and not with a wrong key.
+
+    Variables or a profile hold the key, so that it does not stand in `ps`.
+    """
     starter = AsyncDuragenClient(address, encryption_keys=KEYS)
     started = await starter.start(make_event(prompt=PROMPT))
 
