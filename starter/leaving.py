@@ -41,18 +41,25 @@ def _code_of(program: Callable[[], int]) -> int:
         own_packages.check()
         return program()
     except own_packages.ForeignPackageError as error:
-        sys.stderr.write(f"{error}\n")
+        _complain(str(error))
         return WRONG_SETUP
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
-        sys.stderr.write(f"{end.code}\n")
+        _complain(str(end.code))
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except BaseException:  # noqa: BLE001  # the interpreter's own report, which `_end` would skip
-        traceback.print_exc()
+        _complain(traceback.format_exc())
         return 1
+
+
+def _complain(text: str) -> None:
+    # As `peers.terminal` does, for that may be another package's here: what a terminal would obey
+    # is written as Python writes it, such as `\x1b`.
+    plain = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    sys.stderr.write(f"{''.join(plain)}\n")
 
 
 def _end(codes: list[int]) -> None:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from contracts.plain import one_line
+from peers import terminal
 from starter import own_packages
 from starter.cli import exits
 
@@ -117,7 +118,7 @@ def run(args: list[str]) -> int:
         return end.code if isinstance(end.code, int) else exits.DONE
     except Exception as error:  # noqa: BLE001  # the last line of defence
         if os.environ.get("DURAGEN_DEBUG"):
-            traceback.print_exc()
+            terminal.complain(traceback.format_exc())
         exits.complain(f"{type(error).__name__}: {one_line(error)} (DURAGEN_DEBUG=1 shows where)")
         return exits.INTERNAL
     return exits.DONE

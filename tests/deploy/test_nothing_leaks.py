@@ -275,7 +275,7 @@ def test_no_link_is_kept(left: Left) -> None:
 
 
 def test_no_prompt_leaves_the_histories(left: Left) -> None:
-    """A prompt is personal: logs, traces and commands do without."""
+    """A prompt is personal: logs, traces and commands do without, unless an error quotes it."""
     ours = ("log worker", "log gateway", "log temporal", "log store", "traces", "command")
     assert left.holding(PROMPT, *ours) == []
 

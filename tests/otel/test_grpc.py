@@ -39,7 +39,7 @@ def run(program: str, endpoint: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_span_comes_by_grpc() -> None:
-    """With `OTEL_EXPORTER_OTLP_PROTOCOL=grpc` a collector gets the spans, without texts of errors."""
+    """With `OTEL_EXPORTER_OTLP_PROTOCOL=grpc` a collector gets them, without texts of errors."""
     names: list[str] = []
     sent: list[bytes] = []
     came = threading.Event()

@@ -30,6 +30,11 @@ REFUSED_URL = f"{CALLBACK_URL}/refused"
 """The `callbackUrl` of a generation that Odoo refuses."""
 
 
+def broken() -> int:
+    """A fault of ours, with their text in it."""
+    raise RuntimeError(HOSTILE)
+
+
 def faults_of(text: str) -> list[str]:
     """What a terminal would obey, what nobody sees, and lines that others have forged."""
     unseen = [ascii(c) for c in text if not (c.isprintable() or c == "\n")]

@@ -106,25 +106,38 @@ def text_of(answer: httpx.Response) -> list[str]:
 
 
 async def test_the_temporal_command_shows_prompts_with_the_key_alone(
-    codec: Server, address: str
+    codec: Server, address: str, tmp_path: Path
 ) -> None:
-    """`temporal workflow show`: not without the codec codec, and not with a wrong key."""
+    """`temporal workflow show`: not without the codec server, and not with a wrong key.
+
+    Variables or a profile hold the key, so that it does not stand in `ps`.
+    """
     starter = AsyncDuragenClient(address, encryption_keys=KEYS)
     started = await starter.start(make_event(prompt=PROMPT))
 
-    def shown(*more: str) -> str:
+    def shown(**environment: str) -> str:
         command = [TEMPORAL, "workflow", "show", "--address", address, "-w", started.workflow_id]
-        options = ("--detailed", "--command-timeout", "20s", *more)
         done = subprocess.run(
-            [*command, *options], capture_output=True, text=True, timeout=60, check=False
+            [*command, "--detailed", "--command-timeout", "20s"],
+            # No profile of a developer's.
+            env={"PATH": os.environ["PATH"], "TEMPORAL_CONFIG_FILE": str(profile), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         return done.stdout + done.stderr
 
+    profile = tmp_path / "temporal.toml"
+    profile.touch(0o600)
+    key = f"Bearer {CALLER}"
     assert PROMPT not in shown()
     for endpoint in (codec.url, f"{codec.url}/{{namespace}}"):
-        assert PROMPT in shown("--codec-endpoint", endpoint, "--codec-auth", f"Bearer {CALLER}")
-    wrong = shown("--codec-endpoint", codec.url, "--codec-auth", "Bearer wrong")
+        assert PROMPT in shown(TEMPORAL_CODEC_ENDPOINT=endpoint, TEMPORAL_CODEC_AUTH=key)
+    wrong = shown(TEMPORAL_CODEC_ENDPOINT=codec.url, TEMPORAL_CODEC_AUTH="Bearer wrong")
     assert PROMPT not in wrong
+    profile.write_text(f'[profile.default.codec]\nendpoint = "{codec.url}"\nauth = "{key}"\n')
+    assert PROMPT in shown()
 
 
 def test_what_is_in_clear_stays_as_it_is(codec: Server) -> None:

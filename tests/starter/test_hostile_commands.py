@@ -1,9 +1,16 @@
 """Every command of `duragen` shows what others wrote, and no terminal obeys it."""
 
 import ast
+import asyncio
 import json
+import os
+import pty
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -29,6 +36,8 @@ from tests.starter.entry_points import ODOO, Done, duragen, fresh_namespace, mak
 from tests.starter.hostile import HOSTILE, REFUSED_URL, faults_of, status, working
 
 ROOT = Path(__file__).parents[2]
+OF_RICH = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A)|\r")
+"""Colours, the cursor hidden and shown, a line erased, one line up."""
 FILE_NAME = f"MARK {HOSTILE.replace('/', '_')[:110]}"
 
 
@@ -257,6 +266,31 @@ async def test_no_command_obeys_what_it_shows(scene: Scene, command: str) -> Non
         assert "MARK" in said
 
 
+def _on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What `duragen` writes to a wide terminal of its own."""
+    ours, its = pty.openpty()
+    program = [sys.executable, "-m", "starter.cli", *arguments]
+    known = {"PATH": os.environ["PATH"], "COLUMNS": "2000", "TERM": "xterm-256color"}
+    running = subprocess.Popen(
+        program, env=known | environment, cwd=ROOT, stdin=its, stdout=its, stderr=its
+    )
+    os.close(its)
+    said = b""
+    with running, os.fdopen(ours, "rb", buffering=0) as screen, suppress(OSError):
+        while part := screen.read(65_536):  # EIO: nobody has the terminal any more
+            said += part
+    return said.decode()
+
+
+async def test_a_progress_bar_obeys_nothing(scene: Scene) -> None:
+    """On a terminal rich steers it: by its own sequences alone, colours and lines redrawn."""
+    said = await asyncio.to_thread(_on_a_terminal, "watch", str(uuid4()), **scene.gateway)
+    assert "\x1b[?25l" in said
+    plain = OF_RICH.sub("", said)
+    assert faults_of(plain) == [], plain
+    assert "MARK" in plain
+
+
 async def test_details_hold_no_live_markdown(scene: Scene) -> None:
     """What the Web UI shows of a generation: no link, image or HTML of others, no forged line."""
     client = await Client.connect(
@@ -274,13 +308,51 @@ async def test_details_hold_no_live_markdown(scene: Scene) -> None:
         assert live.isdisjoint(token.type for token in (*tokens, *children))
 
 
+TRACEBACKS = {
+    "a command, with DURAGEN_DEBUG": """
+from starter.cli import app
+app.COMMANDS["doctor"] = app.Entry("tests.starter.hostile:broken", "")
+sys.argv = ["duragen", "doctor"]
+main()
+""",
+    "a program": "run_and_leave(broken)",
+    "a program that ends with a text": "run_and_leave(lambda: sys.exit(HOSTILE))",
+}
+
+
+@pytest.mark.parametrize("ends", TRACEBACKS)
+async def test_a_traceback_is_not_obeyed(ends: str) -> None:
+    """It quotes what others wrote; its lines are many, so that one more may be theirs."""
+    program = f"""
+import sys
+from starter.cli import main
+from starter.leaving import run_and_leave
+from tests.starter.hostile import HOSTILE, broken
+{TRACEBACKS[ends]}
+"""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        env={"PATH": os.environ["PATH"], "DURAGEN_DEBUG": "1"},
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said = (await process.communicate())[1].decode()
+    assert process.returncode in {1, 70}
+    assert [each for each in faults_of(said) if "FORGED" not in each] == []
+    assert "MARK" in said
+    assert ("in broken" in said) == ("with a text" not in ends)
+
+
 TERMINALS = {
     "peers/terminal.py": "the one place",
-    "starter/leaving.py": "runs before it is known whether our packages are ours; texts of our own",
+    "starter/leaving.py": "runs before it is known whether our packages are ours; plain by itself",
     "deploy/local/real_odoo/install.py": "a tool of the tests",
     "deploy/local/real_odoo/addon_tests.py": "a tool of the tests",
 }
-WRITES = {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write", "Console"}
+WRITES = {
+    *("print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write", "Console"),
+    *("traceback.print_exc", "traceback.print_exception"),
+}
 
 
 def test_nothing_else_writes_to_a_terminal() -> None:

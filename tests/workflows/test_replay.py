@@ -13,6 +13,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from contracts.names import GENERATION_WORKFLOW
 from tests.lab import Lab
 from tests.record_histories import RECORDINGS, WITHOUT_NOTIFICATIONS, without_machine
 from tests.workflows.reordered import ReorderedGeneration
@@ -109,6 +110,28 @@ async def test_the_command_finds_the_failed_ones(lab: Lab) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "diverged" in done.stdout
+
+
+async def test_a_saved_history_stays_in_its_folder(lab: Lab, tmp_path: Path) -> None:
+    """Whatever an id looks like; and nobody else reads it, for it holds the prompt."""
+    folder, outside, endless = tmp_path / "saved", "../outside", f"../{'x' * 700}"
+    folder.mkdir()
+    before = folder / "..%2Foutside.json"
+    before.touch(0o644)
+    for name in (outside, endless):
+        started = await lab.client.start_workflow(
+            GENERATION_WORKFLOW, lab.request(), id=name, task_queue="nobody-is-there"
+        )
+        await started.terminate()
+    done = await _replay_command(
+        *(outside, endless, "--save", str(folder)), TEMPORAL_ADDRESS=lab.stack.temporal_address
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == [folder]
+    saved = list(folder.iterdir())
+    assert {len(file.name) for file in saved} == {len(before.name), 205}
+    assert {file.stat().st_mode & 0o777 for file in saved} == {0o600}
+    assert "a red fox in the snow" in str(WorkflowHistory.from_json("", before.read_text()))
 
 
 async def test_the_command_says_when_there_is_no_such_generation(lab: Lab) -> None:

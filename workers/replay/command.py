@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, NamedTuple, NoReturn
+from urllib.parse import quote
 from uuid import UUID
 
 import typer
@@ -31,6 +32,9 @@ from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
 
 EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_UNKNOWN = 1, 2, 3, 4
+
+MAX_NAME = 200
+"""Characters of a saved history's name: file systems take 255 bytes."""
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -119,8 +123,7 @@ async def _replay_all(
     total = diverged = 0
     async for history in _histories(ids, files, since):
         if save:
-            save.mkdir(parents=True, exist_ok=True)
-            (save / f"{history.workflow_id}.json").write_text(history.to_json())
+            _save(history, save)
         if debug:
             out.print("Set breakpoints with 'b workflows/generation.py:LINE', then 'c'.")
             breakpoint()  # noqa: T100  # asked for with --debug
@@ -135,6 +138,17 @@ async def _replay_all(
             out.print(styled("replays cleanly", "green"), said)
     out.print(f"{total} replayed, {diverged} diverged")
     return diverged
+
+
+def _save(history: WorkflowHistory, folder: Path) -> None:
+    # An id may be anything: a path, or too long for a name. Those of generations are kept whole.
+    name = quote(history.workflow_id, safe="", errors="surrogateescape")[:MAX_NAME]
+    file = folder / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Before anything is in it: a history holds the prompt.
+    file.touch(0o600)
+    file.chmod(0o600)
+    file.write_text(history.to_json())
 
 
 async def _histories(
