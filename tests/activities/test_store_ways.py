@@ -11,6 +11,7 @@ from activities.errors import ProviderError
 from activities.storage import ImageStore
 from activities.store_ways import Ways
 from contracts.errors import ErrorCode
+from contracts.names import GenerationId, erased_key
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.config import BUCKET
 from tests.activities.odd_store import OddStore, odd_store
@@ -32,6 +33,10 @@ ODD = {
         Ways(False, False, False),
     ),
     "missing is hidden": (OddStore(hides_missing=True), Ways(True, True, True)),
+    "lists without times": (
+        OddStore(condition="ignored", says_when=False),
+        Ways(True, False, False),
+    ),
 }
 
 
@@ -154,6 +159,17 @@ async def test_host_style_that_is_set(clients: Clients) -> None:
     settings = StorageSettings.model_validate({**where, "addressing_style": "virtual"})
     link = bucket_of(settings).link("generations/a.png")
     assert link.startswith(f"http://{BUCKET}.store.example.com/generations/a.png?")
+
+
+async def test_erased_where_lists_say_no_times(clients: Clients, picture: bytes) -> None:
+    """`duragen erase` needs none."""
+    store = OddStore(says_when=False)
+    async with odd_store(store) as peer:
+        ours = image_store(peer.url, clients)
+        kept = await kept_by(ours, WANTED, picture)
+        removed = await asyncio.to_thread(ours._bucket.erase, GenerationId(WANTED.request_id))
+    assert removed == [kept.key]
+    assert list(store.images) == [erased_key(WANTED.request_id)]
 
 
 async def test_away_while_it_is_found_out(clients: Clients, picture: bytes) -> None:
