@@ -154,8 +154,14 @@ class S3Bucket:
         with self._translated("ListObjectVersions"):
             listed = self._client.list_object_versions(Bucket=self.name, Prefix=prefix)
         found = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
-        # "null" is that of an object from before the bucket had versions, or in one without.
-        return [(v["Key"], v["VersionId"]) for v in found if v.get("VersionId", "null") != "null"]
+        # "null" is that of an object from before the bucket had versions, or in one without: there
+        # it is the object itself, which is the latest.
+        versions = [
+            (each["Key"], each.get("VersionId", "null"), each.get("IsLatest", True)) for each in found
+        ]
+        return [
+            (key, version) for key, version, latest in versions if version != "null" or not latest
+        ]
 
     def link(self, key: str, seconds: int) -> str:
         """A presigned link. It is computed; credentials that end may be renewed for it."""

@@ -94,8 +94,11 @@ async def _erase_all(settings: Settings, asked: Asked, *, yes: bool, cancel: boo
     bucket = bucket_of(settings.storage, use_proxies=process.use_proxies)
     eraser = Eraser(await connect(), bucket, process.spool_dir)
     left = 0
-    # Listed before anything goes: the list would move below our feet.
-    found, unclear = await _found(eraser, asked)
+    try:  # listed before anything goes: the list would move below our feet
+        found, unclear = await _found(eraser, asked)
+    except StoreError as error:
+        say(f"LEFT: whose they are is not known: {one_line(error)}; run it again")
+        return 1
     for argument, those in unclear:
         left += 1
         await _name_owners(eraser, argument, those)
