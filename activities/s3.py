@@ -156,11 +156,11 @@ class S3Bucket:
         found = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
         # "null" is that of an object from before the bucket had versions, or in one without: there
         # it is the object itself, which is the latest.
-        versions = [
-            (each["Key"], each.get("VersionId", "null"), each.get("IsLatest", True)) for each in found
-        ]
+        named = [(each.get("VersionId", "null"), each) for each in found]
         return [
-            (key, version) for key, version, latest in versions if version != "null" or not latest
+            (each["Key"], version)
+            for version, each in named
+            if version != "null" or not each.get("IsLatest", True)
         ]
 
     def link(self, key: str, seconds: int) -> str:
