@@ -13,11 +13,14 @@ from activities.s3 import CHECK_PREFIX, S3Bucket, StoreError
 from activities.store_ways import CHECK, Ways, found_out
 from contracts.generation import StoredImage
 from contracts.names import (
+    IMAGES_PREFIX,
+    JOBS_PREFIX,
     GenerationId,
     distinct_image_key,
     erased_key,
     image_key,
     images_prefix,
+    job_prefix,
 )
 from contracts.tasks import CollectTask, FindTask, SubmitTask
 
@@ -115,8 +118,7 @@ class Bucket:
             # Times of objects may be whole seconds: who comes later must not need them.
             if first := self.find(wanted):
                 return first
-            key = distinct_image_key(wanted.request_id, wanted.format, image.sha256, wanted.owner)
-            image = image.model_copy(update={"key": key})
+            image = image.model_copy(update={"key": _distinct(image, wanted)})
         facts = {
             "format": image.format,
             "width": str(image.width),
@@ -149,15 +151,27 @@ class Bucket:
         """Delete an object."""
         self._s3.delete(key)
 
-    def objects_of(self, generation: GenerationId) -> list[str]:
-        """The keys of all that is kept of a generation."""
+    def owners(self) -> list[str]:
+        """All that have, or had, an image here, beside ""; takes a request a thousand images."""
+        return self._s3.folders(IMAGES_PREFIX)
+
+    def images_of(self, generation: GenerationId) -> list[str]:
+        """The keys of a generation's images."""
         found = self._s3.keys(images_prefix(*generation))
         return [key for key in found if key != erased_key(*generation)]
+
+    def objects_of(self, generation: GenerationId) -> list[str]:
+        """The keys of all that is kept of a generation: its images, and what its Jobs left.
+
+        Jobs' keys have no owner: what a Job of the same requestId left for another owner is here,
+        too. It would be fetched within seconds, and a rule of the bucket deletes it anyway.
+        """
+        return [*self.images_of(generation), *self._s3.keys(_jobs(generation))]
 
     def erase(self, generation: GenerationId) -> list[str]:
         """Delete all that is kept of a generation, old versions too; what was deleted.
 
-        A worker that still has an image of it on its disk deletes that as well: see `erased`.
+        A worker that still has an image of it on its disk deletes that as well: see `taken_back`.
         """
         # First, so that nothing comes after the deletion.
         self._s3.put(erased_key(*generation), b"", conditional=False, checksums=self._checksums())
@@ -171,16 +185,33 @@ class Bucket:
 
     def old_versions(self, generation: GenerationId) -> list[tuple[str, str]]:
         """What a bucket with versions keeps of a generation; none where the store knows none."""
-        try:
-            found = self._s3.versions(images_prefix(*generation))
-        except StoreError as error:
-            if error.status in {400, 404, 405, 501}:
-                return []
-            raise
+        found = [*self._versions(images_prefix(*generation)), *self._versions(_jobs(generation))]
         return [(key, version) for key, version in found if key != erased_key(*generation)]
 
-    def erased(self, generation: GenerationId) -> bool:
-        """Whether all of a generation was to be deleted."""
+    def taken_back(self, image: StoredImage, wanted: ImageId) -> bool:
+        """Whether all of its generation was to be deleted; this very image is not here then.
+
+        `erase` leaves its mark first and lists then: when an image was put, either that list has
+        it, or the mark is seen here.
+        """
+        if not self._erased(GenerationId(wanted.request_id, wanted.owner)):
+            return False
+        key = image.key if self.ways().conditional else _distinct(image, wanted)
+        try:
+            _, facts = self._s3.head(key)
+        except StoreError as error:
+            if error.status == 404 or self._hidden(error):
+                return True
+            raise
+        if facts.get("sha256") == image.sha256:
+            old = self._versions(key)
+            for _, version in old:
+                self._s3.delete(key, version)
+            if not old:
+                self._s3.delete(key)
+        return True
+
+    def _erased(self, generation: GenerationId) -> bool:
         try:
             self._s3.head(erased_key(*generation))
         except StoreError as error:
@@ -188,6 +219,14 @@ class Bucket:
                 return False
             raise
         return True
+
+    def _versions(self, prefix: str) -> list[tuple[str, str]]:
+        try:
+            return self._s3.versions(prefix)
+        except StoreError as error:
+            if error.status in {400, 404, 405, 501}:
+                return []
+            raise
 
     def _checksums(self) -> bool:
         return bool(self.ways().checksums)
@@ -251,3 +290,11 @@ class Bucket:
                 ours=True,
             )
         return found
+
+
+def _distinct(image: StoredImage, wanted: ImageId) -> str:
+    return distinct_image_key(wanted.request_id, wanted.format, image.sha256, wanted.owner)
+
+
+def _jobs(generation: GenerationId) -> str:
+    return f"{JOBS_PREFIX}{job_prefix(generation.request_id)}"

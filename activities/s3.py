@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from otel import correlation
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectTypeDef
 
 CHECK_PREFIX = f"{IMAGES_PREFIX}check-"
 """Small objects by which a store's ways are found out; each is deleted again."""
@@ -27,7 +29,8 @@ _RIGHTS = {
     "HeadObject": f"s3:GetObject on {IMAGES_PREFIX}*, and s3:ListBucket: without it S3 answers 403"
     " for what is missing",
     "GetObject": f"s3:GetObject on {IMAGES_PREFIX}* and jobs/*",
-    "ListObjectsV2": "s3:ListBucket: this store has no conditional writes, so images are listed",
+    "ListObjectsV2": "s3:ListBucket: images are listed, to erase them and where the store has no"
+    " conditional writes",
     "DeleteObject": f"s3:DeleteObject on {CHECK_PREFIX}* and jobs/*; to erase, on {IMAGES_PREFIX}*",
     "ListObjectVersions": "s3:ListBucketVersions, and s3:DeleteObjectVersion to erase them",
 }
@@ -122,11 +125,23 @@ class S3Bucket:
                 return body.read()
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys that begin so, the one that was written first comes first; a thousand at most."""
+        """Keys that begin so, the one that was written first comes first; a thousand at most.
+
+        Some stores do not say when: those come last, by their keys.
+        """
         with self._translated("ListObjectsV2"):
             listed = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix)
-        found = [(each["LastModified"], each["Key"]) for each in listed.get("Contents", [])]
+        found = [(_written(each), each["Key"]) for each in listed.get("Contents", [])]
         return [key for _, key in sorted(found)]
+
+    def folders(self, prefix: str) -> list[str]:
+        """What stands in keys between the prefix and the next `/`; reads them all."""
+        with self._translated("ListObjectsV2"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, Delimiter="/"
+            )
+            found = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]
+        return [each.removeprefix(prefix).removesuffix("/") for each in found]
 
     def delete(self, key: str, version: str | None = None) -> None:
         """Delete an object, or a version of it; one that is not there is no error."""
@@ -139,8 +154,14 @@ class S3Bucket:
         with self._translated("ListObjectVersions"):
             listed = self._client.list_object_versions(Bucket=self.name, Prefix=prefix)
         found = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
-        # "null" is that of an object from before the bucket had versions, or in one without.
-        return [(v["Key"], v["VersionId"]) for v in found if v.get("VersionId", "null") != "null"]
+        # "null" is that of an object from before the bucket had versions, or in one without: there
+        # it is the object itself, which is the latest.
+        named = [(each.get("VersionId", "null"), each) for each in found]
+        return [
+            (each["Key"], version)
+            for version, each in named
+            if version != "null" or not each.get("IsLatest", True)
+        ]
 
     def link(self, key: str, seconds: int) -> str:
         """A presigned link. It is computed; credentials that end may be renewed for it."""
@@ -171,6 +192,11 @@ class S3Bucket:
 
 def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+
+
+def _written(listed: "ObjectTypeDef") -> float:
+    when = listed.get("LastModified")
+    return when.timestamp() if when else math.inf
 
 
 def _correlate(request: Any, **_: Any) -> None:

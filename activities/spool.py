@@ -216,14 +216,19 @@ def named_by(path: Path) -> Named | None:
 
 def files_of(folder: Path, generation: GenerationId) -> list[Path]:
     """All files of a generation in a spool: waiting, lost, unfinished."""
-    owner = [generation.owner] if generation.owner else []
-    found = []
-    for path in folder.glob(f"{generation.request_id}.*"):
-        # An unfinished one has a part more, for who writes it.
-        name = path.name.rsplit(".", 2 if path.suffix == _UNFINISHED else 1)[0]
-        if name.split(".")[2:] == owner:
-            found.append(path)
-    return sorted(found)
+    found = folder.glob(f"{generation.request_id}.*")
+    return sorted(path for path in found if _owner_of(path) == generation.owner)
+
+
+def owners_in(folder: Path, request_id: UUID) -> set[str]:
+    """Whose files of that requestId are in a spool."""
+    return {_owner_of(path) for path in folder.glob(f"{request_id}.*")}
+
+
+def _owner_of(path: Path) -> str:
+    # An unfinished one has a part more, for who writes it.
+    name = path.name.rsplit(".", 2 if path.suffix == _UNFINISHED else 1)[0]
+    return ".".join(name.split(".")[2:])
 
 
 def _read(path: Path) -> tuple[Label, bytes] | None:

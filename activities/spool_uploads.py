@@ -13,14 +13,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bucket import ImageId
 from activities.errors import ProviderError
-from activities.spool import Spool, SpoolError, named_by
+from activities.spool import Label, Spool, SpoolError, named_by
 from activities.storage import ImageStore
 from contracts.errors import ErrorCode
-from contracts.generation import Failure
+from contracts.generation import Failure, StoredImage
 from contracts.names import (
     FIND_STORED_ACTIVITY,
     SPOOL_NEWS_SIGNAL,
-    GenerationId,
     workflow_id,
 )
 from contracts.tasks import FindTask, Found, SpoolNews
@@ -120,24 +119,32 @@ class SpoolUploads:
         label, data = found
         with bound(Correlation(label.correlation_id, label.request_id)):
             try:
-                if await self._store.erased(GenerationId(label.request_id, label.owner)):
-                    await self._spool.remove(path)
-                    logger.warning("%s is deleted: its generation was erased", path.name)
-                    return True
-                image = await self._store.put(
-                    label.image, label.wanted, data, seconds=0, limit_seconds=UPLOAD_SECONDS
-                )
+                image = await self._stored(label, data)
             except ProviderError as error:
                 if error.failure.code is ErrorCode.STORE_UNAVAILABLE:
                     logger.warning("%s still waits: %s", path.name, error)
                     return False
                 await self._lost(client, path, str(error), error.failure.code)
                 return True
+            if image is None:
+                await self._spool.remove(path)
+                logger.warning("%s is deleted: its generation was erased", path.name)
+                return True
             news = SpoolNews(image=image, sha256=label.image.sha256)
             await self._tell(client, workflow_id(label.request_id, label.owner), news)
             await self._spool.remove(path)
             logger.info("%s is in the store: %s", path.name, image.key)
         return True
+
+    async def _stored(self, label: Label, data: bytes) -> StoredImage | None:
+        """Where it is; None when its generation was erased. Raises ProviderError."""
+        if await self._store.taken_back(label.image, label.wanted):
+            return None
+        image = await self._store.put(
+            label.image, label.wanted, data, seconds=0, limit_seconds=UPLOAD_SECONDS
+        )
+        # Again: `duragen erase` may have come between.
+        return None if await self._store.taken_back(label.image, label.wanted) else image
 
     async def _lost(
         self,

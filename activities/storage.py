@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
@@ -15,7 +16,7 @@ from activities.images import Wanted, check_image
 from activities.s3 import StoreError
 from contracts.errors import ErrorCode
 from contracts.generation import StoredImage
-from contracts.names import GenerationId, image_key
+from contracts.names import image_key
 
 logger = logging.getLogger(__name__)
 
@@ -99,11 +100,25 @@ class ImageStore:
 
         The first image of a request wins: a second writer gets a reference to the first one's.
         While the store is away it is tried for `seconds`; after `limit_seconds` in all it is given
-        up. What is given up may still come into the store.
+        up. What is given up may still come into the store, unless its generation was erased.
         """
         patience = self._put_seconds if seconds is None else seconds
         limit = self._put_limit if limit_seconds is None else limit_seconds
-        return await self._patiently(lambda: self._bucket.put(image, wanted, data), patience, limit)
+        given_up = threading.Event()
+
+        def operation() -> StoredImage:
+            try:
+                return self._bucket.put(image, wanted, data)
+            finally:
+                # Nobody waits for it, and nobody else looks: its generation may be erased by now.
+                if given_up.is_set():
+                    _taken_back(self._bucket, image, wanted)
+
+        try:
+            return await self._patiently(operation, patience, limit)
+        except BaseException:
+            given_up.set()
+            raise
 
     async def read(self, key: str, max_bytes: int) -> bytes | None:
         """An object that somebody else put there, None when there is none.
@@ -117,9 +132,11 @@ class ImageStore:
         except ValueError as error:
             raise ProviderError(ErrorCode.INVALID_OUTPUT, str(error)) from None
 
-    async def erased(self, generation: GenerationId) -> bool:
-        """Whether all of a generation was to be deleted: its image is not to be put here then."""
-        return await self._patiently(lambda: self._bucket.erased(generation), 0, self._look_limit)
+    async def taken_back(self, image: StoredImage, wanted: ImageId) -> bool:
+        """Whether all of its generation was to be deleted; this very image is not here then."""
+        return await self._patiently(
+            lambda: self._bucket.taken_back(image, wanted), 0, self._look_limit
+        )
 
     async def remove(self, key: str) -> None:
         """Delete an object, best effort: what is left is logged, and does no harm."""
@@ -177,6 +194,16 @@ async def in_thread(executor: Executor, operation: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(
         executor, lambda: context.run(operation)
     )
+
+
+def _taken_back(bucket: Bucket, image: StoredImage, wanted: ImageId) -> None:
+    try:
+        if bucket.taken_back(image, wanted):
+            logger.warning(
+                "s3://%s/%s came late: its generation was erased", bucket.name, image.key
+            )
+    except StoreError as error:
+        logger.warning("s3://%s/%s may be of an erased one: %s", bucket.name, image.key, error)
 
 
 def _verified(wanted: ImageId, data: bytes, asked: Wanted) -> StoredImage:

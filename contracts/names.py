@@ -164,6 +164,11 @@ JOBS_PREFIX = "jobs/"
 """Where containers of Kubernetes Jobs put their images, in the same bucket."""
 
 
+def job_prefix(request_id: UUID) -> str:
+    """What the names of a request's Kubernetes Jobs begin with; their images, under JOBS_PREFIX."""
+    return f"duragen-{request_id}-"
+
+
 def images_prefix(request_id: UUID, owner: str = "") -> str:
     """What the keys of a generation's images begin with."""
     return f"{IMAGES_PREFIX}{f'{owner}/' if owner else ''}{request_id}."

@@ -1,7 +1,8 @@
 """Payloads that only holders of a key can read: AES-256-GCM, before they leave for Temporal.
 
 Self-contained, for the addon and the wheel carry this very file beside `client.py`: it imports the
-standard library and `temporalio`, and `cryptography` once there is a key. Python 3.10.
+standard library, `temporalio` and the `protobuf` that this brings, and `cryptography` once there is
+a key. Python 3.10.
 
     DURAGEN_ENCRYPTION_KEYS        ID:KEY, several with commas between; KEY is 32 bytes in base64
     DURAGEN_ENCRYPTION_KEYS_FILE   or a file with one on each line
@@ -24,6 +25,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -198,7 +200,12 @@ class PayloadEncryption(PayloadCodec):
                 f"a payload cannot be decrypted with the key {key_id!r}: the key of that id differs"
                 " from the one that encrypted it, or the payload was changed"
             ) from None
-        return Payload.FromString(clear)
+        try:
+            return Payload.FromString(clear)
+        except DecodeError:
+            raise EncryptionError(
+                f"what was encrypted with the key {key_id!r} is no payload: not we wrote it"
+            ) from None
 
 
 def _bound(key_id: bytes) -> bytes:

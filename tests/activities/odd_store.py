@@ -7,7 +7,7 @@ demand an encryption header (rancher/backup-restore-operator#176).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -42,6 +42,10 @@ class OddStore:
     forbidden: str = ""
     """Nothing whose key begins so may be read."""
     refuses_writes: bool = False
+    says_when: bool = True
+    """Whether its lists have `LastModified`."""
+    meanwhile: Callable[[str], Awaitable[None]] | None = None
+    """What happens while an image comes, by its key; only then it is there."""
     refused: set[str] = field(default_factory=set)
     """Requests whose images it does not take."""
     objects: dict[str, Object] = field(default_factory=dict)
@@ -57,6 +61,8 @@ class OddStore:
         self, received: Received, _: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer one request."""
+        if self.meanwhile and received.method == "PUT" and received.body:
+            await self.meanwhile(self._key(received))
         status, headers, body = self._answer(received)
         sent = b"" if received.method == "HEAD" else body
         fields = {"content-length": str(len(body)), "connection": "close", **headers}
@@ -66,7 +72,7 @@ class OddStore:
 
     def _answer(self, received: Received) -> tuple[int, dict[str, str], bytes]:
         url = urlsplit(received.path)
-        key = unquote(url.path).removeprefix(f"/{BUCKET}").removeprefix("/")
+        key = self._key(received)
         self.requests.append(f"{received.method} {key}".strip())
         if self.host_style_alone and received.path.startswith(f"/{BUCKET}"):
             return _error(403, "SecondLevelDomainForbidden", "use the host style")
@@ -80,6 +86,10 @@ class OddStore:
         if not key or "list-type" in url.query:
             return self._list(url.query)
         return self._get(key)
+
+    def _key(self, received: Received) -> str:
+        path = unquote(urlsplit(received.path).path)
+        return path.removeprefix(f"/{BUCKET}").removeprefix("/")
 
     def _put(self, key: str, received: Received) -> tuple[int, dict[str, str], bytes]:
         headers = received.headers
@@ -120,13 +130,17 @@ class OddStore:
             (unquote(each[7:]) for each in query.split("&") if each.startswith("prefix=")), ""
         )
         rows = "".join(
-            f"<Contents><Key>{key}</Key><Size>{len(each.data)}</Size>"
-            f"<LastModified>2026-01-01T00:{each.at // 60:02}:{each.at % 60:02}Z</LastModified>"
-            "</Contents>"
+            f"<Contents><Key>{key}</Key><Size>{len(each.data)}</Size>{self._when(each)}</Contents>"
             for key, each in self.objects.items()
             if key.startswith(prefix)
         )
         return 200, {}, f"<ListBucketResult>{rows}</ListBucketResult>".encode()
+
+    def _when(self, found: Object) -> str:
+        if not self.says_when:
+            return ""
+        at = f"2026-01-01T00:{found.at // 60:02}:{found.at % 60:02}Z"
+        return f"<LastModified>{at}</LastModified>"
 
 
 def _error(status: int, code: str, message: str) -> tuple[int, dict[str, str], bytes]:

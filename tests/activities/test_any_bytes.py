@@ -31,6 +31,7 @@ from tests.activities.provider_calls import (
     openai,
     submission,
 )
+from tests.bounded import within_bounds
 
 BASE = "http://127.0.0.1:1"
 FEW = settings(derandomize=True, max_examples=200, deadline=None)
@@ -59,10 +60,18 @@ VALUES = st.recursive(
     max_leaves=15,
 )
 ODD = [b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00", b"[" * 500, b"1" * 5_000, b'{"a":1e400}', b"\x00"]
+REPEATED = st.builds(
+    lambda head, piece, times: head + piece * times,
+    st.sampled_from([b"", b"[", b'{"data":[', b'{"data":[{"b64_json":"', b'{"detail":[']),
+    st.sampled_from([b"1,", b"{},", b"[],", b"[", b'{"a":', b'"",', b"AAAA", b"\\/", b"\\", b"x"])
+    | st.binary(min_size=1, max_size=4),
+    st.integers(1, 100_000),
+)
 BODIES = (
     VALUES.map(lambda value: json.dumps(value).encode())
     | st.binary(max_size=80)
     | st.sampled_from(ODD)
+    | REPEATED
 )
 STATUSES = st.sampled_from(
     [200, 201, 204, 302, 400, 401, 402, 403, 404, 413, 422, 429, 500, 502, 504]
@@ -101,6 +110,7 @@ def bounded(error: ProviderError | OdooError) -> None:
 @given(STATUSES, HEADERS, BODIES)
 @example(200, {}, b'{"data":[{"url":"http://127.0.0.1:1/a"}]}')
 @example(200, {}, b'{"data":[{"b64_json":"\\ud800"}]}')
+@within_bounds
 def test_openai(status: int, headers: dict[str, str], body: bytes) -> None:
     """The bytes of an image, or a ProviderError."""
 
@@ -120,6 +130,7 @@ def test_openai(status: int, headers: dict[str, str], body: bytes) -> None:
 @given(STATUSES, HEADERS, BODIES)
 @example(200, {}, b'{"id":"1","polling_url":"http://127.0.0.1:1/poll"}')
 @example(200, {}, b'{"status":"Ready","result":{"sample":"http://127.0.0.1:1/a"}}')
+@within_bounds
 def test_flux(status: int, headers: dict[str, str], body: bytes) -> None:
     """A job, progress, bytes, or a ProviderError."""
 
@@ -142,6 +153,7 @@ def test_flux(status: int, headers: dict[str, str], body: bytes) -> None:
 
 @FEW
 @given(STATUSES, HEADERS, BODIES)
+@within_bounds
 def test_callback(status: int, headers: dict[str, str], body: bytes) -> None:
     """It is taken, or an OdooError."""
 
@@ -158,6 +170,7 @@ def test_callback(status: int, headers: dict[str, str], body: bytes) -> None:
 
 @FEW
 @given(STATUSES, HEADERS, BODIES)
+@within_bounds
 def test_refusals(status: int, headers: dict[str, str], body: bytes) -> None:
     """Each dialect makes an error of any refusal, and a look-up of any list."""
     answer = Answer(
@@ -188,6 +201,7 @@ def test_refusals(status: int, headers: dict[str, str], body: bytes) -> None:
 )
 @example({"retry-after": "Wed, 21 Oct 2026 07:28:00 +99999999999999999999"})
 @example({"retry-after": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"})
+@within_bounds
 def test_retry_after(headers: dict[str, str]) -> None:
     """0 seconds to an hour, or nothing."""
     seconds = retry_after_seconds(httpx.Headers({k: v.encode() for k, v in headers.items()}))
@@ -209,6 +223,7 @@ IMAGES = images()
 
 @FEW
 @given(st.sampled_from(sorted(IMAGES)), st.data())
+@within_bounds
 def test_broken_images(name: str, data: st.DataObject) -> None:
     """Cut, changed, continued: a size, or a ProviderError."""
     raw = bytearray(IMAGES[name])
@@ -227,6 +242,7 @@ def test_broken_images(name: str, data: st.DataObject) -> None:
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\xff\xff\xff\xffWEBP"]),
     st.binary(max_size=200),
 )
+@within_bounds
 def test_no_images(start: bytes, rest: bytes) -> None:
     """Bytes that begin as an image are a ProviderError."""
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from activities.bucket import Bucket
 from activities.errors import ProviderError
 from activities.images import MAX_IMAGE_BYTES
 from activities.keeping import ImageKeeper
@@ -16,6 +17,7 @@ from activities.store_ways import Ways
 from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Spooled, StoredImage
+from contracts.names import GenerationId, erased_key
 from contracts.tasks import SubmitTask
 from deploy.local.stack.config import BUCKET
 from tests.activities.http_peer import refusing_url
@@ -65,11 +67,13 @@ def task(asked: GenerationRequested) -> SubmitTask:
 def _store(
     url: str, threads: ThreadPoolExecutor, here: ThreadPoolExecutor | None = None, **limits: float
 ) -> ImageStore:
+    return ImageStore(_bucket(url), threads, here or threads, put_seconds=0, **limits)
+
+
+def _bucket(url: str) -> Bucket:
     keys = {"access_key_id": "id", "secret_access_key": "secret"}
     where = StorageSettings.model_validate({"bucket": BUCKET, "endpoint_url": url, **keys})
-    return ImageStore(
-        bucket_of(where, LIKE_AMAZON), threads, here or threads, put_seconds=0, **limits
-    )
+    return bucket_of(where, LIKE_AMAZON)
 
 
 async def test_into_the_store(
@@ -104,6 +108,44 @@ async def test_store_that_is_away(
     """The same for one that nobody answers for."""
     keeper = ImageKeeper(_store(refusing_url(), threads), spool)
     assert isinstance(await keeper.keep(task, picture), Spooled)
+
+
+async def test_an_image_that_nobody_waits_for_is_not_kept_of_an_erased_one(
+    store: OddStore, spool: Spool, task: SubmitTask, picture: bytes
+) -> None:
+    """Canceled while its image was on its way, ended, erased: what then comes is deleted."""
+    on_its_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: str) -> None:
+        store.meanwhile = None
+        on_its_way.set()
+        await go_on.wait()
+
+    store.meanwhile = hold
+    async with odd_store(store) as peer:
+        calls = ThreadPoolExecutor()
+        keeping = asyncio.create_task(
+            ImageKeeper(_store(peer.url, calls), spool).keep(task, picture)
+        )
+        await on_its_way.wait()
+        keeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await keeping
+        wanted = image_of(task.request)
+        bucket = _bucket(peer.url)
+        assert await asyncio.to_thread(bucket.erase, GenerationId(wanted.request_id)) == []
+        go_on.set()
+        await asyncio.to_thread(calls.shutdown)
+    assert list(store.images) == [erased_key(wanted.request_id)]
+
+
+async def test_no_request_more_while_all_is_well(
+    keeper: ImageKeeper, store: OddStore, task: SubmitTask, picture: bytes
+) -> None:
+    """Whether a generation was erased is asked only of what nobody waits for."""
+    kept = await keeper.keep(task, picture)
+    assert isinstance(kept, StoredImage)
+    assert store.requests == [f"PUT {kept.key}"]
 
 
 async def test_store_that_hangs(spool: Spool, task: SubmitTask, picture: bytes) -> None:

@@ -16,7 +16,7 @@ from activities.spool_uploads import FEW, SpoolUploads
 from activities.storage import ImageStore
 from activities.store_ways import Ways
 from contracts.generation import StoredImage
-from contracts.names import GenerationId
+from contracts.names import GenerationId, erased_key
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
 from tests.activities.http_peer import refusing_url
@@ -52,11 +52,11 @@ async def client(stack: LocalStack) -> Client:
     return await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
 
 
-def images(url: str, threads: ThreadPoolExecutor) -> ImageStore:
+def images(url: str, threads: ThreadPoolExecutor, *, conditional: bool = False) -> ImageStore:
     """The store at `url`, whose ways are known."""
     keys = {"access_key_id": "id", "secret_access_key": "secret"}
     where = StorageSettings.model_validate({"bucket": BUCKET, "endpoint_url": url, **keys})
-    ways = Ways(checksums=True, conditional=False, hides_missing=False)
+    ways = Ways(checksums=True, conditional=conditional, hides_missing=False)
     return ImageStore(bucket_of(where, ways), threads, threads, put_seconds=0)
 
 
@@ -124,6 +124,54 @@ async def test_an_erased_image_is_deleted_and_not_stored(
     kept = {key: data for key, data in store.images.items() if data}
     assert list(kept.values()) == [b"sound"]
     assert str(sound.request_id) in next(iter(kept))
+
+
+@pytest.mark.parametrize("condition", ["kept", "ignored"])
+async def test_an_image_that_comes_after_the_erasure_is_taken_back(
+    spool: Spool,
+    store: OddStore,
+    url: str,
+    threads: ThreadPoolExecutor,
+    client: Client,
+    condition: str,
+) -> None:
+    """`duragen erase` looked, marked and listed while the image was on its way."""
+    store.condition = condition
+    label = await keep(spool, b"erased")
+    there = images(url, threads, conditional=condition == "kept")
+
+    async def erase(_: str) -> None:
+        store.meanwhile = None
+        erasing = there._bucket.erase, GenerationId(label.request_id, label.owner)
+        assert await asyncio.to_thread(*erasing) == []
+
+    store.meanwhile = erase
+    assert await SpoolUploads(spool, there).upload_all(client)
+    assert (await spool.held()).images == 0
+    assert list(store.images) == [erased_key(label.request_id)]
+
+
+async def test_an_image_is_taken_back_also_when_the_store_goes_away_meanwhile(
+    spool: Spool, store: OddStore, url: str, threads: ThreadPoolExecutor, client: Client
+) -> None:
+    """The worker could not look again when the image was put: the file waits, it looks later."""
+    label = await keep(spool, b"erased")
+    there = images(url, threads)
+    mark = erased_key(label.request_id)
+
+    async def erase(_: str) -> None:
+        store.meanwhile = None
+        await asyncio.to_thread(there._bucket.erase, GenerationId(label.request_id))
+        store.forbidden = mark
+
+    store.meanwhile = erase
+    uploads = SpoolUploads(spool, there)
+    assert not await uploads.upload_all(client)
+    assert b"erased" in store.images.values()
+    store.forbidden = ""
+    assert await uploads.upload_all(client)
+    assert (await spool.held()).images == 0
+    assert list(store.images) == [mark]
 
 
 async def test_one_that_is_refused_holds_up_no_other(

@@ -11,9 +11,10 @@ from activities.errors import ProviderError
 from activities.storage import ImageStore
 from activities.store_ways import Ways
 from contracts.errors import ErrorCode
+from contracts.names import GenerationId, erased_key
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.config import BUCKET
-from tests.activities.odd_store import OddStore, odd_store
+from tests.activities.odd_store import Object, OddStore, odd_store
 from tests.activities.stored_images import SIZE, kept_by
 from workers.settings import StorageSettings
 from workers.store_wiring import bucket_of
@@ -32,6 +33,10 @@ ODD = {
         Ways(False, False, False),
     ),
     "missing is hidden": (OddStore(hides_missing=True), Ways(True, True, True)),
+    "lists without times": (
+        OddStore(condition="ignored", says_when=False),
+        Ways(True, False, False),
+    ),
 }
 
 
@@ -154,6 +159,29 @@ async def test_host_style_that_is_set(clients: Clients) -> None:
     settings = StorageSettings.model_validate({**where, "addressing_style": "virtual"})
     link = bucket_of(settings).link("generations/a.png")
     assert link.startswith(f"http://{BUCKET}.store.example.com/generations/a.png?")
+
+
+async def test_what_a_job_has_left_is_erased(clients: Clients) -> None:
+    """The container's image of this request alone: its key has the request's id."""
+    mine, other = (f"jobs/duragen-{each}-0123abcd.png" for each in (WANTED.request_id, uuid4()))
+    store = OddStore(objects={key: Object(b"pixels", {}, 1) for key in (mine, other)})
+    async with odd_store(store) as peer:
+        bucket = image_store(peer.url, clients)._bucket
+        generation = GenerationId(WANTED.request_id)
+        assert await asyncio.to_thread(bucket.objects_of, generation) == [mine]
+        assert await asyncio.to_thread(bucket.erase, generation) == [mine]
+    assert list(store.images) == [other, erased_key(WANTED.request_id)]
+
+
+async def test_erased_where_lists_say_no_times(clients: Clients, picture: bytes) -> None:
+    """`duragen erase` needs none."""
+    store = OddStore(says_when=False)
+    async with odd_store(store) as peer:
+        ours = image_store(peer.url, clients)
+        kept = await kept_by(ours, WANTED, picture)
+        removed = await asyncio.to_thread(ours._bucket.erase, GenerationId(WANTED.request_id))
+    assert removed == [kept.key]
+    assert list(store.images) == [erased_key(WANTED.request_id)]
 
 
 async def test_away_while_it_is_found_out(clients: Clients, picture: bytes) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from peers.base64_texts import Base64Texts
 from peers.bodies import BodyError, TooLargeError
+from tests.bounded import within_bounds
 
 Pairs = list[tuple[str, str | int | None]]
 
@@ -34,6 +35,7 @@ def read(texts: Base64Texts, body: bytes, cuts: Sequence[int] = ()) -> object:
     padded=st.booleans(),
     escaped=st.booleans(),
 )
+@within_bounds
 def test_what_is_in_comes_out(
     images: list[bytes],
     beside: Pairs,
@@ -59,6 +61,7 @@ def test_what_is_in_comes_out(
 
 
 @given(body=st.binary(max_size=200), cuts=st.lists(st.integers(0, 200), max_size=6))
+@within_bounds
 def test_any_bytes(body: bytes, cuts: list[int]) -> None:
     """They are kept, or are a BodyError, and how they come makes no difference."""
     whole, cut = (_outcome(b'{"b64_json":"' + body, at) for at in ((), cuts))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 
@@ -22,6 +24,7 @@ from peers.encryption import (
     with_keys,
 )
 from peers.settings import SettingsError
+from tests.bounded import within_bounds
 
 OLD, NEW = new_key(), new_key()
 PROMPT = "a portrait of my daughter Wilhelmina"
@@ -122,6 +125,38 @@ def test_what_was_changed_is_refused(change: object) -> None:
     change(sealed)
     with pytest.raises(EncryptionError):
         both.decrypted(sealed)
+
+
+RING = f"a:{OLD}"
+SEALED = codec(RING).encrypted(payload())
+
+
+def sealed(clear: bytes) -> bytes:
+    """What a holder of the key can send in the place of a payload."""
+    nonce, bound = bytes(12), b"binary/encrypted AES-256-GCM a"
+    return nonce + AESGCM(base64.b64decode(OLD)).encrypt(nonce, clear, bound)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(
+    st.dictionaries(
+        st.sampled_from([*SEALED.metadata, "other"]),
+        st.binary(max_size=12) | st.sampled_from([*SEALED.metadata.values(), b"b", b"\xff" * 99]),
+        max_size=3,
+    ),
+    st.binary(max_size=60)
+    | st.integers(0, len(SEALED.data)).map(lambda end: SEALED.data[:end])
+    | st.binary(max_size=40).map(sealed),
+)
+@within_bounds
+def test_any_payload(changes: dict[str, bytes], data: bytes) -> None:
+    """A payload, or an EncryptionError that quotes nothing of it."""
+    given = Payload(metadata={**SEALED.metadata, **changes}, data=data)
+    try:
+        assert isinstance(codec(RING).decrypted(given), Payload)
+    except EncryptionError as error:
+        said = str(error)
+        assert (said.isprintable(), len(said) < 1_000) == (True, True)  # if at all
 
 
 def test_another_key_of_the_same_id_is_refused() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from peers import json_bounds
 from peers.json_bounds import MAX_DEPTH, MAX_ELEMENTS, JsonBoundsError, check_json, loads
+from tests.bounded import within_bounds
 
 TEXTS = st.text(alphabet=st.sampled_from('",[]{}\\:/ a\x00é∁'), max_size=12)
 VALUES = st.recursive(
@@ -37,6 +38,7 @@ def depth(value: Any) -> int:
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(VALUES, st.booleans(), st.integers(min_value=2, max_value=40))
 @example(['\\"', "\\", '"'], True, 2)
+@within_bounds
 def test_every_element_is_counted(value: Any, ascii_alone: bool, window: int) -> None:
     """Exactly those of the value, however its bytes fall into windows."""
     raw = json.dumps(value, ensure_ascii=ascii_alone).encode()
@@ -50,6 +52,7 @@ def test_every_element_is_counted(value: Any, ascii_alone: bool, window: int) ->
 
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.binary(max_size=60), st.integers(min_value=2, max_value=40))
+@within_bounds
 def test_any_bytes(raw: bytes, window: int) -> None:
     """A value, or a ValueError."""
     with pytest.MonkeyPatch.context() as patch:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from contracts.events import GenerationRequested
 from starter.gateway.body import read_event
 from starter.gateway.problems import ProblemError
+from tests.bounded import within_bounds
 from tests.starter.entry_points import make_event
 
 MOST_BYTES = 262_144
@@ -53,6 +54,7 @@ def sent(body: bytes, content_type: str) -> Request:
 @example(b'["\\ud800"]', "application/json")
 @example(b'{"a":' + b"[" * 100_000, "application/json")
 @example(b"[" + b"{}," * 60_000 + b"{}]", "application/json")
+@within_bounds
 def test_any_body(body: bytes, content_type: str) -> None:
     """An event, or a problem with a status of the caller's."""
     found: object

@@ -76,6 +76,16 @@ async def completed(lab: Lab, **changes: object) -> GenerationRequested:
     return request
 
 
+async def completed_by(lab: Lab, owner: str, request: GenerationRequested) -> str:
+    """One that the owner of a gateway's key has started; its workflow's id."""
+    client = AsyncDuragenClient(lab.stack.temporal_address)
+    event = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+    started = await client.start(event, owner=owner)
+    async with asyncio.timeout(100):
+        await lab.client.get_workflow_handle(started.workflow_id).result()
+    return started.workflow_id
+
+
 async def known(client: Client, request: GenerationRequested) -> bool:
     """Whether Temporal has it."""
     try:
@@ -101,7 +111,8 @@ async def test_it_looks_first_and_removes_then(lab: Lab, spooling: Path, s3: "S3
     assert (done.code, done.err) == (0, "")
     assert f"removed   store     {image}" in done.out
     assert "removed   history   run" in done.out
-    assert "Odoo" in done.out
+    for place in ("Odoo", "provider-health-", "Alertmanager", "kubectl delete job", "traces"):
+        assert place in done.out  # what it does not reach
     assert keys_of(s3, request.request_id) == [erased_key(request.request_id)]
     assert not await known(lab.client, request)
 
@@ -114,31 +125,42 @@ async def test_it_looks_first_and_removes_then(lab: Lab, spooling: Path, s3: "S3
 async def test_a_users_generations_go_and_no_other(
     lab: Lab, spooling: Path, s3: "S3Client"
 ) -> None:
-    """All that Temporal lists under the user id."""
+    """All that Temporal lists under the user id; where owners share one, of the named owner."""
     user = uuid4()
     mine = [await completed(lab, user_id=user) for _ in range(2)]
     other = await completed(lab)
-    done = await erase(lab.stack, "--user", user, "--yes", spool=spooling)
+    tenants = lab.request(user_id=user)
+    theirs = await completed_by(lab, "tenant", tenants)
+    both = await erase(lab.stack, "--user", user, "--yes", spool=spooling)
+    assert both.code == 1
+    assert f"duragen erase --user {user} --owner tenant" in both.out
+    assert f"duragen erase --user {user} --owner ''" in both.out
+    assert "removed " not in both.out
+    assert all([await known(lab.client, request) for request in mine])
+    done = await erase(lab.stack, "--user", user, "--owner", "", "--yes", spool=spooling)
     assert done.code == 0
     for request in mine:
         assert not await known(lab.client, request)
         assert keys_of(s3, request.request_id) == [erased_key(request.request_id)]
     assert await known(lab.client, other)
     assert keys_of(s3, other.request_id) == [image_key(other.request_id, "png")]
+    assert await lab.client.get_workflow_handle(theirs).describe()
 
 
-async def test_another_owners_generation_of_the_same_id_stays(
+async def test_a_request_of_several_owners_goes_of_one_that_is_named(
     lab: Lab, spooling: Path, s3: "S3Client"
 ) -> None:
     """History, image and files: owners have their requestIds each for themselves."""
-    client, request = AsyncDuragenClient(lab.stack.temporal_address), lab.request()
-    event = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+    request = lab.request()
+    mine, other = [await completed_by(lab, owner, request) for owner in ("mine", "other")]
     for owner in ("mine", "other"):
-        started = await client.start(event, owner=owner)
-        async with asyncio.timeout(100):
-            await lab.client.get_workflow_handle(started.workflow_id).result()
         (spooling / f"{request.request_id}.ab.{owner}.lost").write_bytes(b"pixels")
-    mine, other = (workflow_id(request.request_id, owner) for owner in ("mine", "other"))
+    bare = await erase(lab.stack, request.request_id, "--yes", spool=spooling)
+    assert bare.code == 1
+    for owner in ("mine", "other"):
+        assert f"duragen erase {request.request_id} --owner {owner}" in bare.out
+    assert "removed " not in bare.out
+
     done = await erase(lab.stack, mine, "--yes", spool=spooling)
     assert done.code == 0
     with pytest.raises(RPCError):
@@ -151,6 +173,27 @@ async def test_another_owners_generation_of_the_same_id_stays(
         image_key(request.request_id, "png", "other"),
     }
     assert [path.name for path in spooling.iterdir()] == [f"{request.request_id}.ab.other.lost"]
+
+    rest = await erase(lab.stack, request.request_id, "--yes", spool=spooling)
+    assert rest.code == 0
+    assert rest.out.startswith(f"{other}\n")
+    with pytest.raises(RPCError):
+        await lab.client.get_workflow_handle(other).describe()
+    assert list(spooling.iterdir()) == []
+
+
+async def test_an_owner_is_found_by_what_is_left(
+    lab: Lab, settings: Settings, s3: "S3Client", tmp_path: Path
+) -> None:
+    """Temporal has forgotten it: its image is in the store, or a file on this disk."""
+    request_id = uuid4()
+    bucket = bucket_of(settings.storage)
+    assert await Eraser(lab.client, bucket, tmp_path).of_request(request_id) == []
+    s3.put_object(Bucket=BUCKET, Key=image_key(request_id, "png", "in-store"), Body=b"pixels")
+    (tmp_path / f"{request_id}.ab.on-disk.lost").write_bytes(b"pixels")
+    (tmp_path / f"{request_id}.cd.lost").write_bytes(b"pixels")
+    found = await Eraser(lab.client, bucket, tmp_path).of_request(request_id)
+    assert [each.owner for each in found] == ["", "in-store", "on-disk"]
 
 
 async def test_every_run_of_a_generation_goes(lab: Lab, spooling: Path) -> None:
@@ -226,23 +269,32 @@ async def test_without_the_store_the_history_stays(lab: Lab, spooling: Path) -> 
 
 async def test_old_versions_go_as_well(settings: Settings, s3: "S3Client") -> None:
     """In a bucket that keeps versions, deleting alone would leave the image there."""
-    name = f"versioned-{uuid4()}"
+    name, request_id = f"versioned-{uuid4()}", uuid4()
     s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key=image_key(request_id, "webp"), Body=b"before there were any")
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     bucket: Bucket = bucket_of(settings.storage.model_copy(update={"bucket": name}))
-    request_id = uuid4()
     for body in (b"first", b"second"):
         s3.put_object(Bucket=name, Key=image_key(request_id, "png"), Body=body)
     removed = await asyncio.to_thread(bucket.erase, GenerationId(request_id))
     assert len([each for each in removed if "version" in each]) >= 2
-    listed = s3.list_object_versions(Bucket=name, Prefix=image_key(request_id, "png"))
-    assert not listed.get("Versions")
+    listed = s3.list_object_versions(Bucket=name, Prefix=images_prefix(request_id))
+    assert {each["Key"] for each in listed["Versions"]} == {erased_key(request_id)}
     assert not listed.get("DeleteMarkers")
     assert bucket.objects_of(GenerationId(request_id)) == []
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), (uuid4(), "--user", uuid4()), ("no-id",), ("--user", "me' OR '1'='1")]
+    "arguments",
+    [
+        (),
+        (uuid4(), "--user", uuid4()),
+        ("no-id",),
+        ("--user", "me' OR '1'='1"),
+        ("--owner", "mine"),
+        (uuid4(), "--owner", "Mine/.."),
+        (workflow_id(uuid4(), "mine"), "--owner", "other"),
+    ],
 )
 async def test_wrong_usage_removes_nothing(
     stack: LocalStack, tmp_path: Path, arguments: tuple[object, ...]

@@ -1,7 +1,7 @@
 """What is kept of one generation in Temporal, in the store and on this disk; and its removal."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +13,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bucket import Bucket
-from activities.spool import files_of
+from activities.spool import files_of, owners_in
 from contracts import names
-from contracts.names import GenerationId
+from contracts.names import OWNER_PATTERN, GenerationId
 
 LOOK_SECONDS = 0.1
 CLOSE_SECONDS = 60.0
@@ -64,16 +64,23 @@ class Eraser:
         self._client = client
         self._bucket = bucket
         self._spool = spool
+        self._owners: list[str] | None = None
+        """Who has images in the store, once it was asked."""
 
-    async def of_user(self, user_id: UUID) -> AsyncIterator[GenerationId]:
+    async def of_user(self, user_id: UUID) -> list[GenerationId]:
         """The generations of a user that Temporal still has, each once."""
-        query = f"WorkflowType = '{names.GENERATION_WORKFLOW}' AND {names.USER_ID} = '{user_id}'"
-        seen: set[str] = set()
-        async for found in self._client.list_workflows(query):
-            if found.id not in seen:
-                seen.add(found.id)
-                with suppress(ValueError):  # an id that none of our entry points gives
-                    yield names.generation_id(found.id)
+        return await self._listed(names.USER_ID, user_id)
+
+    async def of_request(self, request_id: UUID) -> list[GenerationId]:
+        """The generations of that requestId of which something is kept; owners may share one."""
+        direct = GenerationId(request_id)
+        listed = {each.owner for each in await self._listed(names.REQUEST_ID, request_id)}
+        if await self._runs(direct):  # the server's index may not have it yet
+            listed.add("")
+        stored = await asyncio.to_thread(self._stored, request_id)
+        found = listed | stored | owners_in(self._spool, request_id)
+        owners = sorted(each for each in found if not each or re.fullmatch(OWNER_PATTERN, each))
+        return [GenerationId(request_id, owner) for owner in owners]
 
     async def look(self, generation: GenerationId) -> Kept:
         """What is there now; nothing is changed."""
@@ -117,6 +124,21 @@ class Eraser:
             removed.append(f"history   run {run.run_id}")
         await self._gone(kept)
         return removed
+
+    async def _listed(self, attribute: str, value: UUID) -> list[GenerationId]:
+        query = f"WorkflowType = '{names.GENERATION_WORKFLOW}' AND {attribute} = '{value}'"
+        seen: dict[GenerationId, None] = {}
+        async for found in self._client.list_workflows(query):
+            with suppress(ValueError):  # an id that none of our entry points gives
+                seen[names.generation_id(found.id)] = None
+        return list(seen)
+
+    def _stored(self, request_id: UUID) -> set[str]:
+        """Whose images of that requestId are in the store."""
+        if self._owners is None:
+            self._owners = ["", *self._bucket.owners()]
+        each = (GenerationId(request_id, owner) for owner in self._owners)
+        return {generation.owner for generation in each if self._bucket.images_of(generation)}
 
     def _objects(self, generation: GenerationId) -> list[str]:
         old = [f"{key} (version {v})" for key, v in self._bucket.old_versions(generation)]

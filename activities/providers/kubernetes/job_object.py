@@ -17,7 +17,7 @@ from activities.providers.kubernetes.objects import JobRef
 from activities.providers.kubernetes.security import Security
 from contracts.errors import ErrorCode
 from contracts.generation import Route
-from contracts.names import JOBS_PREFIX
+from contracts.names import JOBS_PREFIX, job_prefix
 from contracts.tasks import SubmitTask
 from otel.correlation import outgoing_headers
 
@@ -83,7 +83,7 @@ def job_name(task: SubmitTask, run_id: str) -> str:
     route = task.route
     parts = run_id, route.provider, route.model, route.parameters, task.number
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"duragen-{task.request.request_id}-{digest[:8]}"
+    return f"{job_prefix(task.request.request_id)}{digest[:8]}"
 
 
 def result_key(name: str, route: Route) -> str:
