@@ -36,7 +36,7 @@ async def test_a_line_for_each_dependency_when_all_is_well(examined: LocalStack)
     expected = [
         "settings: ",
         "leaving: a worker may need 210 s after SIGTERM: give it 225 s before SIGKILL",
-        "encryption: off: prompts are in clear in Temporal",
+        "encryption: no keys here: what starts with these variables is in clear",
         f"Temporal: {examined.temporal_address} (namespace default), 8 search attributes",
         "queue generation: ",
         f"queue odoo.{examined.odoo_url}: 1 worker ",

@@ -6,15 +6,22 @@ import json
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
+from temporalio.service import RPCError
 
 from contracts.generation import GenerationState
-from contracts.names import RETRY_DELIVERY_UPDATE, SPOOL_NEWS_SIGNAL
+from contracts.names import (
+    HEALTH_QUERY,
+    RETRY_DELIVERY_UPDATE,
+    SPOOL_NEWS_SIGNAL,
+    provider_health_id,
+)
 from deploy.local.stack.local_stack import LocalStack
 from peers import temporal
 from peers.encryption import KEYS_VARIABLE, EncryptionError, new_key
 from starter.client import AsyncDuragenClient, SetupError
 from starter.operations.connection import errors_translated
 from tests.lab import Handle, Lab, working
+from workers.doctor.command import examine
 from workers.replay.command import replay_one
 from workers.settings import Settings
 
@@ -206,3 +213,30 @@ async def test_an_operators_list_without_the_key_says_which(
     with pytest.raises(SetupError, match="old"), errors_translated():
         await (await others.get_workflow_handle(handle.id).describe()).memo()
     await handle.terminate("seen")
+
+
+async def test_the_doctor_without_the_key_goes_on_and_says_which(
+    lab: Lab, settings: Settings, keys: Keys
+) -> None:
+    """What a health workflow answers is encrypted; the lines after it come all the same."""
+    client = await keys.client(OLD)
+    lab = Lab(lab.stack, client, lab.http)
+    async with working(client, settings):
+        await lab.start(lab.request())
+        health = client.get_workflow_handle(provider_health_id("openai"))
+        async with asyncio.timeout(100):
+            while not await _answers(health):
+                await asyncio.sleep(0.1)
+        await keys.client(NEW)
+        found = {each.what: each async for each in examine(settings)}
+        assert "'old'" in found["health of openai"].found
+        assert KEYS_VARIABLE in found["health of openai"].fix
+        assert "stuck workflows" in found
+
+
+async def _answers(health: Handle) -> bool:
+    try:
+        await health.query(HEALTH_QUERY)
+    except RPCError:  # not there yet
+        return False
+    return True

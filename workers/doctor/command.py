@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 from activities.providers.registry import probes
 from contracts.plain import one_line
 from peers.clients import named_client
+from peers.encryption import KEYS_VARIABLE, EncryptionError
 from peers.settings import SettingsError
 from peers.temporal import connect, target
 from peers.terminal import complain, console, styled
@@ -121,3 +122,5 @@ async def _bounded(what: str, check: Awaitable[Finding]) -> Finding:
         return Finding(what, "no answer in time", "look whether it is overloaded or hangs")
     except RPCError as error:
         return Finding(what, f"Temporal said: {error.message}", "check namespace and rights")
+    except EncryptionError as error:
+        return Finding(what, str(error), f"give the doctor the workers' {KEYS_VARIABLE}")

@@ -47,7 +47,7 @@ def encryption() -> Finding:
     except EncryptionError as error:
         return Finding("encryption", str(error), "see docs/personal-data.md")
     if keys is None:
-        return Finding("encryption", "off: prompts are in clear in Temporal")
+        return Finding("encryption", "no keys here: what starts with these variables is in clear")
     ids = ", ".join(keys.keys)
     how = f"with {keys.first}" if keys.first else "off, to begin with (clear)"
     return Finding("encryption", f"{how}; readable: {ids}")

@@ -176,7 +176,8 @@ async def _asked(
     except WorkflowQueryRejectedError:  # somebody ended it; the next report begins a new one
         return Finding(what, "nothing was reported yet")
     except WorkflowQueryFailedError as error:
-        return Finding(what, f"its workflow cannot answer ({error})", f"look at {handle.id}")
+        fix = f"look at {handle.id}; where workers lack an encryption key, their log names it"
+        return Finding(what, f"its workflow cannot answer ({error})", fix)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return Finding(what, "nothing was reported yet")
