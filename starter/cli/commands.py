@@ -74,7 +74,8 @@ def gateway(
     if new_key:
         made = keys.new_key()
         say(f"key, for the caller, shown only now: {made.key}")
-        say(f'[gateway] keys = [{{name = "...", sha256 = "{made.sha256}"}}]')
+        say("[gateway]")
+        say(f'keys = [{{name = "...", sha256 = "{made.sha256}"}}]')
         return
     from starter.gateway.__main__ import program  # noqa: PLC0415  # FastAPI, for this command alone
 

@@ -52,7 +52,8 @@ def codec(
     if new_caller:
         made = keys.new_key()
         say(f"key, for the caller, shown only now: {made.key}")
-        say(f'[codec] keys = [{{name = "...", sha256 = "{made.sha256}"}}]')
+        say("[codec]")
+        say(f'keys = [{{name = "...", sha256 = "{made.sha256}"}}]')
         return
     try:
         _serve()

@@ -27,6 +27,7 @@ from tests.activities.test_kubernetes_tls import certificate
 from tests.activities.test_odoo_rpc import Odoo, account
 from tests.activities.test_odoo_tls import behind_tls
 from tests.peers.forward_proxy import ForwardProxy, forward_proxy
+from workers.doctor.services import proxies
 from workers.odoo_wiring import odoo_delivery
 from workers.settings import OdooSettings, ProcessSettings, Settings, StorageSettings
 from workers.store_wiring import s3_client
@@ -199,3 +200,13 @@ def test_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     """As boto3 and urllib read it."""
     monkeypatch.setenv("HTTP_PROXY", "proxy.example:3128")
     assert environment_proxies() == {"http": "http://proxy.example:3128"}
+
+
+def test_the_doctor_says_which_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without their passwords; none where one was wanted is wrong."""
+    assert proxies().fix
+    monkeypatch.setenv("HTTPS_PROXY", "http://us:secret@proxy.example:3128")
+    assert (proxies().found, proxies().fix) == (
+        "https by proxy.example:3128; not for what NO_PROXY names",
+        "",
+    )

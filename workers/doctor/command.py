@@ -53,6 +53,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     yield Finding("settings", f"{len(settings.models)} models, {len(settings.providers)} providers")
     yield services.grace(settings)
     yield services.encryption()
+    if settings.worker.use_proxies:
+        yield services.proxies()
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             client = await connect()

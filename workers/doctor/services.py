@@ -10,6 +10,7 @@ from peers.bodies import BodyError
 from peers.encryption import EncryptionError, keyring
 from peers.http import call
 from peers.odoo_rpc import OdooRpcError, OdooSession
+from peers.proxies import environment_proxies
 from workers.doctor.finding import Finding
 from workers.odoo_wiring import rpc_account
 from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settings
@@ -51,6 +52,19 @@ def encryption() -> Finding:
     ids = ", ".join(keys.keys)
     how = f"with {keys.first}" if keys.first else "off, to begin with (clear)"
     return Finding("encryption", f"{how}; readable: {ids}")
+
+
+def proxies() -> Finding:
+    """Which of the environment's are used, without their passwords."""
+    found = {scheme: httpx.URL(url) for scheme, url in environment_proxies().items()}
+    if not found:
+        return Finding(
+            "proxies",
+            "worker.use_proxies is set, and the environment has none",
+            "set HTTPS_PROXY or HTTP_PROXY, or leave worker.use_proxies out",
+        )
+    listed = (f"{scheme} by {url.host}:{url.port or 80}" for scheme, url in found.items())
+    return Finding("proxies", ", ".join(listed) + "; not for what NO_PROXY names")
 
 
 async def provider(what: str, ask: Probe) -> Finding:
