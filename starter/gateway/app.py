@@ -26,6 +26,7 @@ from starter.gateway.models import (
 )
 from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
+from starter.gateway.readiness import Readiness
 from starter.gateway.settings import GatewaySettings
 from starter.start import CallbackNotAllowedError, EntryPoint
 
@@ -64,6 +65,7 @@ class GatewayState:
     def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
         self.settings = settings.gateway
         self.client = client
+        self.readiness = Readiness(client.ping)
         self.callers = Callers(settings.gateway.keys, client)
         self.entry_point = EntryPoint(client, settings.callbacks)
 
@@ -113,6 +115,7 @@ def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 generations = APIRouter(tags=["generations"], dependencies=[Depends(_authenticated)])
 health = APIRouter(tags=["health"])
+readiness = APIRouter(tags=["health"])
 
 
 @generations.post(
@@ -226,10 +229,10 @@ async def live() -> Health:
     return Health(status="live")
 
 
-@health.get("/health/ready", responses=_documented(503), summary="Requests can be taken")
+@readiness.get("/health/ready", responses=_documented(503), summary="Requests can be taken")
 async def ready(request: Request) -> Health:
-    """200 when Temporal answers and has the namespace."""
-    await _state(request).client.ping()
+    """200 when Temporal answers and has the namespace; asked once a second at most."""
+    await _state(request).readiness.check()
     return Health(status="ready")
 
 
@@ -259,6 +262,8 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
     problems.install(app)
     app.include_router(generations)
     app.include_router(health)
+    if settings.gateway.health_port is None:
+        app.include_router(readiness)
     return app
 
 
@@ -269,4 +274,5 @@ def create_health_app(app: FastAPI) -> FastAPI:
     own.state.gateway = app.state.gateway
     problems.install(own)
     own.include_router(health)
+    own.include_router(readiness)
     return own

@@ -1,0 +1,98 @@
+"""`/health/ready` needs no key, so that it may cost Temporal next to nothing."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from temporalio.client import Client
+
+from starter.client import UnavailableError
+from starter.gateway.app import create_app, create_health_app, impatient_client
+from starter.gateway.readiness import FRESH_SECONDS, Readiness
+from tests.starter.entry_points import (
+    free_port,
+    fresh_namespace,
+    gateway_settings,
+    serving,
+    temporal_server,
+)
+
+METRICS = free_port()
+
+
+@pytest.fixture(scope="module")
+async def watched() -> AsyncIterator[Client]:
+    """A client, in a namespace of its own, of a Temporal server that counts what it is asked."""
+    async with temporal_server(None, "--metrics-port", str(METRICS)) as environment:
+        yield await fresh_namespace(environment.client.service_client.config.target_host)
+
+
+async def counted(temporal: Client, operation: str) -> int:
+    """How often the server was asked for this in the namespace."""
+    async with httpx.AsyncClient() as http:
+        metrics = (await http.get(f"http://127.0.0.1:{METRICS}/metrics")).text
+    labels = (f'namespace="{temporal.namespace.replace("-", "_")}"', f'operation="{operation}"')
+    found = re.findall(r"^service_requests\{(.*)\} (\d+)$", metrics, re.MULTILINE)
+    return sum(int(number) for named, number in found if all(each in named for each in labels))
+
+
+async def pings(temporal: Client, *, reading: int) -> int:
+    """How many there were, at the first, the second reading."""
+    await temporal.count_workflows("")
+    while await counted(temporal, "CountWorkflowExecutions") < reading:
+        await asyncio.sleep(0.05)  # it publishes its figures now and then, all at once
+    return await counted(temporal, "DescribeNamespace")
+
+
+async def test_hundreds_who_ask_make_few_calls(
+    watched: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share one answer, and it is asked for again when a second has passed."""
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", watched.namespace)
+    address = watched.service_client.config.target_host
+    limits = httpx.Limits(max_connections=200)
+    async with serving(address) as url, httpx.AsyncClient(limits=limits, timeout=60) as http:
+        before, began = await pings(watched, reading=1), time.monotonic()
+        answers = await asyncio.gather(*(http.get(f"{url}/health/ready") for _ in range(200)))
+        most = 1 + int((time.monotonic() - began) / FRESH_SECONDS)
+    assert {answer.status_code for answer in answers} == {200}
+    assert 1 <= await pings(watched, reading=2) - before <= most
+
+
+async def test_they_share_a_failure() -> None:
+    """Fifty who ask while Temporal does not answer wait for one call."""
+    asked = []
+
+    async def ping() -> None:
+        asked.append(None)
+        await asyncio.sleep(0)
+        raise UnavailableError("Temporal does not answer")
+
+    readiness = Readiness(ping)
+    found = await asyncio.gather(*(readiness.check() for _ in range(50)), return_exceptions=True)
+    assert {type(each) for each in found} == {UnavailableError}
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("health_port", "status"), [(None, 503), (0, 404)], ids=["one port", "two ports"]
+)
+async def test_it_is_not_public_with_a_port_for_health(
+    health_port: int | None, status: int
+) -> None:
+    """Then `/health` alone stays where callers are; the platform has both on its own port."""
+    settings = gateway_settings(health_port=health_port)
+    app = create_app(settings, impatient_client(f"127.0.0.1:{free_port()}"))
+    assert await health_of(app) == [200, status]
+    assert await health_of(create_health_app(app)) == [200, 503]
+
+
+async def health_of(app: FastAPI) -> list[int]:
+    """How it answers `/health` and `/health/ready`."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        return [(await http.get(path)).status_code for path in ("/health", "/health/ready")]
