@@ -46,8 +46,8 @@ def refusal(env: dict[str, str]) -> str:
             "odoo.0",
         ),
         (
-            "[gateway]\nkeys = [{name = 'a', sha256 = '%s'}, {name = 'b', sha256 = '%s'}]"
-            % (SHA256, SHA256[::-1]),
+            f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}}, {{name = 'b', sha256 ="
+            + f" '{SHA256[::-1]}'}}]",
             "gateway.keys: Value error, key 'a' needs callbacks",
         ),
     ],
