@@ -1,5 +1,4 @@
-"""What one key may ask for: a rate; and with all keys of its owner so many generations, at a time
-and a day.
+"""What a key may ask for: a rate; its owner, with all its keys: so many generations, so many a day.
 
 The rate is this process's own; the counts are Temporal's, so that they hold over all gateways and
 over restarts. Several gateways may together let through what they admit within a second.
