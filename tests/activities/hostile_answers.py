@@ -12,7 +12,6 @@ import sys
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -29,6 +28,7 @@ from peers.odoo_rpc import OdooRpcError, OdooSession, RpcAccount
 from tests.activities import odoo_events
 from tests.activities.http_peer import Received, Reply, answer
 from tests.activities.provider_calls import KEY, at_once, collection, flux, openai, submission
+from tests.memory import forget_peak, peak_kib
 
 MEBIBYTE = 1024 * 1024
 
@@ -181,29 +181,18 @@ CALLS: dict[str, Callable[[httpx.AsyncClient, str], Awaitable[object]]] = {
 }
 
 
-def _peak_kib() -> int:
-    """The most memory of this process since `_forget_peak`. man 5 proc, VmHWM."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0])
-
-
-def _forget_peak() -> None:
-    # Not ru_maxrss: a child begins with its parent's.
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
 async def _main(url: str, calls: Sequence[str]) -> None:
     found: dict[str, list[object]] = {}
     async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
         for name in ["warm up", *calls]:
-            _forget_peak()
-            before = _peak_kib()
+            forget_peak()
+            before = peak_kib()
             try:
                 result = await CALLS.get(name, _submit_to_openai)(http, url)
                 ended = type(result).__name__
             except (ProviderError, OdooError, OdooRpcError) as error:
                 ended = type(error).__name__
-            found[name] = [ended, (_peak_kib() - before) / 1024]
+            found[name] = [ended, (peak_kib() - before) / 1024]
     del found["warm up"]
     print(json.dumps(found))  # for the test that started it
 
