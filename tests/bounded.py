@@ -31,13 +31,13 @@ def within_bounds(test: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def peak_kib() -> int:
-    """The most memory of this process since `forget_peak`. man 5 proc, VmHWM."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
+def peak_kib(pid: int | str = "self") -> int:
+    """The most memory of a process since `forget_peak`. man 5 proc, VmHWM."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
-def forget_peak() -> None:
-    """Count from what there is now."""
+def forget_peak(pid: int | str = "self") -> None:
+    """Count from what it takes now."""
     # Not ru_maxrss: a child begins with its parent's.
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")

@@ -1,6 +1,5 @@
 """The FastAPI application: what it takes, what it answers; the details are in the siblings."""
 
-import logging
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from starter.client import AsyncDuragenClient
 from starter.gateway import problems
 from starter.gateway.body import read_event
 from starter.gateway.callers import Caller, Callers
+from starter.gateway.calls_log import CallsLog
 from starter.gateway.headers import PrivateAnswers
 from starter.gateway.models import (
     EXAMPLE_EVENT,
@@ -27,10 +27,9 @@ from starter.gateway.models import (
 )
 from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
+from starter.gateway.readiness import Readiness
 from starter.gateway.settings import GatewaySettings
 from starter.start import CallbackNotAllowedError, EntryPoint
-
-logger = logging.getLogger(__name__)
 
 TEMPORAL_SECONDS = 2.0
 """How long a request waits for Temporal before it is a 503; the caller sends it again."""
@@ -67,6 +66,7 @@ class GatewayState:
     def __init__(self, settings: GatewaySettings, client: AsyncDuragenClient) -> None:
         self.settings = settings.gateway
         self.client = client
+        self.readiness = Readiness(client.ping)
         self.callers = Callers(settings.gateway.keys, client)
         self.entry_point = EntryPoint(client, settings.callbacks)
 
@@ -96,11 +96,10 @@ def _caller(request: Request) -> Caller:
     return cast("Caller", request.state.caller)
 
 
-def _generation(request: Request, request_id: UUID, asked: str) -> str:
-    """The id of the caller's own generation; writes down who asks for what."""
-    caller = _caller(request)
-    logger.info(asked, extra={"caller": caller.key.name, "requestId": str(request_id)})
-    return caller.generation(request_id)
+def _generation(request: Request, request_id: UUID) -> str:
+    """The id of the caller's own generation."""
+    request.state.request_id = request_id
+    return _caller(request).generation(request_id)
 
 
 def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -116,6 +115,7 @@ def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 generations = APIRouter(tags=["generations"], dependencies=[Depends(_authenticated)])
 health = APIRouter(tags=["health"])
+readiness = APIRouter(tags=["health"])
 
 
 @generations.post(
@@ -142,6 +142,7 @@ async def start(request: Request) -> JSONResponse:
     """
     state, caller = _state(request), _caller(request)
     event = await read_event(request, state.settings.max_body_bytes)
+    request.state.request_id = event.request_id
     caller.check_callback(event.callback_url)
     budgets = await caller.admitted(event.request_id)
     try:
@@ -177,7 +178,7 @@ async def start(request: Request) -> JSONResponse:
 )
 async def status(request: Request, request_id: UUID) -> GenerationStatus:
     """State, progress, image or error; answers at any time, also when no worker runs."""
-    generation = _generation(request, request_id, "status asked for")
+    generation = _generation(request, request_id)
     return GenerationStatus.of(await _state(request).client.status(generation))
 
 
@@ -194,7 +195,7 @@ async def status(request: Request, request_id: UUID) -> GenerationStatus:
 async def cancel(request: Request, request_id: UUID) -> JSONResponse:
     """Ask for the cancellation; Odoo gets the outcome `CANCELED` when that has taken effect."""
     state = _state(request)
-    generation = _generation(request, request_id, "cancellation asked for")
+    generation = _generation(request, request_id)
     requested = await state.client.cancel(generation)
     answer = CancelAnswer(
         request_id=request_id,
@@ -214,7 +215,7 @@ async def cancel(request: Request, request_id: UUID) -> JSONResponse:
 async def redeliver(request: Request, request_id: UUID) -> RedeliverAnswer:
     """For an Odoo that is back: it need not wait for the next try. Nothing else is repeated."""
     state = _state(request)
-    generation = _generation(request, request_id, "redelivery asked for")
+    generation = _generation(request, request_id)
     await state.client.redeliver(generation)
     return RedeliverAnswer(
         request_id=request_id,
@@ -229,10 +230,10 @@ async def live() -> Health:
     return Health(status="live")
 
 
-@health.get("/health/ready", responses=_documented(503), summary="Requests can be taken")
+@readiness.get("/health/ready", responses=_documented(503), summary="Requests can be taken")
 async def ready(request: Request) -> Health:
-    """200 when Temporal answers and has the namespace."""
-    await _state(request).client.ping()
+    """200 when Temporal answers and has the namespace; asked once a second at most."""
+    await _state(request).readiness.check()
     return Health(status="ready")
 
 
@@ -257,12 +258,15 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
         if settings.gateway.docs
         else FastAPI(openapi_url=None, **about)
     )
+    app.add_middleware(CallsLog)
     app.add_middleware(OneSpelling)
     app.add_middleware(PrivateAnswers)
     app.state.gateway = GatewayState(settings, client or impatient_client())
     problems.install(app)
     app.include_router(generations)
     app.include_router(health)
+    if settings.gateway.health_port is None:
+        app.include_router(readiness)
     return app
 
 
@@ -273,4 +277,5 @@ def create_health_app(app: FastAPI) -> FastAPI:
     own.state.gateway = app.state.gateway
     problems.install(own)
     own.include_router(health)
+    own.include_router(readiness)
     return own

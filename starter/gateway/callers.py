@@ -6,7 +6,7 @@ from uuid import UUID
 from contracts.callbacks import callback_fault
 from contracts.names import workflow_id
 from starter.client import AsyncDuragenClient
-from starter.gateway.limits import Budget, KeyLimits
+from starter.gateway.limits import Budget, KeyLimits, OwnerUsage
 from starter.gateway.problems import FieldError, ProblemError, invalid
 from starter.gateway.settings import GatewayKey
 from starter.keys import holder_of
@@ -15,10 +15,10 @@ from starter.keys import holder_of
 class Caller:
     """Somebody with a key. All methods raise ProblemError."""
 
-    def __init__(self, key: GatewayKey, client: AsyncDuragenClient) -> None:
+    def __init__(self, key: GatewayKey, client: AsyncDuragenClient, usage: OwnerUsage) -> None:
         self.key = key
         self._client = client
-        self._limits = KeyLimits(key, client.count)
+        self._limits = KeyLimits(key, usage)
 
     def generation(self, request_id: UUID) -> str:
         """The workflow id of a request of the key's owner.
@@ -58,7 +58,11 @@ class Callers:
     """Everybody who may call."""
 
     def __init__(self, keys: Iterable[GatewayKey], client: AsyncDuragenClient) -> None:
-        self._by_hash = {key.sha256: Caller(key, client) for key in keys}
+        usages: dict[str, OwnerUsage] = {}
+        self._by_hash = {}
+        for key in keys:
+            usage = usages.setdefault(key.owner_name, OwnerUsage(key.owner_name, client.count))
+            self._by_hash[key.sha256] = Caller(key, client, usage)
 
     def knows(self, key: str) -> Caller | None:
         """Who has this key."""

@@ -1,4 +1,4 @@
-"""What one key may ask for: a rate, so many generations at a time, so many a day.
+"""What a key may ask for: a rate; its owner, with all its keys: so many generations, so many a day.
 
 The rate is this process's own; the counts are Temporal's, so that they hold over all gateways and
 over restarts. Several gateways may together let through what they admit within a second.
@@ -58,15 +58,57 @@ def refused(budget: Budget) -> ProblemError:
     return ProblemError(429, text, headers=headers, name=budget.name)
 
 
-class KeyLimits:
-    """The limits of one key; `count` asks Temporal."""
+class OwnerUsage:
+    """How many generations an owner has under way, and has started today (UTC); for all its keys.
 
-    def __init__(self, key: GatewayKey, count: Count) -> None:
+    `count` asks Temporal.
+    """
+
+    def __init__(self, owner: str, count: Count) -> None:
+        self._whose = f"WorkflowType = '{GENERATION_WORKFLOW}' AND {OWNER} = '{owner}'"
+        self._count = count
+        self._counting = asyncio.Lock()
+        self._counted_at = -math.inf
+        self._counted = (0, 0)
+        self._recent: dict[str, float] = {}
+
+    def add(self, workflow_id: str) -> None:
+        """One more was let through."""
+        self._recent[workflow_id] = time.monotonic()
+
+    async def counted(self, without: str) -> tuple[int, int]:
+        """(under way, started today), without the one that is asked for."""
+        async with self._counting:
+            if time.monotonic() - self._counted_at >= COUNT_SECONDS:
+                await self._count_again()
+        recent = len(self._recent.keys() - {without})
+        running, today = self._counted
+        return running + recent, today + recent
+
+    async def _count_again(self) -> None:
+        began = time.monotonic()
+        self._recent = {
+            each: at for each, at in self._recent.items() if began - at < UNSEEN_SECONDS
+        }
+        # Those are counted here, whether or not the index has them yet.
+        ids = ", ".join(f"'{each}'" for each in self._recent)
+        whose = f"{self._whose} AND WorkflowId NOT IN ({ids})" if ids else self._whose
+        day = f"{datetime.now(UTC).date().isoformat()}T00:00:00Z"
+        running = self._count(f"{whose} AND ExecutionStatus = 'Running'")
+        today = self._count(f"{whose} AND StartTime >= '{day}'")
+        self._counted = (await running, await today)
+        self._counted_at = began
+
+
+class KeyLimits:
+    """The limits of one key, which counts what its owner does with any."""
+
+    def __init__(self, key: GatewayKey, usage: OwnerUsage) -> None:
         self._key = key
         self._rate = key.requests_per_second
         self._tokens = self._burst
         self._filled_at = time.monotonic()
-        self._usage = _Usage(key.owner_name, count)
+        self._usage = usage
 
     @property
     def _burst(self) -> float:
@@ -108,42 +150,3 @@ class KeyLimits:
                 raise refused(budget)
         self._usage.add(workflow_id)
         return budgets
-
-
-class _Usage:
-    """How many generations an owner has under way, and has started today (UTC)."""
-
-    def __init__(self, owner: str, count: Count) -> None:
-        self._whose = f"WorkflowType = '{GENERATION_WORKFLOW}' AND {OWNER} = '{owner}'"
-        self._count = count
-        self._counting = asyncio.Lock()
-        self._counted_at = -math.inf
-        self._counted = (0, 0)
-        self._recent: dict[str, float] = {}
-
-    def add(self, workflow_id: str) -> None:
-        """One more was let through."""
-        self._recent[workflow_id] = time.monotonic()
-
-    async def counted(self, without: str) -> tuple[int, int]:
-        """(under way, started today), without the one that is asked for."""
-        async with self._counting:
-            if time.monotonic() - self._counted_at >= COUNT_SECONDS:
-                await self._count_again()
-        recent = len(self._recent.keys() - {without})
-        running, today = self._counted
-        return running + recent, today + recent
-
-    async def _count_again(self) -> None:
-        began = time.monotonic()
-        self._recent = {
-            each: at for each, at in self._recent.items() if began - at < UNSEEN_SECONDS
-        }
-        # Those are counted here, whether or not the index has them yet.
-        ids = ", ".join(f"'{each}'" for each in self._recent)
-        whose = f"{self._whose} AND WorkflowId NOT IN ({ids})" if ids else self._whose
-        day = f"{datetime.now(UTC).date().isoformat()}T00:00:00Z"
-        running = self._count(f"{whose} AND ExecutionStatus = 'Running'")
-        today = self._count(f"{whose} AND StartTime >= '{day}'")
-        self._counted = (await running, await today)
-        self._counted_at = began

@@ -155,20 +155,25 @@ def of_client(error: client.DuragenError) -> ProblemError:
     return ProblemError(503, "the orchestrator is not set up; the gateway's log says why")
 
 
+def _answer(request: Request, problem: ProblemError) -> JSONResponse:
+    request.state.problem = problem.name  # for the log
+    return response(problem)
+
+
 def install(app: FastAPI) -> None:
     """Answer everything that goes wrong with a problem document, unexpected errors too."""
 
     @app.exception_handler(ProblemError)
-    async def _problem(_: Request, error: ProblemError) -> JSONResponse:
-        return response(error)
+    async def _problem(request: Request, error: ProblemError) -> JSONResponse:
+        return _answer(request, error)
 
     @app.exception_handler(client.DuragenError)
-    async def _client(_: Request, error: client.DuragenError) -> JSONResponse:
-        return response(of_client(error))
+    async def _client(request: Request, error: client.DuragenError) -> JSONResponse:
+        return _answer(request, of_client(error))
 
     @app.exception_handler(RequestValidationError)
-    async def _path(_: Request, error: RequestValidationError) -> JSONResponse:
-        return response(invalid(field_errors(error)))
+    async def _path(request: Request, error: RequestValidationError) -> JSONResponse:
+        return _answer(request, invalid(field_errors(error)))
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:

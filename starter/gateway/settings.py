@@ -98,7 +98,8 @@ class GatewayProcess(Group):
     max_body_bytes: Annotated[int, Field(ge=1_024)] = MAX_BODY_BYTES
     public_url: HttpUrl | None = None
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """`/health` and `/health/ready` on a port of their own as well, for the platform; None: not."""
+    """For the platform: `/health/ready` on this port alone, `/health` here as well. None: no such
+    port, and both are on the main one."""
     health_host: str | None = None
     """None: `host`."""
     max_connections: Annotated[int, Field(ge=16)] = 2_000

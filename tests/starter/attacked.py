@@ -1,5 +1,6 @@
 """A gateway as a process, and callers that speak TCP to it."""
 
+import json
 import select
 import socket
 import subprocess
@@ -9,8 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.starter.entry_points import free_port
+from tests.bounded import forget_peak, peak_kib
+from tests.starter.entry_points import KEY, free_port, make_event
 from tests.starter.test_gateway_process import SHA256, environment
+
+MOST_MIB = 95
+"""So much may a gateway grow by, whatever is done to it."""
 
 HALF = b"GET /health HTTP/1.1\r\nHost: gateway\r\nX-Slow: "
 """Headers that do not end."""
@@ -61,8 +66,14 @@ origin = "http://odoo.example.com"
     with limited(command, env, descriptors) as process:
         server = Attacked(process, port, health)
         wait_until_live(server)
+        # A generation, so that what is loaded for the first one does not count.
+        assert server.ask(start_request()).startswith(b"HTTP/1.1 202 ")
+        forget_peak(process.pid)
+        before = peak_kib(process.pid)
         yield server
         assert process.poll() is None, "it died"
+        grown = (peak_kib(process.pid) - before) / 1024
+        assert grown < MOST_MIB, "it took too much memory"
 
 
 @contextmanager
@@ -90,6 +101,21 @@ def wait_until_live(server: Attacked) -> None:
             assert server.process.poll() is None, "it did not start"
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def start_request(*headers: str) -> bytes:
+    """A proper request with a key, the last of its connection."""
+    body = json.dumps(make_event())
+    return post("Connection: close", f"Content-Length: {len(body)}", *headers) + body.encode()
+
+
+def post(*headers: str) -> bytes:
+    """The head of a POST with a key."""
+    lines = [
+        *("POST /v1/generations HTTP/1.1", "Host: gateway", "Content-Type: application/json"),
+        *(f"Authorization: Bearer {KEY}", *headers),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def get(path: str, *headers: str) -> bytes:

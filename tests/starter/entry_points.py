@@ -59,14 +59,17 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def temporal_server(port: int | None = None) -> AsyncIterator[WorkflowEnvironment]:
-    """A whole Temporal server in memory, with our search attributes."""
+async def temporal_server(
+    port: int | None = None, *more: str
+) -> AsyncIterator[WorkflowEnvironment]:
+    """A whole Temporal server in memory, with our search attributes; `more` are its options."""
     async with await WorkflowEnvironment.start_local(
         port=port,
         dev_server_existing_path=TEMPORAL,
         dev_server_extra_args=[
             "--dynamic-config-value",
             "history.transferProcessorMaxPollRPS=2000",
+            *more,
         ],
         search_attributes=[SearchAttributeKey.for_keyword(n) for n in names.SEARCH_ATTRIBUTES],
         data_converter=pydantic_data_converter,

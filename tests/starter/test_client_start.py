@@ -1,14 +1,16 @@
 """Starting a generation over Temporal."""
 
+import hashlib
 import socket
 import time
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 
 from contracts import events, names
+from contracts.callbacks import CALLBACK_PATHS
 from starter import client as module
 from starter.client import (
     AsyncDuragenClient,
@@ -92,26 +94,41 @@ async def test_operators_find_it_by_its_ids(client: AsyncDuragenClient, temporal
     }
 
 
-async def test_users_share_fairly(client: AsyncDuragenClient, temporal: Client) -> None:
-    """The fairness key is the user, and the summary shows neither prompt nor person."""
+async def test_the_summary_shows_no_prompt_and_no_person(
+    client: AsyncDuragenClient, temporal: Client
+) -> None:
+    """The model and the size alone."""
     event = make_event()
     started = await client.start(event)
     described = await temporal.get_workflow_handle(started.workflow_id).describe()
-    assert described.raw_info.priority.fairness_key == event["userId"]
     summary = await described.static_summary()
     assert summary == f"model {event['modelId']}, 1024x1024"
 
 
-async def test_an_owner_shares_by_a_few_groups_of_its_users(
-    client: AsyncDuragenClient, temporal: Client
+FAR = f"https://{'odoo.' * 12}example.com:8443"
+"""An origin that is longer than a fairness key may be: 64 bytes."""
+
+
+@pytest.mark.parametrize(
+    ("owner", "odoo", "whose"),
+    [
+        ("acme", ODOO, "acme"),
+        ("", ODOO, ODOO),
+        ("", FAR, hashlib.sha256(FAR.encode()).hexdigest()[:40]),
+    ],
+    ids=["owner", "Odoo", "Odoo with a long name"],
+)
+async def test_users_share_by_a_few_groups(
+    client: AsyncDuragenClient, temporal: Client, owner: str, odoo: str, whose: str
 ) -> None:
-    """However many users a key's holder makes up, its owner gets a bounded number of turns."""
+    """However many users somebody makes up, an owner or an Odoo gets a bounded number of turns."""
     keys = set()
-    for _ in range(40):
-        started = await client.start(make_event(), owner="acme")
+    for number in range(2 * module.USER_GROUPS):
+        event = make_event(userId=str(UUID(int=number)), callbackUrl=f"{odoo}{CALLBACK_PATHS[0]}")
+        started = await client.start(event, owner=owner)
         described = await temporal.get_workflow_handle(started.workflow_id).describe()
         keys.add(described.raw_info.priority.fairness_key)
-    assert keys <= {f"acme/{number}" for number in range(module.USER_GROUPS)}
+    assert keys == {f"{whose}/{number}" for number in range(module.USER_GROUPS)}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
-"""Callers without a key who open connections and hold them: the others are served all the same."""
+"""Callers who open connections and hold them: the others are served all the same.
 
-import json
+Nor does any of this take much of the gateway's memory: `attacked` looks.
+"""
+
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,8 +12,15 @@ import pytest
 
 from peers.connections import RESERVED_DESCRIPTORS
 from peers.http_server import MAX_HEAD_BYTES, MAX_HEADERS
-from tests.starter.attacked import HALF, attacked, get, until_closed, wait_closed
-from tests.starter.entry_points import KEY, make_event
+from tests.starter.attacked import (
+    HALF,
+    attacked,
+    get,
+    post,
+    start_request,
+    until_closed,
+    wait_closed,
+)
 
 PATIENT = "header_seconds = 300\nidle_seconds = 300"
 """No deadline comes while a test looks."""
@@ -31,21 +40,6 @@ def held() -> Iterator[ExitStack]:
     """Closes what the attacker holds."""
     with ExitStack() as stack:
         yield stack
-
-
-def start_request(*headers: str) -> bytes:
-    """A proper request with a key, the last of its connection."""
-    body = json.dumps(make_event())
-    return post("Connection: close", f"Content-Length: {len(body)}", *headers) + body.encode()
-
-
-def post(*headers: str) -> bytes:
-    """The head of a POST with a key."""
-    lines = [
-        *("POST /v1/generations HTTP/1.1", "Host: gateway", "Content-Type: application/json"),
-        *(f"Authorization: Bearer {KEY}", *headers),
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 @pytest.mark.parametrize(
@@ -194,3 +188,26 @@ def test_too_many_requests_in_one_go(tmp_path: Path, address: str) -> None:
         assert few.count(b'{"status":"live"}') == 8
         assert server.ask(get("/health") * 1_000).count(b'{"status":"live"}') < 1_000
         assert server.lives()
+
+
+LARGEST = [
+    b'{"prompt":"' + b"x" * 262_000 + b'"}',
+    b"[" + b"[]," * 87_000 + b"[]]",
+    b'{"a":' * 52_000,
+]
+"""One text, many elements, many levels: what took the most of a few more that were tried."""
+
+
+def test_the_largest_bodies_take_little_memory(tmp_path: Path, address: str) -> None:
+    """As many as one address may send at once; all are there before the first one ends."""
+    with attacked(tmp_path, address, PATIENT) as server:
+        for body in LARGEST:
+            head = post("Connection: close", f"Content-Length: {len(body)}")
+            with ExitStack() as held:
+                sending = [held.enter_context(server.connect()) for _ in range(200)]
+                for connection in sending:
+                    connection.sendall(head + body[:-1])
+                for connection in sending:
+                    connection.sendall(body[-1:])
+                answers = {until_closed(connection)[:13] for connection in sending}
+            assert answers <= {b"HTTP/1.1 400 ", b"HTTP/1.1 422 "}

@@ -47,8 +47,8 @@ def refusal(env: dict[str, str]) -> str:
         ),
         (
             (
-                f"[gateway]\nkeys = [{{name = 'a', sha256 = '{SHA256}'}},"
-                f" {{name = 'b', sha256 = '{SHA256[::-1]}'}}]"
+                f"[[gateway.keys]]\nname = 'a'\nsha256 = '{SHA256}'\n"
+                f"[[gateway.keys]]\nname = 'b'\nsha256 = '{SHA256[::-1]}'"
             ),
             "gateway.keys: Value error, key 'a' needs callbacks",
         ),

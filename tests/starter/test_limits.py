@@ -99,6 +99,17 @@ async def test_a_repeated_request_is_no_further_start(address: str) -> None:
     assert (again.status_code, again.json()["created"]) == (202, False)
 
 
+async def test_keys_of_one_owner_share_its_limit(address: str) -> None:
+    """A second key brings no second allowance, also before Temporal's index knows of any start."""
+    keys = [key_named(name, owner="team", in_flight=2) for name in ("one", "other")]
+    async with calling(address, *keys) as [http]:
+        answers = []
+        for key in keys * 2:
+            headers = {"Authorization": f"Bearer {key.name}"}
+            answers.append(await http.post("/v1/generations", json=make_event(), headers=headers))
+    assert [answer.status_code for answer in answers] == [202, 202, 429, 429]
+
+
 async def test_one_owners_limit_is_no_other_ones(address: str) -> None:
     """What an owner has under way counts for none but itself."""
     odoos = [f"{ODOO}{path}" for path in CALLBACK_PATHS[:2]]

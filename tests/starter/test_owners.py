@@ -17,6 +17,7 @@ from tests.starter.entry_points import (
     CALLBACK_URL,
     KEY,
     ODOO,
+    free_port,
     gateway_key,
     gateway_settings,
     make_event,
@@ -171,17 +172,62 @@ async def test_a_key_is_bound_to_its_callbacks(url: str, callback_url: str, stat
         assert [e["field"] for e in answer.json()["errors"]] == ["callbackUrl"]
 
 
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """What was written of calls; never with a key."""
+    lines = [vars(record) for record in caplog.records if "status" in vars(record)]
+    assert ACME not in json.dumps([str(line) for line in lines])
+    return lines
+
+
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/generations"), *CALLS])
 async def test_every_operation_says_who_called(
     url: str, caplog: pytest.LogCaptureFixture, method: str, path: str
 ) -> None:
-    """Each leaves one line with the key's name and the request's id; never the key."""
+    """Each leaves one line with the key's name, the request's id and the answer's status."""
     event = make_event()
     caplog.set_level("INFO", logger="starter")
     if method == "POST" and "{" not in path:
-        await started(url, ACME, event)
+        answer = await started(url, ACME, event)
     else:
-        await call(url, ACME, method, path, event["requestId"])
-    lines = [vars(record) for record in caplog.records if "caller" in vars(record)]
-    assert [line["caller"] for line in lines] == ["acme"]
-    assert ACME not in json.dumps([str(line) for line in lines])
+        answer = await call(url, ACME, method, path, event["requestId"])
+    [line] = lines_of(caplog)
+    assert line["message"] == f"{method} {path}"
+    assert (line["caller"], line["status"]) == ("acme", answer.status_code)
+    assert line["requestId"] == event["requestId"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "problem"),
+    [
+        ({"callbackUrl": OTHERS}, 422, "invalid_event"),
+        ({"prompt": "another"}, 409, "conflict"),
+        ({"seed": -1}, 422, "invalid_event"),
+        ({"prompt": "x" * 262_144}, 413, "too_large"),
+    ],
+    ids=["callback", "conflict", "field", "size"],
+)
+async def test_a_refused_start_says_who_called(
+    url: str, caplog: pytest.LogCaptureFixture, sent: dict[str, Any], status: int, problem: str
+) -> None:
+    """Also who is not let through is known, and why he was not."""
+    event = make_event()
+    await started(url, ACME, event)
+    caplog.set_level("INFO", logger="starter")
+    async with caller(url, ACME) as http:
+        answer = await http.post("/webhook/x", json={**event, **sent})
+    [line] = lines_of(caplog)
+    assert (answer.status_code, line["status"]) == (status, status)
+    assert line["message"] == "POST /webhook/{name}"
+    assert (line["caller"], line["problem"]) == ("acme", problem)
+
+
+async def test_refused_by_a_limit_or_without_temporal(caplog: pytest.LogCaptureFixture) -> None:
+    """429 and 503 name the key as well; a stranger has no name."""
+    key = gateway_key("acme", ACME, requests_per_second=0.001)
+    caplog.set_level("INFO", logger="starter")
+    async with serving(f"127.0.0.1:{free_port()}", keys=(key,)) as url:
+        statuses = [(await started(url, ACME, make_event())).status_code for _ in range(2)]
+        assert (await started(url, "a-strangers", make_event())).status_code == 401
+    lines = [(line["caller"], line["status"], line["problem"]) for line in lines_of(caplog)]
+    assert lines == [("acme", 503, "unavailable"), ("acme", 429, "rate_limited")]
+    assert statuses == [503, 429]
