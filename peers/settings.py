@@ -63,7 +63,7 @@ class FileSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             faults = "\n".join(
-                f"  {one_line(_name(fault['loc']))}: {one_line(fault['msg'])}"
+                f"  {one_line(_name(fault['loc']))}: {one_line(_said(fault['type'], fault['msg']))}"
                 for fault in error.errors()
             )
             raise SettingsError(f"wrong settings ({where} and DURAGEN_*):\n{faults}") from None
@@ -74,6 +74,10 @@ class FileSettings(BaseSettings):
             ) from None
         except (OSError, ValueError) as error:  # no right to read it, TOML that does not parse
             raise SettingsError(f"cannot read the settings ({where}): {one_line(error)}") from None
+
+
+def _said(kind: str, message: str) -> str:
+    return "is missing; docs/settings.md says what it is" if kind == "missing" else message
 
 
 def _name(loc: tuple[Any, ...]) -> str:

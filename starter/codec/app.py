@@ -64,6 +64,7 @@ class _Codec:
         try:
             await work(payloads)
         except EncryptionError as error:
+            logger.warning("payloads: not %sd: %s", what, error, extra={"caller": caller})
             raise HTTPException(400, str(error)) from None
         logger.info(
             "payloads: %s", what, extra={"caller": caller, "payloads": len(payloads.payloads)}
@@ -75,6 +76,8 @@ class _Codec:
         given = _key_of(request.headers.get("authorization", ""))
         key = holder_of(given, self._settings.keys)
         if key is None:
+            address = request.client.host if request.client else ""
+            logger.warning("refused: no key, or not one of ours", extra={"address": address})
             raise HTTPException(401, "send Authorization: Bearer KEY", headers=_CHALLENGE)
         return key.name
 

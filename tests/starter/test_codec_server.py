@@ -169,6 +169,9 @@ def test_nobody_without_the_key_decodes(codec: Server, authorization: str | None
     assert answer.status_code == 401
     assert "Wilhelmina" not in answer.text
     assert answer.headers["WWW-Authenticate"].startswith("Basic")
+    refused = [line for line in codec.log.read_text().splitlines() if "refused" in line]
+    assert "127.0.0.1" in refused[-1]
+    assert CALLER not in refused[-1]
 
 
 def test_a_browser_sends_the_key_as_a_password(codec: Server) -> None:
@@ -217,6 +220,7 @@ def test_a_key_that_is_missing_is_named(codec: Server) -> None:
     answer = codec.post(json={"payloads": [encrypted(), other]})
     assert answer.status_code == 400
     assert "2025-05" in answer.text
+    assert any("2025-05" in line and '"ops"' in line for line in codec.log.read_text().splitlines())
 
 
 WRONG: dict[str, tuple[dict[str, Any], int]] = {

@@ -139,7 +139,7 @@ def test_variables_alone_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 FAULTS = {
     "missing table": (
         ("[storage]", "[gateway.x]"),
-        ["storage: Field required"],
+        ["storage: is missing; docs/settings.md"],
     ),
     "misspelt in a route": (
         ('model = "some-image-model"', 'model = "m", timeout_second = 9'),
@@ -149,7 +149,7 @@ FAULTS = {
         ('token = "token-very-secret"', 'signing_secret = "nonsense!"'),
         ["odoo.0.signing_secret", "whsec_"],
     ),
-    "missing setting": (('bucket = "from-file"', ""), ["storage.bucket: Field required"]),
+    "missing setting": (('bucket = "from-file"', ""), ["storage.bucket: is missing"]),
     "misspelt table": (("[[odoo]]", "[[oddo]]"), ["oddo: ", "not permitted"]),
     "misspelt setting": (("bucket =", "bukcet ="), ["storage.bucket", "storage.bukcet"]),
     "unknown kind": (
