@@ -66,7 +66,7 @@ async def post(path: str, body: bytes) -> httpx.Response:
         return await client.post(path, content=body, headers=headers)
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(derandomize=True, max_examples=80, deadline=None)
 @given(st.sampled_from(["/decode", "/encode"]), BODIES)
 @example("/decode", json.dumps({"payloads": [AS_JSON]}).encode())
 @example("/decode", b'{"payloads":' + b"[" * 100_000)

@@ -101,7 +101,7 @@ async def _erase_all(settings: Settings, asked: Asked, *, yes: bool, cancel: boo
         return 1
     for argument, those in unclear:
         left += 1
-        await _name_owners(eraser, argument, those)
+        _name_owners(argument, those)
     for generation in dict.fromkeys(found):
         try:
             left += not await _erase_one(eraser, generation, yes=yes, cancel=cancel)
@@ -140,10 +140,10 @@ async def _found(
     return found, unclear
 
 
-async def _name_owners(eraser: Eraser, argument: str, those: list[GenerationId]) -> None:
-    """Show what there is; people's ids are callers' words, so each owner has their own."""
+def _name_owners(argument: str, those: list[GenerationId]) -> None:
+    """Ids are callers' words: what one owner asks for must not take away what another one has."""
     for generation in those:
-        await _erase_one(eraser, generation, yes=False, cancel=False)
+        say(workflow_id(*generation))
     say(f"Several owners have {argument}, so nothing of it is removed. Name one:")
     for owner in sorted({each.owner for each in those}):
         say(f"  duragen erase {argument} --owner {shlex.quote(owner)}")
