@@ -64,7 +64,8 @@ def is_public(address: str) -> bool:
 def check_number(host: str) -> None:
     """Raise AddressError where a host is a number, however it is written, and not a public one."""
     try:
-        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+        # A name's last dot is the DNS's root, and behind a number some leave it away.
+        found = socket.getaddrinfo(host.rstrip("."), None, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return  # a name
     if not all(is_public(str(place[0])) for *_, place in found):

@@ -119,8 +119,10 @@ def _login(
             _Stay(),
             _Bounded(),
             _CorrelationHandler(),
-            _PlainHandler(connected),
-            _TlsHandler(connected, ssl.create_default_context(cafile=account.ca_file)),
+            # Reading all authorities takes some 40 ms.
+            _TlsHandler(connected, ssl.create_default_context(cafile=account.ca_file))
+            if secure
+            else _PlainHandler(connected),
         ),
     )
     session.login(account.database, account.login, account.password)

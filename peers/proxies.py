@@ -5,6 +5,7 @@ by Python's own functions. httpx reads them otherwise (`ALL_PROXY`, networks in 
 gets what those functions say.
 """
 
+import os
 import ssl
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -14,6 +15,9 @@ import httpx
 from peers.addresses import check_number
 
 _SCHEMES = ("http", "https")
+
+_METADATA_HOSTS = ("169.254.169.254", "[fd00:ec2::254]")
+"""Where a machine at AWS finds its credentials, without TLS."""
 
 
 def environment_proxies() -> dict[str, str]:
@@ -32,6 +36,17 @@ def environment_proxies() -> dict[str, str]:
         if not _usable(proxy):
             raise ValueError(f"the variable {scheme.upper()}_PROXY is not http://host:port")
     return proxies
+
+
+def keep_credentials_off() -> None:
+    """Let no proxy see this machine's credentials: boto3 looks by the environment for them.
+
+    It has no setting for that, so `NO_PROXY` of this process names the metadata service, too.
+    """
+    name = "no_proxy" if "no_proxy" in os.environ else "NO_PROXY"
+    named = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
+    if named != ["*"]:
+        os.environ[name] = ",".join(dict.fromkeys([*named, *_METADATA_HOSTS]))
 
 
 class ProxyTransport(httpx.AsyncBaseTransport):

@@ -9,6 +9,7 @@ from botocore.config import Config
 from activities.bucket import Bucket
 from activities.s3 import S3Bucket
 from activities.store_ways import Ways
+from peers.proxies import keep_credentials_off
 from workers.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ def bucket_of(
         storage.bucket,
         {name: value for name, value in encryption.items() if value},
     )
+    linking = None
+    if public:
+        linking = S3Bucket(s3_client(storage, public, use_proxies=use_proxies), storage.bucket)
     return Bucket(
         s3,
         known or Ways(storage.checksums, storage.conditional_writes),
         link_seconds=storage.link_seconds,
-        linking=S3Bucket(s3_client(storage, public), storage.bucket) if public else None,
+        linking=linking,
         own_keys=storage.access_key_id is not None,
     )
 
@@ -56,6 +60,8 @@ def s3_client(
     environment (`peers.proxies`), else none.
     """
     secret = storage.secret_access_key
+    if secret is None:
+        keep_credentials_off()
     endpoint_url = endpoint_url or storage.endpoint_url
     style = storage.addressing_style or ("path" if endpoint_url else "auto")
     return boto3.client(

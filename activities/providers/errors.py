@@ -27,6 +27,7 @@ _COMMON_STATUSES: Mapping[int, ErrorCode] = {
     403: ErrorCode.AUTH_CONFIG,
     404: ErrorCode.MODEL_CONFIG,
     405: ErrorCode.MODEL_CONFIG,
+    407: ErrorCode.AUTH_CONFIG,
     408: ErrorCode.PROVIDER_TIMEOUT,
     409: ErrorCode.PROVIDER_UNAVAILABLE,
     413: ErrorCode.INVALID_INPUT,

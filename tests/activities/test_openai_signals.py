@@ -264,6 +264,7 @@ REFUSALS: dict[str, tuple[Reply, str]] = {
     "400 model_not_found": (said(400, "model_not_found"), "MODEL_CONFIG"),
     "404 alone": (answer(404), "MODEL_CONFIG"),
     "405": (answer(405), "MODEL_CONFIG"),
+    "407, as a proxy says it": (answer(407), "AUTH_CONFIG"),
     "429 quota by type alone": (said(429, None, QUOTA), "QUOTA_EXHAUSTED"),
     "429 quota, unknown code": (said(429, "a_new_limit", QUOTA), "QUOTA_EXHAUSTED"),
     "429 credit": (said(429, "credit_balance_exhausted", QUOTA), "QUOTA_EXHAUSTED"),

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from activities.odoo.deliver import OdooActivities
 from activities.odoo.gate import OdooGates
 from activities.providers.errors import Dialect, Refusal, error_of
+from activities.s3 import StoreError
+from activities.store_ways import Ways
 from contracts.errors import ErrorCode
 from peers.addresses import AddressError
 from peers.clients import named_client, public_client
@@ -30,7 +32,7 @@ from tests.peers.forward_proxy import ForwardProxy, forward_proxy
 from workers.doctor.services import proxies
 from workers.odoo_wiring import odoo_delivery
 from workers.settings import OdooSettings, ProcessSettings, Settings, StorageSettings
-from workers.store_wiring import s3_client
+from workers.store_wiring import bucket_of, s3_client
 from workers.wiring import open_clients
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -151,7 +153,17 @@ async def test_the_workers_setting(
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "2130706433", "0x7f.1", "[::1]", "169.254.169.254", "[::ffff:10.0.0.1]"]
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "2130706433",
+        "2130706433.",
+        "0x7f.1",
+        "[::1]",
+        "169.254.169.254",
+        "[::ffff:10.0.0.1]",
+    ],
 )
 async def test_a_proxy_gets_no_private_number(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     """However a link spells it: the proxy may stand where that leads somewhere."""
@@ -194,6 +206,26 @@ def test_a_proxy_that_not_all_can_use(monkeypatch: pytest.MonkeyPatch, proxy: st
         ProcessSettings(use_proxies=True)
     assert "secret" not in str(fault.value)
     ProcessSettings(use_proxies=False)
+
+
+@pytest.mark.parametrize("named", ["elsewhere.example", "*"])
+@pytest.mark.parametrize("use_proxies", [False, True], ids=["off", "on"])
+async def test_no_proxy_sees_the_machines_credentials(
+    monkeypatch: pytest.MonkeyPatch, named: str, *, use_proxies: bool
+) -> None:
+    """boto3 without keys asks the metadata service, in clear; here nobody answers there."""
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("AWS_METADATA_SERVICE_TIMEOUT", "1")
+    async with in_between(monkeypatch, {"169.254.169.254": None}) as proxy:
+        monkeypatch.setenv("NO_PROXY", named)
+        storage = StorageSettings.model_validate(
+            {"bucket": "images", "endpoint_url": "http://127.0.0.1:1"}
+        )
+        bucket = bucket_of(storage, Ways(True, True, False), use_proxies=use_proxies)
+        with pytest.raises(StoreError):
+            await asyncio.to_thread(bucket.remove, "key")
+    assert not any("169.254" in line for line in proxy.asked)
 
 
 def test_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
