@@ -29,6 +29,7 @@ from peers.encryption import EncryptionError, PayloadEncryption
 from peers.json_bounds import JsonBoundsError, check_json
 from starter.codec.settings import CodecProcess
 from starter.keys import holder_of
+from starter.private_answers import PrivateAnswers
 from starter.request_body import BodyRefusedError, bounded_body
 
 logger = logging.getLogger(__name__)
@@ -143,4 +144,4 @@ def create_app(settings: CodecProcess, encryption: PayloadEncryption) -> Starlet
         allow_methods=["POST"],
         allow_headers=["Authorization", "Content-Type", "X-Namespace"],
     )
-    return Starlette(routes=routes, middleware=[cors])
+    return Starlette(routes=routes, middleware=[Middleware(PrivateAnswers), cors])

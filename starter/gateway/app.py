@@ -16,7 +16,6 @@ from starter.gateway import problems
 from starter.gateway.body import read_event
 from starter.gateway.callers import Caller, Callers
 from starter.gateway.calls_log import CallsLog
-from starter.gateway.headers import PrivateAnswers
 from starter.gateway.models import (
     EXAMPLE_EVENT,
     Accepted,
@@ -29,6 +28,7 @@ from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
 from starter.gateway.readiness import Readiness
 from starter.gateway.settings import GatewaySettings
+from starter.private_answers import PrivateAnswers
 from starter.start import CallbackNotAllowedError, EntryPoint
 
 TEMPORAL_SECONDS = 2.0

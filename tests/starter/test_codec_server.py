@@ -214,6 +214,22 @@ def test_pages_of_the_web_ui_alone_may_ask(codec: Server, origin: str, allowed: 
     assert (preflight.status_code == 200) is allowed
 
 
+def test_no_answer_is_kept(codec: Server) -> None:
+    """Prompts in clear: no cache has them, and no browser takes them for a page."""
+    preflight = {"Origin": WEB_UI, "Access-Control-Request-Method": "POST"}
+    answers = [
+        codec.post(json={"payloads": [encrypted()]}),
+        codec.post(key=None),
+        codec.post("/nothing"),
+        httpx.get(codec.url, auth=("anybody", CALLER), trust_env=False),
+        httpx.options(f"{codec.url}/decode", headers=preflight, trust_env=False),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 401, 404, 200, 200]
+    for answer in answers:
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_a_key_that_is_missing_is_named(codec: Server) -> None:
     """400, as the protocol has it; nothing of the others is answered."""
     other = encrypted(f"2025-05:{new_key()}")

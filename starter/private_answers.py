@@ -4,7 +4,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ON_EVERY_ANSWER = {
-    # States and prompts' outcomes are for the one who asked, not for a proxy's memory.
+    # States, outcomes, decrypted prompts are for the one who asked, not for a proxy's memory.
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
