@@ -114,6 +114,8 @@ class GenerationSubmission(models.Model):
         old._lock()
         if old.state not in ("failed", "canceled"):
             raise UserError(_("Only what failed or was canceled can be tried again."))
+        if old.erased_at:
+            raise UserError(_("Its words were erased."))
         open_ones = [("retry_of_id", "=", old.id), ("state", "in", OPEN_STATES)]
         if again := self.sudo().search(open_ones, limit=1):
             return again._opened()
