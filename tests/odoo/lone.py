@@ -123,6 +123,15 @@ class Lone:
         self.admin("duragen.grant.credits", "action_grant", [wizard])
         return user
 
+    def forgets(self, user: Rpc) -> None:
+        """As if he had never been here: no account, and nothing booked."""
+        for table in ("duragen_credit_entry", "duragen_account"):
+            self.sql(
+                f"ALTER TABLE {table} DISABLE TRIGGER USER;"
+                f"DELETE FROM {table} WHERE user_id = {user.uid};"
+                f"ALTER TABLE {table} ENABLE TRIGGER USER"
+            )
+
     def asks(self, who: Rpc | None = None, **vals: Any) -> dict[str, Any]:
         """A submitted request's record."""
         wanted = {"prompt": "a fox", "model_id": self.model, "resolution": "256x256", **vals}
