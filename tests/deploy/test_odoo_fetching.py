@@ -79,6 +79,22 @@ def test_the_image_comes(server: Server) -> None:
     assert fetched(announced(server.url + "/b/k?x=1")) == IMAGE
 
 
+def test_the_environments_proxy_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by the rest of Odoo; and not for what NO_PROXY names."""
+    asked = []
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        sends(IMAGE)(handler)
+
+    server.reply = reply
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert fetched(announced("http://store.example/k?x=1")) == IMAGE
+    assert fetched(announced(server.url + "/k")) == IMAGE
+    assert asked == ["http://store.example/k?x=1", "/k"]
+
+
 @pytest.mark.parametrize("status", [204, 206, 301, 302, 307, 403, 404, 500, 503])
 def test_any_other_answer_is_none(server: Server, status: int) -> None:
     """A refusal, trouble, or somewhere else to look: a later link may be better."""

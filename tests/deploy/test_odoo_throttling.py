@@ -12,10 +12,16 @@ throttling = module("throttling")
 def test_so_many_a_minute_and_no_more() -> None:
     """Then each has to wait until a minute after the first; after that it begins anew."""
     failures = throttling.Failures(most=3)
-    assert [failures.add("a", now=100 + second) for second in range(3)] == [0, 0, 0]
-    assert failures.add("a", now=110) == 51
-    assert failures.add("a", now=159.9) == 1
-    assert [failures.add("a", now=160) for _ in range(4)] == [0, 0, 0, 61]
+
+    def wait(now: float) -> int:
+        refusal = failures.add("a", now)
+        assert refusal.is_news == (refusal.wait == 0)
+        return int(refusal.wait)
+
+    assert [wait(100 + second) for second in range(3)] == [0, 0, 0]
+    assert wait(110) == 51
+    assert wait(159.9) == 1
+    assert [wait(160) for _ in range(4)] == [0, 0, 0, 61]
 
 
 def test_each_caller_is_counted_alone() -> None:
@@ -23,7 +29,7 @@ def test_each_caller_is_counted_alone() -> None:
     failures = throttling.Failures(most=1)
     for _ in range(100):
         failures.add("a", now=0)
-    assert failures.add("b", now=0) == 0
+    assert failures.add("b", now=0) == (0, True)
 
 
 def test_the_memory_is_bounded() -> None:
@@ -41,7 +47,7 @@ def test_threads_lose_no_count() -> None:
 
     def fail() -> None:
         begin.wait()
-        waits.extend(failures.add("a", now=0) for _ in range(250))
+        waits.extend(failures.add("a", now=0).wait for _ in range(250))
 
     threads = [threading.Thread(target=fail) for _ in range(8)]
     for thread in threads:
@@ -51,17 +57,27 @@ def test_threads_lose_no_count() -> None:
     assert (waits.count(0), len(waits)) == (1_000, 2_000)
 
 
-def test_where_one_was_believed_is_remembered_for_an_hour() -> None:
-    """A bounded number of places, the ones that were seen last."""
-    failures = throttling.Failures(keys=2)
-    assert not failures.is_believed("a", now=0)
+def test_where_one_was_believed_ten_times_as_many_may_fail() -> None:
+    """For an hour, and not without end: behind one proxy a flood comes from there as well."""
+    failures = throttling.Failures(most=3)
     failures.believe("a", now=0)
-    assert failures.is_believed("a", now=3_599)
-    assert not failures.is_believed("a", now=3_600)
-    failures.believe("a", now=4_000)
-    for key in ("b", "a", "c"):
-        failures.believe(key, now=4_001)
-    assert [failures.is_believed(key, now=4_002) for key in "abc"] == [True, False, True]
+    found = [failures.add("a", now=3_599) for _ in range(32)]
+    assert [each.wait for each in found] == [0] * 30 + [61] * 2
+    assert [each.is_news for each in found] == [True] * 3 + [False] * 29
+    found = [failures.add("a", now=3_660) for _ in range(4)]
+    assert [each.wait for each in found] == [0, 0, 0, 61]
+
+
+def test_the_last_places_are_remembered() -> None:
+    """A bounded number of those where one was believed."""
+    failures = throttling.Failures(most=1, keys=2)
+    for key in ("a", "b", "a", "c"):
+        failures.believe(key, now=0)
+
+    def is_believed(key: str) -> bool:
+        return bool([failures.add(key, now=1).wait for _ in range(2)] == [0, 0])
+
+    assert [is_believed(key) for key in "abc"] == [True, False, True]
 
 
 @pytest.mark.parametrize(

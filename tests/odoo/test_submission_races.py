@@ -90,6 +90,39 @@ def test_no_user_exceeds_the_rate(lone: Lone) -> None:
         lone.admin("ir.config_parameter", "set_param", key, before["value"])
 
 
+@pytest.mark.parametrize("accounts", ["old", "none"])
+def test_the_rate_holds_over_companies(lone: Lone, accounts: str) -> None:
+    """Four a minute, and eight at once in two companies; what one begins with is granted once."""
+    elsewhere = lone.admin("res.company", "create", {"name": str(uuid.uuid4())})
+    user = lone.someone(100)
+    lone.admin("res.users", "write", [user.uid], {"company_ids": [(4, elsewhere)]})
+    [row] = lone.admin("res.users", "read", [user.uid], ["company_ids"])
+    free = {"name": "Gift", "model_uuid": str(uuid.uuid4()), "price": 0}
+    model = lone.admin("duragen.ai.model", "create", free | {"resolutions": "256x256"})
+
+    def asks(position: int) -> int:
+        wanted = {"prompt": "a fox", "model_id": model, "resolution": "256x256"}
+        context = {"allowed_company_ids": [row["company_ids"][position % 2]]}
+        [made] = user(REQUEST, "submit_generation", wanted, context=context)
+        return int(made)
+
+    lone.forgets(user)
+    used = [asks(position) for position in range(2)] if accounts == "old" else []
+    key, rate = "duragen.api_rate_per_minute", 4
+    [before] = lone.admin("ir.config_parameter", "search_read", [("key", "=", key)], ["value"])
+    lone.admin("ir.config_parameter", "set_param", key, str(rate))
+    try:
+        answers = at_once(8, asks)
+    finally:
+        lone.admin("ir.config_parameter", "set_param", key, before["value"])
+    made = [each for each in answers if isinstance(each, int)]
+    refused = {each.kind for each in answers if isinstance(each, RpcError)}
+    assert refused <= {QUOTA_ERROR, GIVEN_UP}
+    assert 1 <= len(used) + len(made) <= rate
+    granted = f"SELECT id FROM duragen_credit_entry WHERE kind = 'grant' AND user_id = {user.uid}"
+    assert len(lone.sql(granted)) == 1
+
+
 def test_the_same_reference_at_once_is_one_request(either: Lone) -> None:
     """Ten threads, one reference: all get the same, and it is paid for once."""
     user = either.someone(100)
@@ -113,13 +146,7 @@ def test_trying_again_twice_at_once_is_one_request(lone: Lone) -> None:
 def test_the_first_requests_of_a_user_open_one_account(lone: Lone) -> None:
     """What one begins with is granted once, whichever comes first."""
     newcomer = lone.someone(100)
-    for table in ("duragen_credit_entry", "duragen_account"):
-        # As if he had never been here.
-        lone.sql(
-            f"ALTER TABLE {table} DISABLE TRIGGER USER;"
-            f"DELETE FROM {table} WHERE user_id = {newcomer.uid};"
-            f"ALTER TABLE {table} ENABLE TRIGGER USER"
-        )
+    lone.forgets(newcomer)
     answers = at_once(4, lambda _: _submits(lone, newcomer))
     made = [each for each in answers if isinstance(each, int)]
     assert {each.kind for each in answers if isinstance(each, RpcError)} <= {GIVEN_UP}

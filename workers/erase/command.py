@@ -23,7 +23,7 @@ EXIT_LEFT, EXIT_USAGE, EXIT_UNREACHABLE = 1, EXIT_SETTINGS, 3
 
 NOT_REACHED = """\
 Not reached by this command, see docs/personal-data.md:
-  Odoo      the request with its words and its image; delete it there first, or it may start again
+  Odoo      the request with its words and its image; Erase on its form, or action_erase_words
   disks     of other workers: an image that waits there is deleted, not stored, when they next try;
             images that were put aside there as lost stay
   health    the last error texts in the workflows provider-health-... and odoo-health-..., and the

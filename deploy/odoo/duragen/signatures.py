@@ -23,11 +23,10 @@ class UnauthorizedError(Exception):
     """Why the caller is not believed; the caller may read it."""
 
 
-def check(headers, body, tokens, secrets, now=None):
-    """Return when the caller is Duragen. Raises UnauthorizedError.
+def check_headers(headers, tokens, secrets, now=None):
+    """Return when the caller may be Duragen, as far as can be said before the body is there.
 
-    `headers` is a mapping that ignores case, `body` the raw bytes; any of `tokens` and any of
-    `secrets` will do. Where there are both, both are demanded; without any no caller is believed.
+    With a token set, only who has one gets further. Raises UnauthorizedError.
     """
     if not tokens and not secrets:
         raise UnauthorizedError("callbacks are not set up: set a token or a signing secret")
@@ -36,7 +35,18 @@ def check(headers, body, tokens, secrets, now=None):
     ):
         raise UnauthorizedError("the bearer token is missing or wrong")
     if secrets:
-        _check_signature(headers, body, secrets, time.time() if now is None else now)
+        _check_stamp(headers, time.time() if now is None else now)
+
+
+def check(headers, body, tokens, secrets, now=None):
+    """Return when the caller is Duragen. Raises UnauthorizedError.
+
+    `headers` is a mapping that ignores case, `body` the raw bytes; any of `tokens` and any of
+    `secrets` will do. Where there are both, both are demanded; without any no caller is believed.
+    """
+    check_headers(headers, tokens, secrets, now)
+    if secrets:
+        _check_signature(headers, body, secrets)
 
 
 def _is_one_of(given, expected):
@@ -45,18 +55,21 @@ def _is_one_of(given, expected):
     return any(same)
 
 
-def _check_signature(headers, body, secrets, now):
-    identity, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    given = headers.get("webhook-signature", "")
-    if not identity or not given or not (stamp.isascii() and stamp.isdigit()):
+def _check_stamp(headers, now):
+    stamp = headers.get("webhook-timestamp", "")
+    given = headers.get("webhook-id") and headers.get("webhook-signature")
+    if not given or not (stamp.isascii() and stamp.isdigit()):
         raise UnauthorizedError("webhook-id, webhook-timestamp or webhook-signature is missing")
     if abs(now - int(stamp[:15])) > TOLERANCE_SECONDS:
         raise UnauthorizedError("webhook-timestamp is more than five minutes off")
-    signed = f"{identity}.{stamp}.".encode() + body
+
+
+def _check_signature(headers, body, secrets):
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     digests = [hmac.digest(key_of(secret), signed, hashlib.sha256) for secret in secrets]
     expected = [base64.b64encode(digest).decode() for digest in digests]
     # Several may be given while a secret is being changed: "v1,… v1,…".
-    for each in given.split():
+    for each in headers["webhook-signature"].split():
         version, _, signature = each.partition(",")
         if version == "v1" and _is_one_of(signature, expected):
             return

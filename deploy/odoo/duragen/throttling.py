@@ -1,24 +1,36 @@
-"""Counts refused calls by caller. Who is believed is not held up, nor who comes from where he was.
+"""Counts refused calls by caller. Who is believed is never held up.
 
 Each process of Odoo counts for itself, so with N workers a caller has up to N times as much. The
 memory is bounded, and nothing is asked of the database.
 """
 
 import ipaddress
+import math
 import threading
 import time
 from collections import OrderedDict
+from typing import NamedTuple
 
 MOST_FAILURES, WINDOW_SECONDS = 100, 60
 """While a token is being changed, Duragen's first tries are refused: as many at once as it has
 deliveries under way. A flood is many a second."""
 
-BELIEVED_SECONDS = 3_600
-"""So long after a call that was believed, others from the same place are only left out of the log.
-Behind one proxy all callers come from one place."""
+BELIEVED_SECONDS, TIMES_BELIEVED = 3_600, 10
+"""So long after a call that was believed, so many times as many may fail at the same place. Behind
+one proxy all callers come from one place."""
 
 MOST_ADDRESSES = 1_024
 """Of which a count is kept. When there are more, the one that failed first is forgotten."""
+
+
+class Refusal(NamedTuple):
+    """What follows from a failure: the seconds to `wait` when there were too many, else 0.
+
+    What is no news any more need not be logged.
+    """
+
+    wait: int
+    is_news: bool
 
 
 class Failures:
@@ -41,13 +53,8 @@ class Failures:
             while len(self._believed) > self._keys:
                 self._believed.popitem(last=False)
 
-    def is_believed(self, key, now=None):
-        """Whether one came within the last hour."""
-        now = time.monotonic() if now is None else now
-        return now - self._believed.get(key, now - BELIEVED_SECONDS) < BELIEVED_SECONDS
-
     def add(self, key, now=None):
-        """Count one; the seconds until the minute is over when there were too many, else 0."""
+        """Count one; a Refusal."""
         now = time.monotonic() if now is None else now
         with self._lock:
             began, count = self._counts.get(key, (now, 0))
@@ -57,7 +64,10 @@ class Failures:
             self._counts[key] = began, count + 1
             while len(self._counts) > self._keys:
                 self._counts.popitem(last=False)
-        return 0 if count < self._most else int(began + self._seconds - now) + 1
+            believed = now - self._believed.get(key, -math.inf) < BELIEVED_SECONDS
+        most = self._most * (TIMES_BELIEVED if believed else 1)
+        wait = 0 if count < most else int(began + self._seconds - now) + 1
+        return Refusal(wait, is_news=count < self._most)
 
 
 def network_of(address):

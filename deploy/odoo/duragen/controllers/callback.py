@@ -6,9 +6,11 @@ import logging
 from odoo import http
 from odoo.exceptions import MissingError, UserError, ValidationError
 from odoo.http import request
+from werkzeug.exceptions import abort
 
-from ..signatures import UnauthorizedError, check
+from ..signatures import UnauthorizedError, check, check_headers
 from ..throttling import Failures, network_of
+from ..wire import MAX_IMAGE_BYTES
 
 _failures = Failures()
 
@@ -22,6 +24,27 @@ PATHS = [
 ]
 
 
+MAX_BODY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 64 * 1024
+"""The largest image in base64, and what stands around it."""
+
+
+def _before_the_body(_controller):
+    """How many bytes Odoo may read; who cannot be Duragen is answered before any of them.
+
+    Odoo calls it before it looks at the body, also before it takes one for a form.
+    """
+    try:
+        check_headers(request.httprequest.headers, *_known())
+    except UnauthorizedError as error:
+        abort(_refused(error))
+    return MAX_BODY_BYTES
+
+
+def _known():
+    connection = request.env["duragen.connection"].sudo()
+    return connection._in_force("callback_token"), connection._in_force("signing_secret")
+
+
 class Callback(http.Controller):
     """EVT-AIG-002 and EVT-AIG-003 by POST."""
 
@@ -33,19 +56,16 @@ class Callback(http.Controller):
         csrf=False,
         save_session=False,
         readonly=False,
+        max_content_length=_before_the_body,
     )
     def callback(self):
-        """200 {"status": "applied" or "repeated"}; 401, 404, 422; 503 asks for a later repeat.
+        """200 {"status": "applied" or "repeated"}; 401, 404, 413, 422; 503 asks for a repeat later.
 
-        429 is for those that were not believed again and again. Who is believed never gets it, nor
-        who comes from where one was that is: Duragen's other token, or others behind one proxy.
+        429 is for those that were not believed again and again. Who is believed never gets it.
         """
-        connection = request.env["duragen.connection"].sudo()
         body = request.httprequest.get_data()
-        tokens = connection._in_force("callback_token")
-        secrets = connection._in_force("signing_secret")
         try:
-            check(request.httprequest.headers, body, tokens, secrets)
+            check(request.httprequest.headers, body, *_known())
         except UnauthorizedError as error:
             return _refused(error)
         _failures.believe(network_of(request.httprequest.remote_addr))
@@ -66,15 +86,14 @@ class Callback(http.Controller):
 
 def _refused(error):
     """Nothing was asked of the database yet but what Odoo itself asks; a flood fills no log."""
-    network = network_of(request.httprequest.remote_addr)
-    wait = _failures.add(network)
-    if wait and not _failures.is_believed(network):
-        answer = _problem(429, f"too many callbacks from here were refused; the last one: {error}")
-        answer.headers["Retry-After"] = str(wait)
-        return answer
-    if not wait:
+    refusal = _failures.add(network_of(request.httprequest.remote_addr))
+    if refusal.is_news:
         _logger.warning("a callback was refused: %s", error)
-    return _problem(401, str(error))
+    if not refusal.wait:
+        return _problem(401, str(error))
+    answer = _problem(429, f"too many callbacks from here were refused; the last one: {error}")
+    answer.headers["Retry-After"] = str(refusal.wait)
+    return answer
 
 
 def _status(error):

@@ -10,6 +10,7 @@ from . import generation_start
 from . import generation_outcome
 from . import generation_user_error
 from . import generation_cancellation
+from . import generation_erasure
 from . import generation_reconciliation
 from . import generation_portal
 from . import start_trouble

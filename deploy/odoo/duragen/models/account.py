@@ -31,6 +31,9 @@ class Account(models.Model):
         found = self._find(user, company)
         if found:
             return found
+        # One transaction at a time makes a user's accounts, for another company's as well: what he
+        # begins with is granted once. PostgreSQL refuses the later one, and Odoo runs it again.
+        self.env.cr.execute("UPDATE res_users SET write_date = write_date WHERE id = %s", [user.id])
         # Not create(): when two come at once, the second must find the first's row, not fail.
         self.env.cr.execute(
             "INSERT INTO duragen_account"
@@ -62,15 +65,6 @@ class Account(models.Model):
         """Credits that may be spent, without making an account."""
         found = self._find(user, company)
         return found.balance if found else max(0, self._initial(user))
-
-    def _lock(self):
-        """Hold the row until the transaction ends: bookings of this account take turns with it.
-
-        When another transaction has just booked, PostgreSQL refuses. Odoo then runs the whole
-        request again, on the new balance.
-        """
-        self.ensure_one()
-        self.env.cr.execute("SELECT 1 FROM duragen_account WHERE id = %s FOR UPDATE", [self.id])
 
     @api.model
     def _take_turns(self, user):

@@ -27,7 +27,7 @@ _FOLLOWS = {
 _READ = (
     *("request_id", "correlation_id", "user_id", "company_id", "state", "price", "charged"),
     *("cancel_requested", "canceled_by_id", "name", "prompt", "model_id", "resolution"),
-    *("requested_at", "started_at"),
+    *("requested_at", "started_at", "erased_at"),
 )
 """Read with the request in one query; any other field would be a second one."""
 
@@ -64,7 +64,7 @@ class GenerationOutcome(models.Model):
     def _apply(self, outcome):
         """Apply an Outcome to this request (sudo); `applied` or `repeated`."""
         self.ensure_one()
-        if self.state not in _FOLLOWS[outcome.state]:
+        if self.erased_at or self.state not in _FOLLOWS[outcome.state]:
             return "repeated"
         image = outcome.image and self._image_values(outcome.image)
         # The image comes before the lock: fetching may take a while.
@@ -201,8 +201,12 @@ def _reservation_stands(booked):
 
 
 def _counts(failure):
-    """Whether a quota loses a place: not by our fault, nor for what was taken back unsent."""
-    return failure.may_have_been_paid if failure.code == "CANCELED" else failure.by_policy
+    """Whether a quota loses a place: for what may have been paid, and for what the user did wrong.
+
+    A quota bounds what is spent, so it does not ask whose fault it was.
+    """
+    refused = failure.by_policy and failure.code != "CANCELED"
+    return failure.may_have_been_paid or refused
 
 
 def _failure(failure):

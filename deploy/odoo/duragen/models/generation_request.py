@@ -116,7 +116,8 @@ class GenerationRequest(models.Model):
         "Counts for quotas",
         readonly=True,
         copy=False,
-        help="Every submission does, but what failed by our fault or was taken back unsent.",
+        help="Every submission does, unless it failed by our fault or was canceled"
+        " and cannot have been paid for.",
     )
     cost = fields.Integer(
         "Credits spent", compute="_compute_cost", store=True, help="The price while it is charged."

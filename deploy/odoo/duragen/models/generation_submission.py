@@ -58,7 +58,9 @@ class GenerationSubmission(models.Model):
             if found := self.sudo().search(known, limit=1):
                 return found._unless_other(vals).with_env(self.env)
             # Of two at once the later one waits here; Odoo then runs it again and finds the first.
-            self.env["duragen.account"]._of(user, company)._lock()
+            accounts = self.env["duragen.account"]
+            accounts._of(user, company)
+            accounts._take_turns(user)
         vals = {**vals, "user_id": user.id, "company_id": company.id}
         # A caller who turns the refusal into an answer must not commit half of it.
         with self.env.cr.savepoint():
@@ -114,6 +116,8 @@ class GenerationSubmission(models.Model):
         old._lock()
         if old.state not in ("failed", "canceled"):
             raise UserError(_("Only what failed or was canceled can be tried again."))
+        if old.erased_at:
+            raise UserError(_("Its words were erased."))
         open_ones = [("retry_of_id", "=", old.id), ("state", "in", OPEN_STATES)]
         if again := self.sudo().search(open_ones, limit=1):
             return again._opened()
@@ -144,6 +148,9 @@ class GenerationSubmission(models.Model):
         self.env["duragen.quota"]._check(self.user_id, self.company_id)
         price, now = self.model_id.price, fields.Datetime.now()
         account = self.env["duragen.account"]._of(self.user_id, self.company_id)
+        if len(self.user_id._get_company_ids()) > 1:
+            # The rate holds over all of them, and each has an account of its own.
+            account._take_turns(self.user_id)
         account._book("reserve", -price, request=self)
         self.write(
             {

@@ -15,8 +15,8 @@ RATE_SECONDS = 60
 class Quota(models.Model):
     """At most `limit` submissions a period (UTC). A user's own row wins over the one for everybody.
 
-    Each one counts, whatever it costs in the end, but for what failed by our fault and what was
-    canceled before the image service had it: the request's `counted` says so.
+    Each one counts, whatever it costs in the end, but for what failed by our fault or was canceled
+    when the image service cannot have been paid for it: the request's `counted` says so.
     """
 
     _name = "duragen.quota"

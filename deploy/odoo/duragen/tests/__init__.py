@@ -2,6 +2,7 @@ from . import (
     test_api,
     test_cancellation,
     test_cost,
+    test_erasure,
     test_hooks,
     test_ledger,
     test_outbox,

@@ -8,7 +8,7 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..exceptions import CreditsError, QuotaError
-from .common import CREDITS, FULL, REFUSED, DuragenCase
+from .common import CLOSED, CREDITS, FULL, REFUSED, DuragenCase
 
 
 @tagged("post_install", "-at_install")
@@ -170,6 +170,21 @@ class TestQuota(DuragenCase):
             self._quota(1, user_id=user.id)
             self.deliver(self.failed(self.asks(user), REFUSED))
             self._refused(user)
+
+    def test_a_failure_that_may_have_been_paid_for_counts(self):
+        """By our fault as well, so that nobody asks for ever what always fails after the call.
+
+        The credits are given back all the same, whether its outcome comes or is asked for.
+        """
+        self._quota(2)
+        made, other = self.asks(), self.asks()
+        self.deliver(self.failed(made, {**CLOSED, "mayHaveBeenPaid": True}))
+        other._started()
+        error = {"code": "JOB_LOST", "detail": "x", "hint": None, "mayHaveBeenPaid": True}
+        other._reconcile({"state": "abandoned", "image": None, "error": error, "parked": None})
+        self.assertEqual((made.state, other.state), ("failed", "failed"))
+        self.assertEqual(self.balance(), CREDITS)
+        self._refused()
 
     def test_an_image_after_all_counts_as_it_is_charged(self):
         """Operators ran it again; but one that its user has asked for again counts once."""

@@ -19,6 +19,7 @@ CALLABLE = {
     REQUEST: {
         *("action_submit", "action_cancel", "action_retry", "action_refresh", "action_give_up"),
         *("action_open_workflow", "submit_generation", "apply_event", "portal_values"),
+        "action_erase_words",
     },
     "duragen.grant.credits": {"action_grant"},
     "duragen.api": {"authenticate", "check", "submit", "status", "cancel"},

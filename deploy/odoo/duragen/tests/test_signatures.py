@@ -7,7 +7,7 @@ import hmac
 from odoo.tests import BaseCase, tagged
 from werkzeug.datastructures import Headers
 
-from ..signatures import TOLERANCE_SECONDS, UnauthorizedError, check, key_of
+from ..signatures import TOLERANCE_SECONDS, UnauthorizedError, check, check_headers, key_of
 
 NOW = 1_800_000_000
 TOKEN = "a token"  # noqa: S105
@@ -72,6 +72,19 @@ class TestSignatures(BaseCase):
                 self.assertIn("bearer", verdict(headers(Authorization=wrong), secrets=()))
         unsigned = headers(Webhook_Signature=None, Webhook_Id=None, Webhook_Timestamp=None)
         self.assertEqual(verdict(unsigned, secrets=()), "")
+
+    def test_what_the_headers_alone_say(self):
+        """All but whether the signature is right: that needs the body."""
+        check_headers(headers(), (TOKEN,), (SECRET,), NOW)
+        check_headers(headers(Webhook_Signature="v1,x"), (TOKEN,), (SECRET,), NOW)
+        check_headers(headers(Authorization=None), (), (SECRET,), NOW)
+        for wrong, why in (
+            ({"Authorization": "Bearer another"}, "bearer"),
+            ({"Webhook_Signature": None}, "missing"),
+            ({"Webhook_Timestamp": "1"}, "five minutes"),
+        ):
+            with self.subTest(wrong=wrong), self.assertRaisesRegex(UnauthorizedError, why):
+                check_headers(headers(**wrong), (TOKEN,), (SECRET,), NOW)
 
     def test_both_are_needed_when_both_are_set(self):
         """One alone is not enough."""
