@@ -112,7 +112,7 @@ MAX_BODY_BYTES = 262_144
 # spec: event-driven-architecture, Retry Policies (3 retries, initial 1 s, factor 2)
 RETRY_SECONDS = (1.0, 2.0, 4.0)
 ATTEMPT_SECONDS = 5.0
-USER_GROUPS = 8  # an owner or an Odoo has so many turns at most, however many users it names
+USER_GROUPS = 8  # an owner has so many turns at most, however many users it names
 QUERY_SECONDS = 1.0  # a worker that is there answers in milliseconds; past this, describe() does
 
 
@@ -574,7 +574,8 @@ async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
     request_id, workflow_id = event["requestId"], workflow_id_of(event["requestId"], owner)
     found = {name: event[field] for field, name in EVENT_ATTRIBUTES.items() if field in event}
     found[STATUS_ATTRIBUTE] = "accepted"
-    whose = found[OWNER_ATTRIBUTE] = owner or _origin_of(event["callbackUrl"])
+    origin = _origin_of(event["callbackUrl"])
+    found[OWNER_ATTRIBUTE] = owner or origin
     attributes = TypedSearchAttributes(
         [SearchAttributePair(SearchAttributeKey.for_keyword(n), v) for n, v in found.items()]
     )
@@ -590,7 +591,7 @@ async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
             memo={DIGEST_MEMO: digest(event)},
             # Shown in clear: neither the prompt nor anything about a person.
             static_summary=f"model {event['modelId']}, {_word(event['resolution'])}",
-            priority=Priority(fairness_key=_fairness_key(event["userId"], whose)),
+            priority=Priority(fairness_key=_fairness_key(event["userId"], owner, origin)),
         )
     except WorkflowAlreadyStartedError:
         existing = await client.get_workflow_handle(workflow_id).describe()
@@ -601,14 +602,15 @@ async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
     return Started(request_id, workflow_id, handle.result_run_id or "", created=True)
 
 
-def _fairness_key(user_id: str, whose: str) -> str:
-    """Who shares a queue with whom: a few groups of an owner's users, or of an Odoo's.
+def _fairness_key(user_id: str, owner: str, origin: str) -> str:
+    """Who shares a queue with whom: each user of an Odoo; of an owner, a few groups of its users.
 
-    User ids may be made up: they bring no more than those few turns.
+    A key's holder may make user ids up: they bring it no more than its few turns. Temporal takes
+    64 bytes.
     """
-    if len(whose.encode()) > 40:  # Temporal takes keys of up to 64 bytes
-        whose = hashlib.sha256(whose.encode()).hexdigest()[:40]
-    return f"{whose}/{uuid.UUID(user_id).int % USER_GROUPS}"
+    if owner:
+        return f"{owner}/{uuid.UUID(user_id).int % USER_GROUPS}"
+    return f"{hashlib.sha256(origin.encode()).hexdigest()[:16]}/{user_id}"
 
 
 def _word(text: str) -> str:

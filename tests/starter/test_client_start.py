@@ -10,7 +10,6 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 
 from contracts import events, names
-from contracts.callbacks import CALLBACK_PATHS
 from starter import client as module
 from starter.client import (
     AsyncDuragenClient,
@@ -105,30 +104,34 @@ async def test_the_summary_shows_no_prompt_and_no_person(
     assert summary == f"model {event['modelId']}, 1024x1024"
 
 
-FAR = f"https://{'odoo.' * 12}example.com:8443"
-"""An origin that is longer than a fairness key may be: 64 bytes."""
-
-
-@pytest.mark.parametrize(
-    ("owner", "odoo", "whose"),
-    [
-        ("acme", ODOO, "acme"),
-        ("", ODOO, ODOO),
-        ("", FAR, hashlib.sha256(FAR.encode()).hexdigest()[:40]),
-    ],
-    ids=["owner", "Odoo", "Odoo with a long name"],
-)
-async def test_users_share_by_a_few_groups(
-    client: AsyncDuragenClient, temporal: Client, owner: str, odoo: str, whose: str
-) -> None:
-    """However many users somebody makes up, an owner or an Odoo gets a bounded number of turns."""
-    keys = set()
-    for number in range(2 * module.USER_GROUPS):
-        event = make_event(userId=str(UUID(int=number)), callbackUrl=f"{odoo}{CALLBACK_PATHS[0]}")
-        started = await client.start(event, owner=owner)
+async def _fairness_keys(
+    client: AsyncDuragenClient, temporal: Client, users: int, **start: str
+) -> set[str]:
+    """Those of a start for each of so many users."""
+    found = set()
+    for number in range(users):
+        event = make_event(userId=str(UUID(int=number)))
+        started = await client.start(event, **start)
         described = await temporal.get_workflow_handle(started.workflow_id).describe()
-        keys.add(described.raw_info.priority.fairness_key)
-    assert keys == {f"{whose}/{number}" for number in range(module.USER_GROUPS)}
+        found.add(described.raw_info.priority.fairness_key)
+    return found
+
+
+async def test_an_owner_shares_by_a_few_groups_of_its_users(
+    client: AsyncDuragenClient, temporal: Client
+) -> None:
+    """However many users a key's holder makes up, its owner gets a bounded number of turns."""
+    keys = await _fairness_keys(client, temporal, 2 * module.USER_GROUPS, owner="acme")
+    assert keys == {f"acme/{number}" for number in range(module.USER_GROUPS)}
+
+
+async def test_each_user_of_an_odoo_has_a_turn(
+    client: AsyncDuragenClient, temporal: Client
+) -> None:
+    """Of this Odoo: another one's user of the same id has another turn."""
+    whose = hashlib.sha256(ODOO.encode()).hexdigest()[:16]
+    keys = await _fairness_keys(client, temporal, 3)
+    assert keys == {f"{whose}/{UUID(int=number)}" for number in range(3)}
 
 
 @pytest.mark.parametrize(
