@@ -30,7 +30,7 @@ from peers.json_bounds import JsonBoundsError, check_json
 from starter.codec.settings import CodecProcess
 from starter.keys import holder_of
 from starter.private_answers import PrivateAnswers
-from starter.request_body import BodyRefusedError, bounded_body
+from starter.request_body import BodyRefusedError, BodyRoom, bounded_body
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class _Codec:
     def __init__(self, settings: CodecProcess, encryption: PayloadEncryption) -> None:
         self._settings = settings
         self._encryption = encryption
+        self._room = BodyRoom()
 
     async def decode(self, request: Request) -> Response:
         """`POST …/decode`."""
@@ -61,7 +62,8 @@ class _Codec:
         self, request: Request, what: str, work: Callable[[Payloads], Awaitable[None]]
     ) -> Response:
         caller = self._caller(request)
-        payloads = _parsed(await _read(request, self._settings.max_body_bytes))
+        limit = self._settings.max_body_bytes
+        payloads = _parsed(await _read(request, limit, self._room, caller))
         try:
             await work(payloads)
         except EncryptionError as error:
@@ -94,14 +96,14 @@ def _key_of(header: str) -> str:
     return ""
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
-    """The body. Raises HTTPException 400, 408, 413 or 415."""
+async def _read(request: Request, max_bytes: int, room: BodyRoom, caller: str) -> bytes:
+    """The body. Raises HTTPException 400, 408, 413, 415 or 503."""
     given = Message()
     given["Content-Type"] = request.headers.get("content-type", "")
     if given.get_content_type() != "application/json":
         raise HTTPException(415, "send Content-Type: application/json")
     try:
-        return await bounded_body(request, max_bytes)
+        return await bounded_body(request, max_bytes, room, caller)
     except BodyRefusedError as error:
         raise HTTPException(error.status, error.detail) from None
 

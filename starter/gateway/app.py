@@ -29,6 +29,7 @@ from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
 from starter.gateway.readiness import Readiness
 from starter.gateway.settings import GatewaySettings
 from starter.private_answers import PrivateAnswers
+from starter.request_body import BodyRoom
 from starter.start import CallbackNotAllowedError, EntryPoint
 
 TEMPORAL_SECONDS = 2.0
@@ -67,6 +68,7 @@ class GatewayState:
         self.settings = settings.gateway
         self.client = client
         self.readiness = Readiness(client.ping)
+        self.room = BodyRoom()
         self.callers = Callers(settings.gateway.keys, client)
         self.entry_point = EntryPoint(client, settings.callbacks)
 
@@ -141,7 +143,8 @@ async def start(request: Request) -> JSONResponse:
     `requestId` with another payload is a conflict. On 503 send it again: none is started twice.
     """
     state, caller = _state(request), _caller(request)
-    event = await read_event(request, state.settings.max_body_bytes)
+    limit = state.settings.max_body_bytes
+    event = await read_event(request, limit, state.room, caller.key.name)
     request.state.request_id = event.request_id
     caller.check_callback(event.callback_url)
     budgets = await caller.admitted(event.request_id)

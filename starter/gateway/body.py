@@ -10,8 +10,14 @@ from pydantic import ValidationError
 
 from contracts.events import GenerationRequested
 from peers.json_bounds import JsonBoundsError, check_json
-from starter.gateway.problems import FieldError, ProblemError, field_errors, invalid
-from starter.request_body import BodyRefusedError, bounded_body
+from starter.gateway.problems import (
+    RETRY_AFTER_SECONDS,
+    FieldError,
+    ProblemError,
+    field_errors,
+    invalid,
+)
+from starter.request_body import BodyRefusedError, BodyRoom, bounded_body
 
 WRAPPERS = ("body", "json", "data", "payload", "event")
 """Where other programs carry an event: N8N's webhook node and items, CloudEvents, and habit."""
@@ -19,13 +25,16 @@ WRAPPERS = ("body", "json", "data", "payload", "event")
 _FIELDS = frozenset(field.alias for field in GenerationRequested.model_fields.values())
 
 
-async def read_event(request: Request, max_bytes: int) -> GenerationRequested:
-    """The event of the request's body. Raises ProblemError 400, 408, 413, 415 or 422."""
+async def read_event(
+    request: Request, max_bytes: int, room: BodyRoom, caller: str
+) -> GenerationRequested:
+    """The event of the request's body. Raises ProblemError 400, 408, 413, 415, 422 or 503."""
     _check_content_type(request)
     try:
-        sent_bytes = await bounded_body(request, max_bytes)
+        sent_bytes = await bounded_body(request, max_bytes, room, caller)
     except BodyRefusedError as error:
-        raise ProblemError(error.status, error.detail) from None
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else None
+        raise ProblemError(error.status, error.detail, headers=headers) from None
     # RFC 8259, 8.1: a byte order mark may be ignored, and some senders begin with one.
     raw = sent_bytes.removeprefix(BOM_UTF8)
     sent = _object_of(raw)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from contracts.events import GenerationRequested
 from starter.gateway.body import read_event
 from starter.gateway.problems import ProblemError
+from starter.request_body import BodyRoom
 from tests.bounded import within_bounds
 from tests.starter.entry_points import make_event
 
@@ -59,7 +60,7 @@ def test_any_body(body: bytes, content_type: str) -> None:
     """An event, or a problem with a status of the caller's."""
     found: object
     try:
-        found = asyncio.run(read_event(sent(body, content_type), MOST_BYTES))
+        found = asyncio.run(read_event(sent(body, content_type), MOST_BYTES, BodyRoom(), "odoo"))
     except ProblemError as problem:
         found = problem.status
     assert isinstance(found, GenerationRequested) or found in {400, 413, 415, 422}

@@ -5,15 +5,17 @@ Nor does any of this take much of the gateway's memory: `attacked` looks.
 
 import resource
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from peers.connections import RESERVED_DESCRIPTORS
 from peers.http_server import MAX_HEAD_BYTES, MAX_HEADERS
+from starter.request_body import BODIES_OF_ONE_BYTES, BodyRefusedError, BodyRoom
 from tests.starter.attacked import (
     HALF,
+    Attacked,
     attacked,
     get,
     post,
@@ -198,16 +200,45 @@ LARGEST = [
 """One text, many elements, many levels: what took the most of a few more that were tried."""
 
 
+def _together(server: Attacked, body: bytes, number: int) -> set[bytes]:
+    """How so many bodies are answered that are all there before the first one ends."""
+    head = post("Connection: close", f"Content-Length: {len(body)}")
+    with ExitStack() as held:
+        sending = [held.enter_context(server.connect()) for _ in range(number)]
+        for part in (head + body[:-1], body[-1:]):
+            for connection in sending:
+                with suppress(ConnectionError):  # it has its answer
+                    connection.sendall(part)
+        return {until_closed(connection)[9:12] for connection in sending}
+
+
 def test_the_largest_bodies_take_little_memory(tmp_path: Path, address: str) -> None:
-    """As many as one address may send at once; all are there before the first one ends."""
+    """As many as one key may send at once."""
+    fit = BODIES_OF_ONE_BYTES // max(map(len, LARGEST))
     with attacked(tmp_path, address, PATIENT) as server:
         for body in LARGEST:
-            head = post("Connection: close", f"Content-Length: {len(body)}")
-            with ExitStack() as held:
-                sending = [held.enter_context(server.connect()) for _ in range(200)]
-                for connection in sending:
-                    connection.sendall(head + body[:-1])
-                for connection in sending:
-                    connection.sendall(body[-1:])
-                answers = {until_closed(connection)[:13] for connection in sending}
-            assert answers <= {b"HTTP/1.1 400 ", b"HTTP/1.1 422 "}
+            # 408: a machine that is too slow to send them all in time.
+            assert _together(server, body, fit) <= {b"400", b"422", b"408"}
+
+
+def test_one_key_has_a_part_of_the_room_for_bodies(tmp_path: Path, address: str) -> None:
+    """What it holds beyond that is refused; without a bound, these would take 118 MB."""
+    with attacked(tmp_path, address, PATIENT) as server:
+        answers = _together(server, LARGEST[0], 450)
+        # One whose connection ends before its body is read has no answer.
+        assert b"503" in answers
+        assert answers <= {b"422", b"408", b"503", b""}
+
+
+def test_room_for_bodies_is_shared() -> None:
+    """One caller gets no more than a part, all together no more than there is; it is given back."""
+    room = BodyRoom(everybodys=100, of_one=60)
+    with room.held("a") as first, room.held("b") as second:
+        first(60)
+        with pytest.raises(BodyRefusedError), room.held("a") as more:
+            more(1)
+        second(40)
+        with pytest.raises(BodyRefusedError), room.held("c") as more:
+            more(1)
+    with room.held("a") as again:
+        again(60)
