@@ -16,7 +16,7 @@ from peers.addresses import check_number
 
 _SCHEMES = ("http", "https")
 
-_METADATA_HOSTS = ("169.254.169.254", "[fd00:ec2::254]")
+_METADATA_HOST = "169.254.169.254"
 """Where a machine at AWS finds its credentials, without TLS."""
 
 
@@ -41,12 +41,13 @@ def environment_proxies() -> dict[str, str]:
 def keep_credentials_off() -> None:
     """Let no proxy see this machine's credentials: boto3 looks by the environment for them.
 
-    It has no setting for that, so `NO_PROXY` of this process names the metadata service, too.
+    It has no setting for that, so `NO_PROXY` of this process names the metadata service, too. Not
+    its IPv6: libraries read that in different ways there.
     """
     name = "no_proxy" if "no_proxy" in os.environ else "NO_PROXY"
     named = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
     if named != ["*"]:
-        os.environ[name] = ",".join(dict.fromkeys([*named, *_METADATA_HOSTS]))
+        os.environ[name] = ",".join(dict.fromkeys([*named, _METADATA_HOST]))
 
 
 class ProxyTransport(httpx.AsyncBaseTransport):

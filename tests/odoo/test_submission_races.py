@@ -155,6 +155,12 @@ def test_the_first_requests_of_a_user_open_one_account(lone: Lone) -> None:
     assert len(accounts) == 1
 
 
+def _delivered(lone: Lone, event: Any) -> Any:
+    """What Odoo says; one that lost five times against others is delivered again, as by Duragen."""
+    answers = (lone.delivers(event) for _ in range(4))
+    return next(each.json() for each in answers if each.status_code != 503)
+
+
 def test_outcomes_and_submissions_at_once_keep_the_ledger(lone: Lone) -> None:
     """While he asks, others of his end well or badly, and one is taken back."""
     user = lone.someone(20)
@@ -162,9 +168,9 @@ def test_outcomes_and_submissions_at_once_keep_the_ledger(lone: Lone) -> None:
 
     def one(position: int) -> Any:
         if position < 2:
-            return lone.delivers(completed(records[position], b"an image")).json()
+            return _delivered(lone, completed(records[position], b"an image"))
         if position < 4:
-            return lone.delivers(failed(records[position])).json()
+            return _delivered(lone, failed(records[position]))
         if position < 6:
             return user(REQUEST, "action_cancel", [records[position]["id"]])
         return _submits(lone, user)
