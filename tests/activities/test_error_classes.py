@@ -28,7 +28,7 @@ MAPPED: dict[type[Exception], str] = {
     httpx.WriteError: "OUTCOME_UNKNOWN",
     httpx.CloseError: "OUTCOME_UNKNOWN",
     httpx.RemoteProtocolError: "OUTCOME_UNKNOWN",
-    httpx.ProxyError: "OUTCOME_UNKNOWN",
+    httpx.ProxyError: "PROVIDER_UNAVAILABLE",
     httpx.DecodingError: "OUTCOME_UNKNOWN",
     httpx.LocalProtocolError: "AUTH_CONFIG",
     httpx.UnsupportedProtocol: "MODEL_CONFIG",
