@@ -152,6 +152,10 @@ class UnavailableError(DuragenError):
     """No answer; the event was not refused and may be sent again as it is."""
 
 
+class LimitedError(UnavailableError):
+    """The gateway takes no more from this key for now; the text says of what there was too much."""
+
+
 class NotFinishedError(DuragenError):
     """The generation goes on; only the waiting ended."""
 

@@ -20,6 +20,7 @@ from .client import (
     WORKFLOW_ID_PREFIX,
     ConflictError,
     Event,
+    LimitedError,
     NotFinishedError,
     NotFoundError,
     SetupError,
@@ -164,6 +165,8 @@ def _raise_for(error: urllib.error.HTTPError) -> NoReturn:
         fault = {"field": "event", "rule": str(error.code), "message": text}
         raise kind(problem.get("errors") or [fault])
     plain = {401: UnauthorizedError, 403: UnauthorizedError, 404: NotFoundError, 409: ConflictError}
+    if error.code == 429:
+        raise LimitedError(text)
     if error.code in AWAY:
         raise UnavailableError(text)
     raise plain.get(error.code, SetupError)(text)

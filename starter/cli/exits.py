@@ -40,6 +40,9 @@ def errors_reported(target_name: str) -> Iterator[None]:
         for fault in error.errors:
             complain(one_line(f"{fault['field']}: {fault['message']}"))
         raise typer.Exit(USAGE) from None
+    except client.LimitedError as error:
+        complain(f"{one_line(error)}; then send it again")
+        raise typer.Exit(UNREACHABLE) from None
     except client.UnavailableError as error:
         complain(f"{one_line(error)}. Is {target_name} running, and is the address right?")
         raise typer.Exit(UNREACHABLE) from None

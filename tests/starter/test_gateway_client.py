@@ -8,7 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from uuid import uuid4
 
 import pytest
+from typer import Exit
 
+from starter.cli import exits
+from starter.cli.exits import errors_reported
 from starter.client import (
     ConflictError,
     NotFinishedError,
@@ -117,6 +120,16 @@ def test_503_is_tried_again() -> None:
         with pytest.raises(UnavailableError):
             GatewayClient(url, KEY, retry_seconds=(0.01, 0.02, 0.04)).start(make_event())
         assert len(asked) == 4
+
+
+def test_a_limit_is_no_outage(capsys: pytest.CaptureFixture[str]) -> None:
+    """The gateway's words are shown, and nobody is sent to look whether it runs."""
+    limited = b'HTTP/1.0 429 Many\r\n\r\n{"detail": "2 are under way: wait for one"}'
+    with answering(limited) as (url, _), pytest.raises(Exit) as left, errors_reported(url):
+        GatewayClient(url, KEY, retry_seconds=()).start(make_event())
+    assert left.value.exit_code == exits.UNREACHABLE
+    said = capsys.readouterr().err
+    assert said == "duragen: 2 are under way: wait for one; then send it again\n"
 
 
 def test_an_outage_that_ends_is_not_noticed() -> None:
