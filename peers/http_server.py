@@ -24,9 +24,22 @@ The longest of ours has some hundred bytes; httptools itself has no limit, h11 6
 MAX_HEADERS = 100
 """Of one request, its trailers too: each takes forty times its bytes in memory. As Apache's."""
 
+RECEIVED_BYTES = 16 * 1024
+"""What the kernel keeps of a connection until we read. Without a limit, 256 KB of each may come in
+one turn of the loop, before anything is counted."""
+
 MAX_PIPELINED = 16
 """Requests that wait behind the one under way: no client of ours pipelines, and each takes memory
 long before it is looked at."""
+
+
+def listen(host: str, port: int, *, backlog: int = 128) -> socket.socket:
+    """A socket for `served`. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=backlog)
+    # Accepted ones begin with it.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)
+    return listening
 
 
 def server_config(app: ASGIApp, limits: ConnectionLimits, **more: Any) -> uvicorn.Config:

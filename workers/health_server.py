@@ -5,7 +5,6 @@ not open yet, or its disk does not answer.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -16,7 +15,7 @@ from starlette.routing import Route
 
 from activities.spool import Held
 from peers.connections import ConnectionLimits
-from peers.http_server import served, server_config
+from peers.http_server import listen, served, server_config
 
 DISK_SECONDS = 0.5
 """For counting files: whoever asks whether the process is alive must not wait for a disk."""
@@ -51,7 +50,7 @@ async def health_server(
         return await (answer("ready") if ready() else answer("not ready", 503))
 
     app = Starlette(routes=[Route("/health", health), Route("/health/ready", readiness)])
-    listening = socket.create_server((host, port))
+    listening = listen(host, port)
     # A caller that does not read its answer must not keep the worker from leaving.
     config = server_config(
         app, ConnectionLimits(CONNECTIONS), lifespan="off", backlog=16, timeout_graceful_shutdown=1

@@ -18,7 +18,7 @@ from peers.encryption import (
     keyring,
     new_key,
 )
-from peers.http_server import server_config
+from peers.http_server import listen, server_config
 from peers.settings import SettingsError
 from peers.terminal import complain, say
 from starter import keys
@@ -86,9 +86,8 @@ def _serve() -> None:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return listen(host, port)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {host}:{port} ({error.strerror}): set codec.host and codec.port"

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from otel.logs import configure_logging
 from otel.setup import configure
 from peers.connections import ConnectionLimits, spare_descriptors
-from peers.http_server import served, server_config
+from peers.http_server import listen, served, server_config
 from peers.settings import SettingsError
 from peers.temporal import data_converter
 from starter.gateway.app import create_app, create_health_app
@@ -84,9 +84,8 @@ def _limits(process: GatewayProcess) -> ConnectionLimits:
 
 
 def _listening(which: str, host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2_048)
+        return listen(host, port, backlog=2_048)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {host}:{port} ({error.strerror}): set gateway.{which}host and"
