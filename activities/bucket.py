@@ -6,7 +6,7 @@ StoreError            the store did not do what was asked; `passing` says that i
 
 import threading
 import time
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from activities.s3 import CHECK_PREFIX, S3Bucket, StoreError
@@ -128,7 +128,9 @@ class Bucket:
         }
         kind = f"image/{image.format}"
         try:
-            self._write(image.key, data, ways, ContentType=kind, Metadata=facts)
+            self._write(
+                image.key, data, ways, sha256=image.sha256, ContentType=kind, Metadata=facts
+            )
         except StoreError as error:
             # 412: it is there already. 409: another writer is at it (S3); look again.
             first = self.find(wanted) if error.status in {409, 412} else None
@@ -244,7 +246,7 @@ class Bucket:
         self._write(key, CHECK, self.ways())
         return key
 
-    def _write(self, key: str, data: bytes, ways: Ways, **more: object) -> None:
+    def _write(self, key: str, data: bytes, ways: Ways, **more: Any) -> None:
         conditional, checksums = bool(ways.conditional), bool(ways.checksums)
         self._s3.put(key, data, conditional=conditional, checksums=checksums, **more)
 

@@ -1,4 +1,4 @@
-"""Bytes become an image only here: decoded, and of the format and size that were asked for."""
+"""Bytes become an image only here: whole, and of the format and size that were asked for."""
 
 from io import BytesIO
 from typing import NamedTuple
@@ -21,6 +21,9 @@ Image.MAX_IMAGE_PIXELS = MAX_SIDE_PIXELS * MAX_SIDE_PIXELS
 
 LEAST_BOUND_BYTES = 16 * 1024 * 1024
 """In base64 and decoded it takes some 60 MB of memory while it is read."""
+
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""The whole last chunk: length, name, checksum."""
 
 RATIO_TOLERANCE_PERCENT = 3.0
 """By how much a ratio may differ where a model chooses the pixels: it rounds them to multiples of
@@ -78,9 +81,10 @@ def wanted_by(task: SubmitTask | CollectTask) -> Wanted:
 
 
 def check_image(data: bytes, wanted: Wanted) -> tuple[int, int]:
-    """Decode `data` wholly and compare it with what was asked; the (width, height) that it has.
+    """Prove that `data` is whole and what was asked for; the (width, height) that it has.
 
     The size is compared before a pixel is decoded, so that a decompression bomb costs nothing.
+    docs/decisions/0037-images-are-proven-whole.md says what is found, and what is not.
 
     Raises ProviderError: INVALID_OUTPUT when it is no whole image; MODEL_CONFIG when it is one, and
     of another size or format: the same call would bring the same again, and our settings must say
@@ -91,7 +95,7 @@ def check_image(data: bytes, wanted: Wanted) -> tuple[int, int]:
             found_format, found_size = (image.format or "").lower(), image.size
             fits = wanted.fits(found_size)
             if fits:
-                image.load()
+                _prove_whole(image, data)
     except Exception as error:
         # Hostile bytes make decoders raise nearly anything; whatever it is, this is no image. What
         # it is instead is not quoted, nor the decoder, which quotes it: a link may lead anywhere.
@@ -109,6 +113,19 @@ def check_image(data: bytes, wanted: Wanted) -> tuple[int, int]:
             " makes as output_format in the route's parameters"
         )
     return found_size
+
+
+def _prove_whole(image: Image.Image, data: bytes) -> None:
+    """By the cheapest sound means of its format. Raises nearly anything when it is not whole."""
+    if image.format == "PNG":
+        image.verify()  # the checksum of each chunk, until the last one begins
+        if data.rfind(_PNG_END) < 0:
+            raise ValueError("no end")
+        return
+    if image.format == "JPEG":
+        # It has no checksums: all of it is read, and an eighth of each side made into pixels.
+        image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
+    image.load()
 
 
 def _outline(data: bytes) -> str:

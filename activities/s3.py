@@ -91,11 +91,22 @@ class S3Bucket:
             raise self._failed(error, "HeadBucket") from error
 
     def put(
-        self, key: str, data: bytes, *, conditional: bool, checksums: bool, **more: Any
+        self,
+        key: str,
+        data: bytes,
+        *,
+        conditional: bool,
+        checksums: bool,
+        sha256: str | None = None,
+        **more: Any,
     ) -> None:
-        """Write an object; `conditional`: unless there is one of that key (412 then)."""
+        """Write an object; `conditional`: unless there is one of that key (412 then).
+
+        `sha256` of `data` in hex, where it is known already.
+        """
         if checksums:
-            more["ChecksumSHA256"] = base64.b64encode(hashlib.sha256(data).digest()).decode()
+            digest = bytes.fromhex(sha256) if sha256 else hashlib.sha256(data).digest()
+            more["ChecksumSHA256"] = base64.b64encode(digest).decode()
         else:
             digest = hashlib.md5(data, usedforsecurity=False).digest()
             more["ContentMD5"] = base64.b64encode(digest).decode()

@@ -3,10 +3,12 @@
 Read as a whole, 64 MiB in base64 take 240 MB: the JSON, its text without escapes, the bytes.
 """
 
+import binascii
 import re
+from contextlib import suppress
 from io import BytesIO
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+import pybase64
 
 from peers.bodies import BodyError, TooLargeError
 
@@ -16,8 +18,8 @@ _MOST_SPACE = 32
 MOST_TEXTS = 16
 """We ask for one image. Each is looked for in what is left of a piece."""
 
-_BYTES = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
-"""Five times as fast as `binascii`. Of either alphabet (RFC 4648, 4 and 5), padded or not."""
+_ALPHABETS = (None, b"-_")
+"""RFC 4648, 4 and 5."""
 
 
 class Base64Texts:
@@ -108,7 +110,7 @@ class _Text:
 
     def rest(self) -> bytes:
         """The bytes of the last group, where its padding has been left away."""
-        return self._groups(self._carried)
+        return self._groups(self._carried + b"=" * (-len(self._carried) % 4))
 
     def _groups(self, groups: bytes) -> bytes:
         if not groups:
@@ -116,7 +118,7 @@ class _Text:
         if self._ended:
             raise BodyError("sent base64 that goes on after its end")
         self._ended = groups.endswith(b"=")
-        try:
-            return _BYTES.validate_json(b'"%b"' % groups, strict=True)
-        except ValidationError:
-            raise BodyError("sent an image that is not base64") from None
+        for alphabet in _ALPHABETS:
+            with suppress(binascii.Error):
+                return pybase64.b64decode(groups, alphabet, validate=True)
+        raise BodyError("sent an image that is not base64")

@@ -19,6 +19,12 @@ from peers.proxies import ProxyTransport
 
 CONNECT_SECONDS = 5.0
 
+READ_BYTES = 256 * 1024
+"""Read from a socket at a time: what the event loop takes from the kernel at once. With httpcore's
+64 KiB an image costs 0.9 ms more, a fifth of its whole call."""
+
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = READ_BYTES
+
 KEPT_CONNECTIONS = 100
 """Idle ones that are kept open for the next call. There is no limit on those in use: other parts
 hold that."""

@@ -9,6 +9,7 @@ from botocore.config import Config
 from activities.bucket import Bucket
 from activities.s3 import S3Bucket
 from activities.store_ways import Ways
+from peers.loopback import is_loopback
 from peers.proxies import keep_credentials_off
 from workers.settings import StorageSettings
 
@@ -78,12 +79,19 @@ def s3_client(
             retries={"total_max_attempts": 1, "mode": "standard"},
             signature_version="s3v4",  # the older one, boto3's default for links, AWS refuses
             max_pool_connections=STORE_THREADS,
-            # Path style needs no host name for each bucket; checksums only where we give one.
-            s3={"addressing_style": style},
+            # Path style needs no host name for each bucket.
+            s3={"addressing_style": style, "payload_signing_enabled": _in_clear(endpoint_url)},
+            # Only where we give one.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
     )
+
+
+def _in_clear(endpoint_url: str | None) -> bool:
+    """Whether bodies may be changed on their way; else their checksum alone vouches for them."""
+    url = endpoint_url or "https:"  # as boto3 has it for Amazon's
+    return not (url.startswith("https:") or is_loopback(url))
 
 
 def _ca_file(storage: StorageSettings) -> str | None:

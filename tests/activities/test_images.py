@@ -23,6 +23,19 @@ def encoded(image_format: str, size: tuple[int, int] = SIZE, mode: str = "RGB") 
 
 
 PNG = encoded("PNG")
+JPEG = encoded("JPEG", (1_024, 768))
+PROGRESSIVE = io.BytesIO()
+Image.effect_noise((1_024, 768), 60).save(PROGRESSIVE, "JPEG", progressive=True)
+
+
+def chunks_of(png: bytes) -> list[bytes]:
+    """The chunks of a PNG, each with its length and checksum; the signature comes first."""
+    found, at = [png[:8]], 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4])
+        found.append(png[at:end])
+        at = end
+    return found
 
 
 def claiming(width: int, height: int) -> bytes:
@@ -130,6 +143,28 @@ def test_a_ratio_alone(found: tuple[int, int], ratio: tuple[int, int], taken: bo
     else:
         with pytest.raises(ProviderError, match=f"instead of a ratio of {ratio[0]}:{ratio[1]}"):
             check_image(data, wanted)
+
+
+@pytest.mark.parametrize("data", [JPEG, PROGRESSIVE.getvalue()], ids=["baseline", "progressive"])
+def test_the_last_of_a_jpeg(data: bytes) -> None:
+    """A JPEG has no checksums: it is read to its end, though an eighth of a side is decoded."""
+    wanted = Wanted("jpeg", (1_024, 768))
+    assert check_image(data, wanted) == (1_024, 768)
+    for end in (len(data) * 9 // 10, len(data) - 1_000):
+        with pytest.raises(ProviderError, match="not a whole image"):
+            check_image(data[:end], wanted)
+
+
+def test_each_byte_of_a_png() -> None:
+    """Whichever byte of its chunks has changed, to the very end; and a chunk at the end missing."""
+    wanted = Wanted("png", (32, 32))
+    png = encoded("PNG", (32, 32))
+    check_image(png, wanted)
+    for at in range(8, len(png)):
+        with pytest.raises(ProviderError):
+            check_image(png[:at] + bytes([png[at] ^ 1]) + png[at + 1 :], wanted)
+    with pytest.raises(ProviderError):
+        check_image(b"".join(chunks_of(png)[:-1]), wanted)
 
 
 def test_bomb_of_the_right_size() -> None:

@@ -1,13 +1,19 @@
 """Stores that differ: found out before money is spent, and the first image of a request stays."""
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import AsyncIterator
+from io import BytesIO
 from uuid import uuid4
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
+from urllib3 import HTTPResponse
 
 from activities.bucket import ImageId
 from activities.errors import ProviderError
+from activities.s3 import S3Bucket
 from activities.storage import ImageStore
 from activities.store_ways import Ways
 from contracts.errors import ErrorCode
@@ -17,7 +23,7 @@ from deploy.local.stack.config import BUCKET
 from tests.activities.odd_store import Object, OddStore, odd_store
 from tests.activities.stored_images import SIZE, kept_by
 from workers.settings import StorageSettings
-from workers.store_wiring import bucket_of
+from workers.store_wiring import bucket_of, s3_client
 from workers.wiring import Clients
 
 KEYS = {"access_key_id": "id", "secret_access_key": "secret"}
@@ -196,3 +202,42 @@ async def test_away_while_it_is_found_out(clients: Clients, picture: bytes) -> N
         store.refuses_writes = False
         assert await asyncio.to_thread(away.ways) == Ways(True, True, False)
         assert (await kept_by(ours, WANTED, picture)).key in store.images
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "signed"),
+    [
+        ("http://127.0.0.1:9000", False),
+        ("http://localhost:9000", False),
+        ("http://store.example", True),
+        ("https://store.example", False),
+        (None, False),
+    ],
+)
+def test_what_vouches_for_an_image(
+    endpoint_url: str | None, picture: bytes, *, signed: bool
+) -> None:
+    """Its checksum; and where neither TLS nor this machine keeps it, the signature as well."""
+    where = {"bucket": BUCKET, "region": "us-east-1", **KEYS}
+    client = s3_client(StorageSettings.model_validate(where), endpoint_url)
+    sent: list[AWSPreparedRequest] = []
+
+    def answered(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        sent.append(request)
+        nothing = HTTPResponse(BytesIO(), preload_content=False)
+        return AWSResponse(request.url, 200, HeadersDict(), nothing)
+
+    digest = hashlib.sha256(picture)
+    client.meta.events.register("before-send.s3", answered)
+    S3Bucket(client, BUCKET).put(
+        "key", picture, conditional=True, checksums=True, sha256=digest.hexdigest()
+    )
+    (headers,) = [
+        {name.lower(): _text(value) for name, value in each.headers.items()} for each in sent
+    ]
+    assert headers["x-amz-checksum-sha256"] == base64.b64encode(digest.digest()).decode()
+    assert headers["x-amz-content-sha256"] == (digest.hexdigest() if signed else "UNSIGNED-PAYLOAD")
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+import httpcore
 import httpx
 import pytest
 
-from peers.clients import named_client, public_client
+from peers.clients import READ_BYTES, named_client, public_client
 from peers.http import call
 from tests.activities.http_peer import Peer, answer
 
@@ -31,3 +32,23 @@ async def test_one_kind_of_client(build: Callable[[], httpx.AsyncClient]) -> Non
         sent = httpx.Response(200, headers={"set-cookie": "session=alice"}, request=request)
         client.cookies.extract_cookies(sent)
         assert not client.cookies.jar
+
+
+async def test_large_reads() -> None:
+    """An image comes in few pieces: httpcore asks its sockets for as much as we say."""
+    asked: list[int] = []
+
+    class Socket(httpcore.AsyncMockStream):
+        async def read(
+            self,
+            max_bytes: int,
+            timeout: float | None = None,  # noqa: ASYNC109  # httpcore's own
+        ) -> bytes:
+            asked.append(max_bytes)
+            return await super().read(max_bytes, timeout)
+
+    socket = Socket([b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", b"body"])
+    origin = httpcore.Origin(b"http", b"peer.example", 80)
+    async with httpcore.AsyncHTTP11Connection(origin, socket) as connection:
+        await connection.request("GET", "http://peer.example/")
+    assert asked == [READ_BYTES] * 2
