@@ -9,7 +9,8 @@ from contextlib import closing
 
 from temporalio.client import Client
 
-from benchmarks.measures import Figure, event, fresh_stack
+from benchmarks.load import event, fresh_stack
+from benchmarks.measures import Figure
 from contracts.names import PARKED_QUERY
 from deploy.local.stack.layout import environment_of_part
 from deploy.local.stack.local_stack import LocalStack
