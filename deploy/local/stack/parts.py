@@ -29,6 +29,9 @@ _DYNAMIC_CONFIG = (
     "matching.enableFairness=true",
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # The development server reads which search attributes there are from its database for each
+    # start, list and update, so that a new one is known at once. Ours are there before it starts.
+    "system.forceSearchAttributesCacheRefreshOnRead=false",
     # `duragen erase` waits until these have written down how far they are: 30 s by default.
     'history.transferProcessorUpdateAckInterval="1s"',
     'history.visibilityProcessorUpdateAckInterval="1s"',
@@ -61,6 +64,9 @@ def temporal(site: Site) -> Part:
         # Half the server's CPU and half the latency of SQLite's default journal; what was
         # committed is safe when a process is killed, which is what this stack must survive.
         *("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"),
+        # Each start changes some eighty pages of indexes, mostly the same ones: copied to the
+        # database after 40 MB in place of 4, they cost a tenth less of the server's CPU.
+        *("--sqlite-pragma", "wal_autocheckpoint=10000"),
     ]
     for value in _DYNAMIC_CONFIG:
         command += ["--dynamic-config-value", value]
