@@ -27,6 +27,12 @@ AT_ONCE = 50
 FIRST = 1_000
 """Deliveries that the rate is taken from, once work resumes; fewer where fewer wait."""
 
+NOTICED_SECONDS = 0.1
+"""Below this a difference is the machine's own unrest."""
+
+AWAY = {"waiting": "worker", "parked": "odoo"}
+"""Which part is away, by the state that it leaves generations in."""
+
 PATIENCE_SECONDS = 3_600.0
 
 
@@ -39,96 +45,65 @@ class Row(NamedTuple):
     """By a client, 50 at a time; where Odoo is away a worker is busy beside it."""
     parked: float | None
     """From the first start until all are parked."""
-    until_first: float
-    """From the start of what was away (worker, Odoo) until the first delivery after it."""
-    resumed: float
-    """The first 1,000 deliveries after that."""
     memory: dict[str, float]
     """Of each part that runs, while so many wait."""
-    worker_peak: float
-    """Until 1,000 are delivered."""
     database: float
     """Temporal's SQLite file with its write-ahead log."""
     empty: dict[str, float]
     """What each command takes when nothing waits."""
     commands: dict[str, float]
     """What each takes with so many; the median of three."""
+    until_first: float
+    """From the start of what was away (worker, Odoo) until the first delivery after it."""
+    resumed: float
+    """The first 1,000 deliveries after that."""
+    worker_peak: float
+    """Until 1,000 are delivered."""
 
 
 async def grown(numbers: Sequence[int]) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Each number in both states: the figures, and the rows for a plot."""
-    rows = [await one(number) for one in (_waiting, _parked) for number in numbers]
+    rows = [await _held(state, number) for state in AWAY for number in numbers]
     figures = chain(*(_figures(row) for row in rows), _lines(rows))
     return list(figures), [row._asdict() for row in rows]
 
 
-async def _waiting(number: int) -> Row:
+async def _held(state: str, number: int) -> Row:
     with fresh_stack(0) as stack:
         client = await Client.connect(stack.temporal_address)
-        worker = stack.supervisor("worker")
-        await asyncio.to_thread(worker.stop)
-        await _start(stack, [event(stack) | {"requestId": WATCHED}])
+        away = stack.supervisor(AWAY[state])
+        await asyncio.to_thread(away.stop)
+        model = {"modelId": str(uuid.uuid4())} if state == "parked" else {}
+        await _start(stack, [event(stack) | model | {"requestId": WATCHED}])
+        if state == "parked":
+            await _until_parked(client, 1)
         empty = await timed(stack, client)
         began = time.perf_counter()
-        await _start(stack, [event(stack) for _ in range(number)])
-        started = number / (time.perf_counter() - began)
-        commands, memory = await timed(stack, client), _memory(stack)
-        database = _database(stack)
-        resuming = time.time()
-        worker.start()
-        await asyncio.to_thread(worker.wait)
-        peak = Peak(psutil.Process(worker.pid))
-        async with peak.watched():
-            at = await _first_delivered(stack, number)
-    return Row(
-        "waiting",
-        number,
-        started=started,
-        parked=None,
-        until_first=at[0] - resuming,
-        resumed=_rate(at),
-        memory=memory,
-        worker_peak=peak.megabytes,
-        database=database,
-        empty=empty,
-        commands=commands,
-    )
-
-
-async def _parked(number: int) -> Row:
-    with fresh_stack(0) as stack:
-        client = await Client.connect(stack.temporal_address)
-        odoo = stack.supervisor("odoo")
-        peak = Peak(psutil.Process(stack.supervisor("worker").pid))
-        await asyncio.to_thread(odoo.stop)
-        unknown = {"modelId": str(uuid.uuid4())}
-        await _start(stack, [event(stack) | unknown | {"requestId": WATCHED}])
-        await _until_parked(client, 1)
-        empty = await timed(stack, client)
-        async with peak.watched():
-            began = time.perf_counter()
-            await _start(stack, [event(stack) | unknown for _ in range(number)])
-            started = number / (time.perf_counter() - began)
+        await _start(stack, [event(stack) | model for _ in range(number)])
+        started = parked = time.perf_counter() - began
+        if state == "parked":
             await _until_parked(client, number + 1)
-            parked = number / (time.perf_counter() - began)
-            commands, memory = await timed(stack, client), _memory(stack)
-            database = _database(stack)
-            resuming = time.time()
-            odoo.start()
-            await asyncio.to_thread(odoo.wait)
+            parked = time.perf_counter() - began
+        print(f"{number:,} {state} after {parked:.0f} s")
+        commands, memory, database = await timed(stack, client), _memory(stack), _database(stack)
+        resuming = time.time()
+        away.start()
+        await asyncio.to_thread(away.wait)
+        peak = Peak(psutil.Process(stack.supervisor("worker").pid))
+        async with peak.watched():
             at = await _first_delivered(stack, number)
     return Row(
-        "parked",
+        state,
         number,
-        started=started,
-        parked=parked,
-        until_first=at[0] - resuming,
-        resumed=_rate(at),
+        started=number / started,
+        parked=number / parked if state == "parked" else None,
         memory=memory,
-        worker_peak=peak.megabytes,
         database=database,
         empty=empty,
         commands=commands,
+        until_first=at[0] - resuming,
+        resumed=(len(at) - 1) / (at[-1] - at[0]),
+        worker_peak=peak.megabytes,
     )
 
 
@@ -167,10 +142,6 @@ def _delivered_at(stack: LocalStack, most: int) -> list[float]:
         return [at for (at,) in rows]
 
 
-def _rate(at: list[float]) -> float:
-    return (len(at) - 1) / (at[-1] - at[0])
-
-
 def _memory(stack: LocalStack) -> dict[str, float]:
     pids = {part: stack.supervisor(part).pid for part in PARTS}
     return {part: psutil.Process(pid).memory_info().rss / 1e6 for part, pid in pids.items() if pid}
@@ -183,11 +154,10 @@ def _database(stack: LocalStack) -> float:
 
 def _figures(row: Row) -> Iterator[Figure]:
     name = f"{row.number:,} {row.state}"
-    resumes = "worker" if row.state == "waiting" else "Odoo"
     yield Figure(f"{name}: started", row.started, "1/s")
     if row.parked:
         yield Figure(f"{name}: parked, from the first start", row.parked, "1/s")
-    yield Figure(f"{name}: {resumes} is started, first delivery after", row.until_first, "s")
+    yield Figure(f"{name}: {AWAY[row.state]} is back, first delivery after", row.until_first, "s")
     yield Figure(f"{name}: first {min(row.number, FIRST):,} deliveries", row.resumed, "1/s")
     for part, memory in row.memory.items():
         yield Figure(f"{name}: memory, {part}", memory, "MB")
@@ -202,7 +172,7 @@ def _lines(rows: list[Row]) -> Iterator[Figure]:
 
     1 is a line, more is a curve; what takes no longer than with none waiting has no such figure.
     """
-    for state in ("waiting", "parked"):
+    for state in AWAY:
         found = [row for row in rows if row.state == state]
         least, most = (pick(found, key=lambda row: row.number) for pick in (min, max))
         for command in most.commands if most.number > least.number else ():
@@ -214,7 +184,3 @@ def _lines(rows: list[Row]) -> Iterator[Figure]:
                 f"{state}: {command}, a thousand among {most.number:,} over one of {least.number:,}"
             )
             yield Figure(name, more / most.number / (before / least.number), "", "at most 1")
-
-
-NOTICED_SECONDS = 0.1
-"""Below this it is the machine's own unrest."""
