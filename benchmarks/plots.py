@@ -73,7 +73,7 @@ def curve(rows: list[dict[str, Any]], date: str) -> Figure:
 def soak(found: dict[str, Any], date: str) -> Figure:
     """Memory of each part, and the rate, over time."""
     samples = _thinned(found["samples"])
-    title = f"{found['in_flight']} in flight for {samples[-1]['seconds'] / 60:.0f} min, {date}"
+    title = f"{found['in_flight']} in flight for {samples[-1]['seconds'] / 60:.3g} min, {date}"
     figure, (worker, others, rate) = _axes(title, 3)
     minutes = [sample["seconds"] / 60 for sample in samples]
     parts = [key for key in samples[0] if key not in {"seconds", "rate"}]

@@ -84,7 +84,7 @@ def _figures(samples: list[Sample], peak: float) -> Iterator[Figure]:
     steady = samples[-(-len(samples) // 10) :]
     many = max(len(steady) // 10, 1)
     first, last = steady[:many], steady[-many:]
-    name = f"{IN_FLIGHT} in flight for {samples[-1]['seconds'] / 60:.0f} min"
+    name = f"{IN_FLIGHT} in flight for {samples[-1]['seconds'] / 60:.3g} min"
     yield Figure(f"{name}: worker memory, peak", peak, "MB", "under 250")
     for which, tenth in (("first", first), ("last", last)):
         yield Figure(

@@ -55,7 +55,7 @@ async def _latest(client: Client, batch: list[WorkflowExecution]) -> list[Failed
     ids = {found.id for found in batch}
     quoted = ", ".join(f"'{each}'" for each in ids)
     runs = f"WorkflowId IN ({quoted})"
-    # The count is a look into an index; for the list, which has an order, SQLite reads everything.
+    # The count costs a third of the list, for which SQLite reads and sorts everything there is.
     if (await client.count_workflows(runs)).count == len(ids) == len(batch):
         return [await _read(found) for found in batch]
     latest: dict[str, tuple[datetime, str]] = {}
