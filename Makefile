@@ -8,7 +8,7 @@ OUT ?= build
 TEST_PROCESSES ?= 4
 
 .PHONY: help setup demo demo-odoo up addon client format check test test-system test-odoo test-addon \
-  bench chaos audit lock schemas histories
+  bench plots profile chaos audit lock schemas histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,18 @@ test-addon: setup ## The addon's own tests alone, inside that Odoo
 bench: setup ## Measure; JSON below benchmarks/results/
 	$(BIN)/python -m benchmarks $(BENCH)
 
+# Of one file: `RESULTS=benchmarks/results/20261126-120000.json make plots`.
+plots: .venv/measuring ## Draw the latest results: docs/images/performance-*.svg
+	$(BIN)/python -m benchmarks.plots $(RESULTS)
+
+.venv/measuring: .venv/ready benchmarks/requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r benchmarks/requirements.lock \
+	  || $(BIN)/pip install --quiet --retries 10 --require-hashes -r benchmarks/requirements.lock
+	touch $@
+
+profile: .venv/measuring ## Show where the CPU of one generation goes
+	$(BIN)/python -m benchmarks.profile
+
 # A part: `CHAOS="--generations 60" make chaos`; options: `.venv/bin/python -m tests.chaos --help`.
 chaos: setup ## Break things under load, count what comes of it, write docs/reliability.md
 	$(BIN)/python -m tests.chaos $(CHAOS)
@@ -96,6 +108,9 @@ histories: setup ## New recorded histories, after an intended change of the flow
 lock: setup ## The lock files again, after a change of the dependencies
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile benchmarks/requirements.in --constraint requirements.lock --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  -o benchmarks/requirements.lock
 	for folder in $(REAL_ODOO) tests/system/litellm tests/system/moto benchmarks/n8n; do \
 	  $(BIN)/uv pip compile $$folder/requirements.in --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --quiet -o $$folder/requirements.lock; \

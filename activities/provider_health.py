@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from temporalio.client import Client, WorkflowQueryRejectedError
-from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
+from temporalio.common import Priority, QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from contracts.errors import ErrorCode, ErrorKind
 from contracts.generation import Failure, Route
 from contracts.names import (
+    FIRST_PRIORITY,
     GENERATION_QUEUE,
     HEALTH_QUERY,
     PROVIDER_HEALTH_WORKFLOW,
@@ -146,6 +147,7 @@ class ProviderReports:
                     start_signal=REPORT_SIGNAL,
                     start_signal_args=[batch.report()],
                     static_summary=f"health of {provider}",
+                    priority=Priority(priority_key=FIRST_PRIORITY),
                 )
             reported = True
         except Exception as error:  # noqa: BLE001  # whatever it is, the next round tries again

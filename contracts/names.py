@@ -40,6 +40,10 @@ HEALTH_QUERY = "health"
 PROBE_NOW_UPDATE = "probe_now"
 
 GENERATION_QUEUE = "generation"
+FIRST_PRIORITY = 1
+"""Of the workflows that watch, on the queue of generations, which have Temporal's usual one, 3:
+thousands that wait must not keep a delivery from knowing that its Odoo is away."""
+
 PROVIDER_QUEUE_PREFIX = "provider."
 ODOO_QUEUE_PREFIX = "odoo."
 NOTIFICATIONS_QUEUE = "notifications"

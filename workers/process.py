@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
@@ -17,7 +17,12 @@ from temporalio.worker import Worker
 from activities.spool import Held, Spool, SpoolError
 from activities.spool_uploads import SpoolUploads
 from contracts.alerts import BacklogWatchState
-from contracts.names import BACKLOG_WATCH_ID, BACKLOG_WATCH_WORKFLOW, GENERATION_QUEUE
+from contracts.names import (
+    BACKLOG_WATCH_ID,
+    BACKLOG_WATCH_WORKFLOW,
+    FIRST_PRIORITY,
+    GENERATION_QUEUE,
+)
 from otel.setup import configure
 from peers import temporal
 from peers.settings import SettingsError
@@ -131,6 +136,7 @@ async def _keep_watch(client: Client) -> None:
                 task_queue=GENERATION_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 static_summary="counts what waits for a person, and raises alerts",
+                priority=Priority(priority_key=FIRST_PRIORITY),
             )
         except RPCError as error:
             logger.warning("no alerts: the backlog watch cannot be started: %s", error.message)

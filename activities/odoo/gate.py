@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from temporalio.client import Client, WorkflowQueryRejectedError
-from temporalio.common import QueryRejectCondition, WorkflowIDConflictPolicy
+from temporalio.common import Priority, QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import OdooAwayError
 from contracts.names import (
+    FIRST_PRIORITY,
     GENERATION_QUEUE,
     HEALTH_QUERY,
     ODOO_HEALTH_WORKFLOW,
@@ -177,6 +178,7 @@ class OdooGates:
                 start_signal=REPORT_SIGNAL,
                 start_signal_args=[batch],
                 static_summary=f"health of {gate.odoo}",
+                priority=Priority(priority_key=FIRST_PRIORITY),
             )
             reported = True
         finally:
