@@ -41,7 +41,7 @@ Measured = tuple[list[Figure], dict[str, Any]]
 
 
 class Larger(NamedTuple):
-    """What may be larger on request: minutes of `soak`, and how many generations wait in `scale`."""
+    """What may be larger on request: minutes of `soak`, how many generations wait in `scale`."""
 
     minutes: float
     numbers: tuple[int, ...]
