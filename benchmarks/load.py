@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import psutil
@@ -75,7 +75,7 @@ class Asking:
     """
 
     def __init__(self, stack: LocalStack, start: Start, deliveries: Deliveries) -> None:
-        self._stack = stack
+        self.stack = stack
         self._start = start
         self._deliveries = deliveries
         self._waiting: dict[str, asyncio.Future[float]] = {}
@@ -92,7 +92,7 @@ class Asking:
 
     async def generate(self) -> float:
         """One generation; seconds from the call of `start` until the outcome has arrived."""
-        asked = event(self._stack)
+        asked = event(self.stack)
         arrived = self._waiting[asked["requestId"]] = asyncio.get_running_loop().create_future()
         started = time.time()
         await self._start(asked)
@@ -200,6 +200,33 @@ async def many(in_flight: int, runs: int, one: Callable[[], Awaitable[T]]) -> li
 
     lanes = await asyncio.gather(*(lane() for _ in range(in_flight)))
     return [result for each in lanes for result in each]
+
+
+class Loaded(NamedTuple):
+    """What was seen under a load: generations a second, and the seconds that each took.
+
+    `cpu_seconds` is what all processes that this one has started used for one generation.
+    """
+
+    rate: float
+    seconds: list[float]
+    cpu_seconds: float
+
+
+async def under_load(somebody: Asking, in_flight: int, runs: int) -> Loaded:
+    """So many in flight all the time."""
+    servers = psutil.Process().children(recursive=True)
+    before, started = sum(map(cpu_seconds, servers)), time.perf_counter()
+    seconds = await many(in_flight, runs, somebody.generate)
+    rate = runs / (time.perf_counter() - started)
+    return Loaded(rate, seconds, (sum(map(cpu_seconds, servers)) - before) / runs)
+
+
+async def images_take(stack: LocalStack, seconds: float) -> None:
+    """From now on the image service needs so long for each image."""
+    async with httpx.AsyncClient(base_url=stack.images_url, trust_env=False) as http:
+        answer = await http.put("/_sandbox/faults", json={"latency_seconds": seconds})
+        answer.raise_for_status()
 
 
 def cpu_seconds(process: psutil.Process) -> float:

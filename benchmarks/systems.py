@@ -1,0 +1,48 @@
+"""What is compared: each carries an image generation to its end, and each is loaded alike."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+
+from benchmarks.bare_temporal import bare_temporal
+from benchmarks.load import Asking, asking, deliveries_to_odoo, fresh_stack
+from benchmarks.n8n.install import VERSION, installed
+from benchmarks.n8n.server import PARTS as PARTS_BESIDE_N8N
+from benchmarks.n8n.server import n8n_beside
+
+
+class System(NamedTuple):
+    """`running` starts it afresh, with an image service that answers at once, and warms it up."""
+
+    name: str
+    running: Callable[[], AbstractAsyncContextManager[Asking]]
+
+
+@asynccontextmanager
+async def _duragen() -> AsyncIterator[Asking]:
+    with fresh_stack(0) as stack:
+        async with asking(stack) as somebody:
+            yield somebody
+
+
+@asynccontextmanager
+async def _n8n() -> AsyncIterator[Asking]:
+    with fresh_stack(0, PARTS_BESIDE_N8N) as stack, n8n_beside(stack, installed()) as webhook_url:
+        # As many connections as there are generations in flight.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as http:
+
+            async def start(event: dict[str, Any]) -> None:
+                answer = await http.post(webhook_url, json=event)
+                answer.raise_for_status()
+
+            somebody = Asking(stack, start, deliveries_to_odoo(stack))
+            async with somebody.warm():
+                yield somebody
+
+
+DURAGEN = System("Duragen", _duragen)
+N8N = System(f"N8N {'.'.join(VERSION.split('.')[:2])}", _n8n)
+BARE_TEMPORAL = System("bare Temporal", bare_temporal)
