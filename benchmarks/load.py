@@ -26,8 +26,9 @@ from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
 
 IMAGE_BYTES = 1_300_000
-WARM_UP = 10
-PATIENCE_SECONDS = 120.0
+WARM_UP = 50
+"""Generations; N8N's compiler needs as many, and the others lose nothing by it."""
+PATIENCE_SECONDS = 300.0
 POLL_SECONDS = 0.02
 """Between two reads of Odoo's ledger; no figure depends on it but the pace of the load."""
 
@@ -105,6 +106,7 @@ class Asking:
             waiting = self._waiting.pop(request_id, None)
             if waiting and not waiting.done():
                 waiting.set_result(at)
+        raise RuntimeError("nobody says any more what has arrived")
 
 
 @asynccontextmanager

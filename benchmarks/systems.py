@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from benchmarks.bare_temporal import bare_temporal
-from benchmarks.load import Asking, asking, deliveries_to_odoo, fresh_stack
+from benchmarks.load import PATIENCE_SECONDS, Asking, asking, deliveries_to_odoo, fresh_stack
 from benchmarks.n8n.install import VERSION, installed
 from benchmarks.n8n.server import PARTS as PARTS_BESIDE_N8N
 from benchmarks.n8n.server import n8n_beside
@@ -29,10 +29,13 @@ async def _duragen() -> AsyncIterator[Asking]:
 
 @asynccontextmanager
 async def _n8n() -> AsyncIterator[Asking]:
-    with fresh_stack(0, PARTS_BESIDE_N8N) as stack, n8n_beside(stack, installed()) as webhook_url:
-        # As many connections as there are generations in flight.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as http:
+    n8n = installed()
+    with fresh_stack(0, PARTS_BESIDE_N8N) as stack, n8n_beside(stack, n8n) as webhook_url:
+        # A connection for each generation in flight, given up before Node does (after 5 s idle).
+        limits = httpx.Limits(keepalive_expiry=2)
+        async with httpx.AsyncClient(
+            trust_env=False, timeout=PATIENCE_SECONDS, limits=limits
+        ) as http:
 
             async def start(event: dict[str, Any]) -> None:
                 answer = await http.post(webhook_url, json=event)
