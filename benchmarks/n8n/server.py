@@ -84,6 +84,7 @@ def _environment(home: Path, port: int, broker_port: int) -> dict[str, str]:
     return environment_of_part(
         {
             "N8N_USER_FOLDER": str(home),
+            "TMPDIR": str(home),  # it leaves things there
             "N8N_LISTEN_ADDRESS": HOST,
             "N8N_PORT": str(port),
             "N8N_RUNNERS_BROKER_PORT": str(broker_port),
