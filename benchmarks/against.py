@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from benchmarks.load import images_take, under_load
 from benchmarks.measures import Figure, percentile
-from benchmarks.systems import BARE_TEMPORAL, DURAGEN, N8N, System
+from benchmarks.systems import BARE_TEMPORAL, DURAGEN, N8N, N8N_WITHOUT_IMAGE, System
 
 ROUNDS = 3
 ALONE = "one at a time, p50"
@@ -31,7 +31,7 @@ async def against(
     faster favours none.
     """
     measured: Measured = defaultdict(lambda: defaultdict(list))
-    systems = [DURAGEN, N8N, BARE_TEMPORAL]
+    systems = [DURAGEN, N8N, N8N_WITHOUT_IMAGE, BARE_TEMPORAL]
     for _ in range(rounds):
         for system in systems:
             await _measure(system, measured[system.name], alone, at_once, slow)
@@ -40,6 +40,7 @@ async def against(
         _ratio(measured, MANY, DURAGEN, N8N, "at least 3.5"),
         _ratio(measured, SLOW, DURAGEN, N8N, "at least 3.5"),
         _ratio(measured, ALONE, DURAGEN, N8N, "at most 0.8"),
+        _ratio(measured, MANY, DURAGEN, N8N_WITHOUT_IMAGE),
         _ratio(measured, MANY, DURAGEN, BARE_TEMPORAL, "at least 0.65"),
         *(
             Figure(f"{system}: {name}", statistics.median(values), UNITS[name])
@@ -63,7 +64,7 @@ async def _measure(
             seen[SLOW].append((await under_load(somebody, 200, slow)).rate)
 
 
-def _ratio(measured: Measured, name: str, one: System, other: System, aim: str) -> Figure:
+def _ratio(measured: Measured, name: str, one: System, other: System, aim: str = "") -> Figure:
     pairs = zip(measured[one.name][name], measured[other.name][name], strict=True)
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     return Figure(f"{name}: {one.name} to {other.name}", ratio, "", aim)

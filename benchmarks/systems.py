@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -28,9 +29,12 @@ async def _duragen() -> AsyncIterator[Asking]:
 
 
 @asynccontextmanager
-async def _n8n() -> AsyncIterator[Asking]:
+async def _n8n(*, handed_on: bool) -> AsyncIterator[Asking]:
     n8n = installed()
-    with fresh_stack(0, PARTS_BESIDE_N8N) as stack, n8n_beside(stack, n8n) as webhook_url:
+    with (
+        fresh_stack(0, PARTS_BESIDE_N8N) as stack,
+        n8n_beside(stack, n8n, handed_on=handed_on) as webhook_url,
+    ):
         # A connection for each generation in flight, given up before Node does (after 5 s idle).
         limits = httpx.Limits(keepalive_expiry=2)
         async with httpx.AsyncClient(
@@ -47,5 +51,7 @@ async def _n8n() -> AsyncIterator[Asking]:
 
 
 DURAGEN = System("Duragen", _duragen)
-N8N = System(f"N8N {'.'.join(VERSION.split('.')[:2])}", _n8n)
+_N8N = f"N8N {'.'.join(VERSION.split('.')[:2])}"
+N8N = System(_N8N, partial(_n8n, handed_on=True))
+N8N_WITHOUT_IMAGE = System(f"{_N8N}, the image thrown away", partial(_n8n, handed_on=False))
 BARE_TEMPORAL = System("bare Temporal", bare_temporal)

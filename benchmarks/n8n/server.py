@@ -6,9 +6,12 @@ Wherever there is a choice, it is in N8N's favour:
 - nothing of an execution is stored when it succeeds, its progress neither, and as many run at once
   as there are;
 - the webhook answers as soon as it has the request;
-- the image is neither looked at nor stored nor passed on: the callback carries a link that leads
-  nowhere, in place of 1.8 MB, and no signature and no hash, which Odoo is made to accept. Its size
-  is a constant: reading it in an expression would cost N8N a fifth of its CPU.
+- the image is neither looked at nor stored: the callback hands it on as it came, which is how it
+  gets to Odoo without a store; no signature and no hash, which Odoo is made to accept. Its size is
+  a constant: reading it in an expression would cost N8N a fifth of its CPU.
+
+`handed_on=False` throws the image away: the callback carries a link that leads nowhere. Nobody has
+an image then; it shows what N8N needs for the rest.
 
 Expressions run in N8N's own isolation, as they do by default. `N8N_EXPRESSION_ENGINE=legacy` needs
 half the CPU; N8N calls it no longer secure and will remove it.
@@ -38,10 +41,10 @@ PARTS = ("images", "odoo")
 
 
 @contextmanager
-def n8n_beside(stack: LocalStack, n8n: N8n) -> Iterator[str]:
+def n8n_beside(stack: LocalStack, n8n: N8n, *, handed_on: bool = True) -> Iterator[str]:
     """N8N with a database of its own and its workflow, to the end of the block.
 
-    Gives the address that takes EVT-AIG-001.
+    `handed_on`: Odoo gets the image. Gives the address that takes EVT-AIG-001.
     """
     home = private_folder(stack.home / "n8n")
     registry = PortRegistry(home / "ports.json")
@@ -60,7 +63,7 @@ def n8n_beside(stack: LocalStack, n8n: N8n) -> Iterator[str]:
     supervisor = Supervisor(part, home, print)
     try:
         file = home / "workflow.json"
-        write_private(file, _workflow(stack))
+        write_private(file, _workflow(stack, handed_on=handed_on))
         _run(environment, *command, "import:workflow", f"--input={file}")
         _run(environment, *command, "publish:workflow", f"--id={WORKFLOW_ID}")
         _without_signature(stack)
@@ -104,10 +107,12 @@ def _environment(home: Path, port: int, broker_port: int) -> dict[str, str]:
     )
 
 
-def _workflow(stack: LocalStack) -> str:
+def _workflow(stack: LocalStack, *, handed_on: bool) -> str:
     [openai] = [each for each in PROTOCOLS if each.kind == "openai"]
     text = WORKFLOW.read_text()
+    link = "imageUrl: 'IMAGES_URL/images/' + $('Webhook').item.json.body.requestId"
     for name, value in (
+        ("IMAGE ", f"{'imageData: $json.data[0].b64_json' if handed_on else link} "),
         ("IMAGES_URL", stack.images_url),
         ("IMAGES_KEY", stack.secrets.provider_keys[openai.kind]),
         ("IMAGES_MODEL", openai.model),
