@@ -29,9 +29,6 @@ _DYNAMIC_CONFIG = (
     "matching.enableFairness=true",
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
-    # The development server reads which search attributes there are from its database for each
-    # start, list and update, so that a new one is known at once. Ours are there before it starts.
-    "system.forceSearchAttributesCacheRefreshOnRead=false",
     # `duragen erase` waits until these have written down how far they are: 30 s by default.
     'history.transferProcessorUpdateAckInterval="1s"',
     'history.visibilityProcessorUpdateAckInterval="1s"',
