@@ -11,7 +11,7 @@ LOADS = ((1, 100), (10, 200), (50, 400), (100, 500), (200, 800), (500, 1_500))
 
 
 class Point(TypedDict):
-    """One point of both lines of a system: generations a second, and the seconds they took."""
+    """One point of both lines of a system: generations a second, and the milliseconds they took."""
 
     system: str
     in_flight: int
@@ -32,8 +32,8 @@ async def curve(loads: tuple[tuple[int, int], ...] = LOADS) -> list[Point]:
                         system=system.name,
                         in_flight=in_flight,
                         rate=rate,
-                        p50=percentile(seconds, 50),
-                        p95=percentile(seconds, 95),
+                        p50=percentile(seconds, 50) * 1e3,
+                        p95=percentile(seconds, 95) * 1e3,
                     )
                 )
     return points
