@@ -37,9 +37,15 @@ class ImageKeeper:
             return spooled
         return await self._store.find(wanted, seconds=seconds)
 
-    async def check_room(self) -> None:
-        """Raise ProviderError when no image may be paid for: the disk has no room for another."""
-        if not await self._spool.has_room():
+    async def find_before_paying(self, task: SubmitTask) -> StoredImage | Spooled | None:
+        """The same; when there is none, there is room for one.
+
+        Raises ProviderError as `find` does, and with STORE_UNAVAILABLE when the disk has no room.
+        """
+        wanted = ImageId.of(task)
+        spooled, has_room = await self._spool.look(wanted)
+        image = spooled or await self._store.find(wanted)
+        if image is None and not has_room:
             held = await self._spool.held()
             raise ProviderError(
                 ErrorCode.STORE_UNAVAILABLE,
@@ -47,6 +53,7 @@ class ImageKeeper:
                 " disk is, or it is gone (worker.spool_bytes, spool_dir); nothing is paid for"
                 " meanwhile",
             )
+        return image
 
     async def keep(self, task: SubmitTask | CollectTask, data: bytes) -> StoredImage | Spooled:
         """Verify the bytes of a paid image, and keep them.

@@ -126,6 +126,10 @@ class Spool:
         """The image, if an attempt before has left it here."""
         return await in_thread(self._executor, lambda: self._find(wanted))
 
+    async def look(self, wanted: ImageId) -> tuple[Spooled | None, bool]:
+        """Both `find` and `has_room`, by one turn in a thread."""
+        return await in_thread(self._executor, lambda: (self._find(wanted), self._has_room()))
+
     async def paths(self) -> list[Path]:
         """All files, the oldest first."""
         return await in_thread(self._executor, self._paths)

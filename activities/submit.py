@@ -85,11 +85,9 @@ class SubmitActivities:
         # Where the server tries again what has timed out; ours does not.
         lost_before = mark.open and not self._service.repeatable
         try:
-            image = await self._images.find(task)
-            if image:
+            if image := await self._images.find_before_paying(task):
                 logger.info("the image is there already; nothing is paid")
                 return image
-            await self._images.check_room()
         except ProviderError as error:
             if lost_before and error.failure.code is ErrorCode.STORE_UNAVAILABLE:
                 raise _lost("the attempt before died during the call; the store is away") from None

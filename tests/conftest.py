@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 from temporalio.client import Client
 
+from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.local_stack import LocalStack
 from peers import temporal
 from tests.lab import Lab, working
@@ -72,7 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Temporal, SeaweedFS and the two sandboxes."""
     parts = ("temporal", "store", "images", "odoo")
-    with LocalStack(tmp_path_factory.mktemp("stack"), parts) as running:
+    folder, options = tmp_path_factory.mktemp("stack"), SandboxOptions(more_namespaces=True)
+    with LocalStack(folder, parts, options=options) as running:
         yield running
 
 

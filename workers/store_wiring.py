@@ -81,6 +81,7 @@ def s3_client(
             max_pool_connections=STORE_THREADS,
             # Path style needs no host name for each bucket.
             s3={"addressing_style": style, "payload_signing_enabled": _in_clear(endpoint_url)},
+            user_agent="duragen",  # boto3 would put one of its own together for each call
             # Only where we give one.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -192,16 +193,22 @@ async def test_full_disk(
     keeper: ImageKeeper, store: OddStore, task: SubmitTask, picture: bytes
 ) -> None:
     """Before money is spent: when the spool has no room for another image, none is paid for."""
-    await keeper.check_room()
+    assert await keeper.find_before_paying(task) is None
     store.refuses_writes = True
-    await keeper.keep(task, picture)
+    kept = await keeper.keep(task, picture)
     with pytest.raises(ProviderError, match=r"worker\.spool_bytes") as caught:
-        await keeper.check_room()
+        await keeper.find_before_paying(_another(task))
     assert caught.value.failure.code is ErrorCode.STORE_UNAVAILABLE
+    assert await keeper.find_before_paying(task) == kept  # it needs no room
 
 
-async def test_disk_that_is_gone(keeper: ImageKeeper, folder: Path) -> None:
+async def test_disk_that_is_gone(keeper: ImageKeeper, folder: Path, task: SubmitTask) -> None:
     """The same when somebody has taken the folder away."""
     folder.rmdir()
     with pytest.raises(ProviderError, match="or it is gone"):
-        await keeper.check_room()
+        await keeper.find_before_paying(task)
+
+
+def _another(task: SubmitTask) -> SubmitTask:
+    request = task.request.model_copy(update={"request_id": uuid4()})
+    return task.model_copy(update={"request": request})

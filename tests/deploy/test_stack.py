@@ -14,6 +14,7 @@ import boto3
 import httpx
 import pytest
 from temporalio.client import Client
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from contracts.names import SEARCH_ATTRIBUTES
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
@@ -49,6 +50,38 @@ async def test_temporal_knows_our_search_attributes(servers: LocalStack) -> None
     client = await Client.connect(servers.temporal_address)
     query = " OR ".join(f"{name} = 'x'" for name in SEARCH_ATTRIBUTES)
     assert (await client.count_workflows(query)).count == 0
+
+
+async def test_starts_do_not_read_the_search_attributes_again(servers: LocalStack) -> None:
+    """Temporal looks the attributes up in its cache, not in its database."""
+    client = await Client.connect(servers.temporal_address)
+    attributes = TypedSearchAttributes(
+        [
+            SearchAttributePair(SearchAttributeKey.for_keyword(name), "x")
+            for name in SEARCH_ATTRIBUTES
+        ]
+    )
+    before = await _reads_of_cluster_metadata(servers)
+    for n in range(20):
+        await client.start_workflow(
+            "Nobody", id=f"indexed-{n}", task_queue="nobody", search_attributes=attributes
+        )
+    # One now and then, when a copy is a minute old.
+    assert await _reads_of_cluster_metadata(servers) - before < 10
+
+
+async def _reads_of_cluster_metadata(stack: LocalStack) -> float:
+    port = json.loads((stack.home / "ports.json").read_text())["temporal_metrics"]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"http://{HOST}:{port}/metrics")
+    counts = [
+        float(line.rpartition(" ")[2])
+        for line in answer.text.splitlines()
+        if line.startswith("persistence_requests{")
+        and 'operation="GetCurrentClusterMetadata"' in line
+    ]
+    assert counts
+    return sum(counts)
 
 
 async def test_web_ui_answers(servers: LocalStack) -> None:

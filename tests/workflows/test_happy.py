@@ -44,6 +44,16 @@ async def test_a_happy_generation_keeps_the_budget_with_a_large_image(
     assert len(ledgers.deliveries) == 1
 
 
+async def test_the_same_request_of_which_temporal_knows_nothing(lab: Lab, worker: None) -> None:
+    """A second workflow, whose first attempt finds the image in the store: paid once."""
+    request = lab.request()
+    # As the lab starts it, Temporal refuses no id of a workflow that has ended.
+    first, second = await lab.outcome(request), await lab.outcome(request)
+    assert first.image
+    assert second.image == first.image
+    assert (await lab.ledgers(request)).paid == 1
+
+
 async def test_a_job_costs_one_activity_more(lab: Lab, worker: None) -> None:
     """On FLUX the wait is an activity of its own: 26 events, 7 actions, one paid call."""
     request = lab.flux_request()

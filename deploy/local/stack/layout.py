@@ -17,7 +17,10 @@ class ProgramMissingError(Exception):
 
 @dataclass(frozen=True)
 class SandboxOptions:
-    """How the sandboxes behave. `canned_bytes`: see `--canned-bytes` of the image service."""
+    """How the sandboxes and Temporal behave.
+
+    `canned_bytes`: see `--canned-bytes` of the image service.
+    """
 
     latency_seconds: float = 0
     canned_bytes: int | None = None
@@ -26,6 +29,8 @@ class SandboxOptions:
     """What a new user of the sandbox Odoo is granted; a request costs 1."""
     more_odoos: tuple[str, ...] = ()
     """Further origins by which the sandbox Odoo is reached: to us, each is an Odoo of its own."""
+    more_namespaces: bool = False
+    """Search attributes of namespaces that are made later are known at once, not in a minute."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,10 @@ def temporal(site: Site) -> Part:
         # database after 40 MB in place of 4, they cost a tenth less of the server's CPU.
         *("--sqlite-pragma", "wal_autocheckpoint=10000"),
     ]
-    for value in _DYNAMIC_CONFIG:
+    # Which search attributes there are, the development server reads from its database for each
+    # start, list and update; from a copy that is at most a minute old, a start costs a tenth less.
+    fresh = "true" if site.options.more_namespaces else "false"
+    for value in (*_DYNAMIC_CONFIG, f"system.forceSearchAttributesCacheRefreshOnRead={fresh}"):
         command += ["--dynamic-config-value", value]
     for name in SEARCH_ATTRIBUTES:
         command += ["--search-attribute", f"{name}=Keyword"]
