@@ -4,7 +4,7 @@ from typing import TypedDict
 
 from benchmarks.load import under_load
 from benchmarks.measures import percentile
-from benchmarks.systems import DURAGEN, N8N
+from benchmarks.systems import DURAGEN, N8N_STORED
 
 LOADS = ((1, 100), (10, 200), (50, 400), (100, 500), (200, 800), (500, 1_500))
 """In flight, and how many generations are measured."""
@@ -21,9 +21,9 @@ class Point(TypedDict):
 
 
 async def curve(loads: tuple[tuple[int, int], ...] = LOADS) -> list[Point]:
-    """An image service that answers at once; Duragen first, then N8N."""
+    """An image service that answers at once; Duragen first, then N8N that stores the image."""
     points = []
-    for system in (DURAGEN, N8N):
+    for system in (DURAGEN, N8N_STORED):
         async with system.running() as somebody:
             for in_flight, runs in loads:
                 rate, seconds, _ = await under_load(somebody, in_flight, runs)

@@ -1,5 +1,6 @@
 """What is compared: each carries an image generation to its end, and each is loaded alike."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -11,7 +12,7 @@ from benchmarks.bare_temporal import bare_temporal
 from benchmarks.load import PATIENCE_SECONDS, Asking, asking, deliveries_to_odoo, fresh_stack
 from benchmarks.n8n.install import VERSION, installed
 from benchmarks.n8n.server import PARTS as PARTS_BESIDE_N8N
-from benchmarks.n8n.server import n8n_beside
+from benchmarks.n8n.server import Image, check_stored, n8n_beside
 
 
 class System(NamedTuple):
@@ -29,11 +30,11 @@ async def _duragen() -> AsyncIterator[Asking]:
 
 
 @asynccontextmanager
-async def _n8n(*, handed_on: bool) -> AsyncIterator[Asking]:
+async def _n8n(image: Image) -> AsyncIterator[Asking]:
     n8n = installed()
     with (
-        fresh_stack(0, PARTS_BESIDE_N8N) as stack,
-        n8n_beside(stack, n8n, handed_on=handed_on) as webhook_url,
+        fresh_stack(0, PARTS_BESIDE_N8N[image]) as stack,
+        n8n_beside(stack, n8n, image) as webhook_url,
     ):
         # A connection for each generation in flight, given up before Node does (after 5 s idle).
         limits = httpx.Limits(keepalive_expiry=2)
@@ -47,11 +48,14 @@ async def _n8n(*, handed_on: bool) -> AsyncIterator[Asking]:
 
             somebody = Asking(stack, start, deliveries_to_odoo(stack))
             async with somebody.warm():
+                if image == "stored":
+                    await asyncio.to_thread(check_stored, stack)
                 yield somebody
 
 
 DURAGEN = System("Duragen", _duragen)
-_N8N = f"N8N {'.'.join(VERSION.split('.')[:2])}"
-N8N = System(_N8N, partial(_n8n, handed_on=True))
-N8N_WITHOUT_IMAGE = System(f"{_N8N}, the image thrown away", partial(_n8n, handed_on=False))
+_N8N = f"N8N {'.'.join(VERSION.split('.')[:2])}, the image"
+N8N_STORED = System(f"{_N8N} stored", partial(_n8n, "stored"))
+N8N_HANDED_ON = System(f"{_N8N} handed on", partial(_n8n, "handed on"))
+N8N_THROWN_AWAY = System(f"{_N8N} thrown away", partial(_n8n, "thrown away"))
 BARE_TEMPORAL = System("bare Temporal", bare_temporal)
