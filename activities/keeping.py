@@ -38,7 +38,7 @@ class ImageKeeper:
         return await self._store.find(wanted, seconds=seconds)
 
     async def find_before_paying(self, task: SubmitTask) -> StoredImage | Spooled | None:
-        """The same; when there is none, there is room for one.
+        """As `find`; and when there is no image, there is room for one.
 
         Raises ProviderError as `find` does, and with STORE_UNAVAILABLE when the disk has no room.
         """

@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import boto3
 import httpx
-from botocore.config import Config
 
+from benchmarks.load import store_client
 from contracts.names import IMAGES_PREFIX
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.config import BUCKET
@@ -44,7 +43,7 @@ async def images_forgotten(stack: LocalStack) -> AsyncIterator[None]:
 
 
 async def _forget(stack: LocalStack) -> None:
-    s3 = _client(stack)
+    s3 = store_client(stack)
     master = json.loads((stack.home / "ports.json").read_text())["store_master.port"]
     async with httpx.AsyncClient(base_url=f"http://{HOST}:{master}", trust_env=False) as http:
         while True:
@@ -53,17 +52,6 @@ async def _forget(stack: LocalStack) -> None:
                 await asyncio.to_thread(_delete_old, s3)
             answer = await http.get("/vol/vacuum", params={"garbageThreshold": "0.2"}, timeout=300)
             answer.raise_for_status()
-
-
-def _client(stack: LocalStack) -> "S3Client":
-    return boto3.client(
-        "s3",
-        endpoint_url=stack.s3_url,
-        region_name="us-east-1",
-        aws_access_key_id=stack.secrets.s3_access_key,
-        aws_secret_access_key=stack.secrets.s3_secret_key,
-        config=Config(proxies={}),
-    )
 
 
 def _delete_old(s3: "S3Client") -> None:

@@ -13,10 +13,12 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import boto3
 import httpx
 import psutil
+from botocore.config import Config
 
 from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.sandbox.serving import HOST
@@ -24,6 +26,9 @@ from deploy.local.stack.config import CALLBACK_PATH
 from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.local_stack import LocalStack
 from starter.client import AsyncDuragenClient
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 IMAGE_BYTES = 1_300_000
 WARM_UP = 50
@@ -60,6 +65,18 @@ def fresh_stack(latency_seconds: float, parts: Collection[str] = PARTS) -> Itera
         LocalStack(Path(home), parts, options=options) as stack,
     ):
         yield stack
+
+
+def store_client(stack: LocalStack) -> "S3Client":
+    """Of the stack's store, with all rights."""
+    return boto3.client(
+        "s3",
+        endpoint_url=stack.s3_url,
+        region_name="us-east-1",
+        aws_access_key_id=stack.secrets.s3_access_key,
+        aws_secret_access_key=stack.secrets.s3_secret_key,
+        config=Config(proxies={}),
+    )
 
 
 Start = Callable[[dict[str, Any]], Awaitable[object]]

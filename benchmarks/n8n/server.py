@@ -39,11 +39,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import boto3
 import httpx
-from botocore.config import Config as BotoConfig
 
-from benchmarks.load import IMAGE_BYTES, event
+from benchmarks.load import IMAGE_BYTES, event, store_client
 from benchmarks.n8n.install import N8n
 from deploy.local.sandbox.images import painter
 from deploy.local.sandbox.images.protocols import PROTOCOLS
@@ -58,7 +56,6 @@ from deploy.local.stack.supervisor import Part, Supervisor
 WORKFLOW = Path(__file__).with_name("workflow.json")
 WORKFLOW_ID = "duragenbenchmark"
 CREDENTIAL_ID = "duragenbenchmarkstore"
-_REGION = "us-east-1"
 
 Image = Literal["stored", "handed on", "thrown away"]
 """What becomes of it."""
@@ -178,7 +175,7 @@ def _workflow(stack: LocalStack, image: Image) -> str:
 def _credentials(stack: LocalStack) -> str:
     keys = {
         "endpoint": stack.s3_url,
-        "region": _REGION,
+        "region": "us-east-1",
         "accessKeyId": stack.secrets.s3_access_key,
         "secretAccessKey": stack.secrets.s3_secret_key,
         "forcePathStyle": True,
@@ -191,14 +188,7 @@ def check_stored(stack: LocalStack) -> None:
 
     Raises NotStoredError, and ClientError of boto3 for an object that is not there.
     """
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=stack.s3_url,
-        region_name=_REGION,
-        aws_access_key_id=stack.secrets.s3_access_key,
-        aws_secret_access_key=stack.secrets.s3_secret_key,
-        config=BotoConfig(proxies={}),
-    )
+    s3 = store_client(stack)
     made = painter.noise(IMAGE_BYTES)
     sha256 = hashlib.sha256(made).hexdigest()
     deliveries = httpx.get(f"{stack.odoo_url}/_sandbox/deliveries", trust_env=False).json()
