@@ -7,7 +7,8 @@ OUT ?= build
 # Most tests wait for something: more processes than cores, each with servers of its own.
 TEST_PROCESSES ?= 4
 
-.PHONY: help setup demo demo-odoo up addon client format check test test-system test-odoo test-addon \
+.PHONY: help setup demo demo-odoo up addon client format check test test-system test-rabbitmq \
+  test-rabbitmq-full test-odoo test-addon \
   bench plots profile chaos audit lock schemas histories
 
 help: ## List the targets
@@ -65,6 +66,14 @@ test-system: setup ## Tests against programs of Debian packages, which it instal
 	tests/system/install
 	$(BIN)/pytest tests/system
 
+test-rabbitmq: setup ## Tests with a real RabbitMQ, which it unpacks first (on Debian)
+	tests/rabbitmq/install
+	$(BIN)/pytest tests/rabbitmq --ignore tests/rabbitmq/test_troubles.py --ignore tests/rabbitmq/test_under_load.py
+
+test-rabbitmq-full: setup ## The same with all its troubles: killed under load, 10,000 requests that wait
+	tests/rabbitmq/install
+	REQUESTS=200 WAITING=10000 $(BIN)/pytest --timeout 900 tests/rabbitmq
+
 # Two processes, each with an Odoo and a stack of its own; those of a file stay together.
 test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian)
 	tests/odoo/install
@@ -99,8 +108,9 @@ chaos: setup ## Break things under load, count what comes of it, write docs/reli
 audit: setup ## Known weaknesses of what requirements.lock pins
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements.lock
 
-schemas: setup ## docs/schemas/ again, after a change of the events
+schemas: setup ## docs/schemas/ and docs/asyncapi.json again, after a change of the events
 	$(BIN)/python -m contracts.schemas docs/schemas
+	$(BIN)/python -m contracts.asyncapi docs/asyncapi.json
 
 histories: setup ## New recorded histories, after an intended change of the flow
 	$(BIN)/python -m tests.record_histories tests/histories

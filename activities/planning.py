@@ -15,7 +15,10 @@ from contracts.tasks import PlanTask
 
 
 class PlanActivities:
-    """Looks up; does no I/O, so it runs as a local activity."""
+    """Looks up; does no I/O, so it runs as a local activity.
+
+    `published` has the Odoos whose outcomes are announced at the message broker as well.
+    """
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class PlanActivities:
         *,
         carries: Mapping[str, Mapping[RequestField, str]],
         notify: bool,
+        published: Collection[str] = (),
         rules: FlowRules = FlowRules(),  # noqa: B008  # immutable
     ) -> None:
         self._routes = routes
@@ -34,6 +38,7 @@ class PlanActivities:
         self._deadline_seconds = deadline_seconds
         self._board = board
         self._notify = notify
+        self._published = published
         self._rules = rules
 
     @activity.defn(name=PLAN_ACTIVITY)
@@ -59,12 +64,14 @@ class PlanActivities:
             )
         routes = tuple(sorted(self._with_ignored(routes, task.asks), key=lambda r: len(r.ignores)))
         routes, avoided = self._board.arranged(routes)
+        odoo = None if off_the_list else origin_of(head.callback_url)
         return Plan(
             routes=() if failure else routes,
             avoided=() if failure else avoided,
-            odoo=None if off_the_list else origin_of(head.callback_url),
+            odoo=odoo,
             deadline_seconds=self._deadline_seconds,
             notify=self._notify,
+            publish=odoo in self._published,
             failure=failure,
             rules=self._rules,
         )

@@ -136,6 +136,8 @@ class Plan(Model):
     odoo: str | None = None
     deadline_seconds: float = 600
     notify: bool = False
+    publish: bool = False
+    """Whether the outcome is announced at the message broker, too."""
     failure: "Failure | None" = None
     avoided: tuple[str, ...] = ()
     """Providers put last because their circuit is open."""

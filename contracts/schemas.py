@@ -31,13 +31,15 @@ EVENTS: dict[str, type[WireModel]] = {
 """Name of each event, as the specification has it, and its model."""
 
 
-class _Plain(GenerateJsonSchema):
+class Plain(GenerateJsonSchema):
     """Without a title at each field: it would only repeat the name."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  # the base class's
+        """Never."""
         return False
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
+        """Without a default of null, which is as if it were absent."""
         made = super().default_schema(schema)
         if made.get("default", ...) is None:
             del made["default"]
@@ -51,7 +53,7 @@ def schema_of(name: str) -> dict[str, Any]:
         "$id": f"urn:duragen:event:{name}:{SUPPORTED_MAJOR_VERSION}",
         "title": name,
     }
-    return {**head, **EVENTS[name].model_json_schema(schema_generator=_Plain), **head}
+    return {**head, **EVENTS[name].model_json_schema(schema_generator=Plain), **head}
 
 
 def files() -> dict[str, str]:

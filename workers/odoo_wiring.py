@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 
 import httpx
 
@@ -9,7 +10,9 @@ from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooDelivery
 from activities.odoo.recovery import OdooAddress
 from activities.odoo.rpc import RpcDelivery
+from activities.outcome_messages import BrokerDelivery, OutcomeMessages
 from peers.odoo_rpc import RpcAccount
+from peers.rabbitmq import RabbitTable, silent
 from workers.settings import OdooSettings
 
 
@@ -17,10 +20,16 @@ def odoo_delivery(
     odoo: OdooSettings,
     http: httpx.AsyncClient,
     closing: AsyncExitStack,
+    messages: OutcomeMessages | None = None,
     *,
     use_proxies: bool = False,
 ) -> OdooDelivery:
-    """The way that its settings say; threads are ended by `closing`."""
+    """The way that its settings say; threads are ended by `closing`.
+
+    `messages` is the broker's; the settings see to it that there is one where it is needed.
+    """
+    if odoo.delivery == "rabbitmq" and messages:
+        return BrokerDelivery(messages, odoo.signing_secrets)
     if odoo.delivery == "callback":
         return CallbackDelivery(
             http,
@@ -34,11 +43,17 @@ def odoo_delivery(
     return RpcDelivery(rpc_account(odoo, use_proxies=use_proxies), threads)
 
 
-def odoo_address(odoo: OdooSettings) -> OdooAddress:
-    """Where it is asked whether it is back."""
+def odoo_address(odoo: OdooSettings, broker: RabbitTable | None) -> OdooAddress:
+    """Where it is asked whether it is back; for one that takes outcomes from the broker, there."""
     there = (odoo.delivery == "odoorpc" and odoo.url) or odoo.origin
     # So that no slot waits for the next one.
-    return OdooAddress(there, odoo.deliveries_per_second, 2 * odoo.max_in_flight)
+    by_broker = broker if odoo.delivery == "rabbitmq" else None
+    return OdooAddress(
+        there,
+        odoo.deliveries_per_second,
+        2 * odoo.max_in_flight,
+        partial(silent, by_broker) if by_broker else None,
+    )
 
 
 def deliveries_at_once(odoo: OdooSettings, images_in_memory: int) -> int:

@@ -16,6 +16,7 @@ from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
 from peers.own_headers import HeaderTable, OwnHeaders
 from peers.proxies import environment_proxies
+from peers.rabbitmq import RabbitTable
 from peers.setting_types import (
     ApiKey,
     CaFile,
@@ -27,6 +28,7 @@ from peers.setting_types import (
     SigningSecret,
 )
 from peers.settings import FileSettings, SettingsError
+from peers.store import StorageSettings
 from workflows.options import STORE_ALLOWANCE
 
 _TABLES_OF_OTHERS = {"gateway", "codec"}
@@ -64,44 +66,12 @@ class ModelSettings(Group):
     routes: Annotated[tuple[RouteSettings, ...], Field(min_length=1)]
 
 
-class StorageSettings(Group):
-    """Any S3 endpoint; None is AWS. Without keys, boto3's own credential chain is used."""
-
-    bucket: str
-    endpoint_url: HttpUrl | None = None
-    region: str = "us-east-1"
-    access_key_id: str | None = None
-    secret_access_key: SecretStr | None = None
-    link_seconds: Annotated[int, Field(ge=60, le=604_800)] = 3_600
-    """Life of the link in an event; 7 days is S3's maximum."""
-    public_endpoint_url: HttpUrl | None = None
-    """The store as Odoo reaches it, for links; None: the endpoint itself."""
-    addressing_style: Literal["path", "virtual"] | None = None
-    """`virtual` has the bucket in the host's name. None: `path` with an endpoint, AWS chooses."""
-    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
-    """Asked for with each object, where the bucket's policy demands that."""
-    kms_key_id: str | None = None
-    conditional_writes: bool | None = None
-    """Whether the store refuses a second object under the same key (`If-None-Match: *`). None: the
-    worker finds out. Where it does not, each image has a key of its own."""
-    ca_file: CaFile | None = None
-    """Who signed its certificate; None: AWS_CA_BUNDLE's, SSL_CERT_FILE's, or boto3's own."""
-    checksums: bool | None = None
-    """Whether it takes `x-amz-checksum-sha256`. None: the worker finds out; else Content-MD5."""
-
-    @model_validator(mode="after")
-    def _key_for_kms(self) -> Self:
-        if self.kms_key_id and not (self.encryption or "").startswith("aws:kms"):
-            raise ValueError('storage.kms_key_id needs storage.encryption = "aws:kms"')
-        return self
-
-
 class OdooSettings(Group):
     """One Odoo: origin and paths allow a `callbackUrl`; `delivery` says how it gets the outcome."""
 
     origin: Origin
     callback_paths: CallbackPaths = CALLBACK_PATHS
-    delivery: Literal["callback", "odoorpc"] = "callback"
+    delivery: Literal["callback", "odoorpc", "rabbitmq"] = "callback"
     token: ApiKey | None = None
     """Bearer token of the callback."""
     previous_token: ApiKey | None = None
@@ -135,8 +105,10 @@ class OdooSettings(Group):
             missing = [n for n in ("database", "login", "password") if getattr(self, n) is None]
             if missing:
                 raise ValueError(f"delivery by odoorpc needs {', '.join(missing)}")
-            if self.headers:
-                raise ValueError("delivery by odoorpc sends no headers: remove `headers`")
+        if self.delivery != "callback" and self.headers:
+            raise ValueError(f"delivery by {self.delivery} sends no headers: remove `headers`")
+        if self.delivery == "rabbitmq" and self.images == "data":
+            raise ValueError('delivery by rabbitmq carries no images: remove images = "data"')
         if self.previous_token and not self.token:
             raise ValueError("previous_token needs token, the one that follows it")
         if self.previous_signing_secret and not self.signing_secret:
@@ -231,6 +203,7 @@ class Settings(FileSettings):
     models: dict[UUID, ModelSettings] = Field(default_factory=dict)
     odoo: tuple[OdooSettings, ...] = ()
     notify: NotifySettings | None = None
+    rabbitmq: RabbitTable | None = None
     alerts: AlertSettings | None = None
     generation: GenerationSettings = GenerationSettings()
     worker: ProcessSettings = ProcessSettings()
@@ -259,8 +232,20 @@ class Settings(FileSettings):
         origins = [odoo.origin for odoo in self.odoo]
         if len(set(origins)) != len(origins):
             raise ValueError("odoo: two tables have the same origin")
+        by_broker = [odoo.origin for odoo in self.odoo if odoo.delivery == "rabbitmq"]
+        if by_broker and (self.rabbitmq is None or self.rabbitmq.gateway_url is None):
+            raise ValueError(
+                f"odoo {by_broker[0]}: delivery by rabbitmq needs rabbitmq.gateway_url"
+            )
         _ = self.own_headers  # raises
         return self
+
+    @property
+    def published(self) -> frozenset[str]:
+        """The Odoos whose outcomes are published beside their delivery."""
+        if self.rabbitmq is None or not self.rabbitmq.publish_outcomes:
+            return frozenset()
+        return frozenset(odoo.origin for odoo in self.odoo if odoo.delivery != "rabbitmq")
 
     @property
     def own_headers(self) -> OwnHeaders:

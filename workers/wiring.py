@@ -24,6 +24,7 @@ from activities.notify import NotifyActivities
 from activities.odoo.deliver import OdooActivities
 from activities.odoo.gate import OdooGates
 from activities.odoo.recovery import OdooRecovery
+from activities.outcome_messages import OutcomeMessages, PublishActivities
 from activities.planning import PlanActivities
 from activities.provider_health import CircuitBoard, ProviderReports
 from activities.providers.kind import Parts
@@ -36,6 +37,7 @@ from activities.storage import ImageStore
 from activities.submit import SubmitActivities
 from contracts.generation import FlowRules
 from contracts.names import (
+    BROKER_QUEUE,
     GENERATION_QUEUE,
     NOTIFICATIONS_QUEUE,
     PROVIDER_QUEUE_PREFIX,
@@ -44,10 +46,12 @@ from contracts.names import (
     provider_queue,
 )
 from peers.clients import named_client, public_client
+from peers.rabbitmq_publisher import Publisher
+from peers.store import STORE_THREADS
 from workers.correlating import CorrelationInterceptor
 from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery
 from workers.settings import Settings
-from workers.store_wiring import IMAGE_THREADS, STORE_THREADS, bucket_of
+from workers.store_wiring import IMAGE_THREADS, bucket_of
 from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
@@ -75,6 +79,8 @@ class Clients(NamedTuple):
     reports: ProviderReports
     board: CircuitBoard
     gates: OdooGates
+    messages: OutcomeMessages | None
+    """To the broker, where there is one."""
     closing: AsyncExitStack
     """Closes what one provider alone has opened."""
 
@@ -107,6 +113,11 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
             gates = OdooGates(odoo.origin for odoo in settings.odoo)
             reports = ProviderReports()
             async with AsyncExitStack() as closing:
+                messages = None
+                if settings.rabbitmq:
+                    publisher = Publisher(settings.rabbitmq, "duragen worker")
+                    closing.push_async_callback(publisher.close)
+                    messages = OutcomeMessages(settings.rabbitmq, publisher)
                 yield Clients(
                     http=http,
                     public=public,
@@ -119,6 +130,7 @@ async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Cli
                     reports=reports,
                     board=board,
                     gates=gates,
+                    messages=messages,
                     closing=closing,
                 )
 
@@ -172,17 +184,22 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
             for name, provider in settings.providers.items()
         },
         notify=settings.notify is not None,
+        published=settings.published,
         rules=FlowRules(try_parked_seconds=settings.generation.try_parked_seconds),
     )
     odoos = {
         odoo.origin: odoo_delivery(
-            odoo, clients.odoo_http, clients.closing, use_proxies=settings.worker.use_proxies
+            odoo,
+            clients.odoo_http,
+            clients.closing,
+            clients.messages,
+            use_proxies=settings.worker.use_proxies,
         )
         for odoo in settings.odoo
     }
     with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}
     delivering = OdooActivities(odoos, clients.store, clients.gates, with_data)
-    addresses = {odoo.origin: odoo_address(odoo) for odoo in settings.odoo}
+    addresses = {odoo.origin: odoo_address(odoo, settings.rabbitmq) for odoo in settings.odoo}
     recovery = OdooRecovery(client, clients.odoo_http, clients.gates, addresses)
     activities: list[Callable[..., Any]] = [
         planning.plan,
@@ -219,6 +236,15 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
                 client,
                 task_queue=NOTIFICATIONS_QUEUE,
                 activities=[notify],
+                **_common(settings),
+            )
+        )
+    if clients.messages and settings.published:
+        workers.append(
+            Worker(
+                client,
+                task_queue=BROKER_QUEUE,
+                activities=[PublishActivities(clients.messages).publish],
                 **_common(settings),
             )
         )

@@ -1,10 +1,10 @@
-"""Informing others once Odoo has the outcome: the user, through the notification service."""
+"""Informing others once Odoo has the outcome: the user, and who listens at the message broker."""
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from contracts.names import NOTIFICATIONS_QUEUE
+    from contracts.names import BROKER_QUEUE, NOTIFICATIONS_QUEUE
     from contracts.tasks import DeliverTask
     from workflows import options
     from workflows.failures import failure_of
@@ -27,3 +27,20 @@ async def notify_user(task: DeliverTask) -> None:
         )
     except ActivityError as error:
         workflow.logger.warning("the user was not notified: %s", failure_of(error).detail)
+
+
+async def publish_outcome(task: DeliverTask) -> None:
+    """Announce it at the message broker, which may be away for long. Fails nothing, as above."""
+    try:
+        await workflow.execute_activity_method(
+            Activities.publish,
+            task,
+            task_queue=BROKER_QUEUE,
+            schedule_to_close_timeout=options.PUBLISH_ALLOWANCE,
+            start_to_close_timeout=options.PUBLISH_TIMEOUT,
+            heartbeat_timeout=options.HEARTBEAT_TIMEOUT,
+            retry_policy=options.PUBLISH_RETRY,
+            summary=f"publish {task.message_id}",
+        )
+    except ActivityError as error:
+        workflow.logger.warning("the outcome was not published: %s", failure_of(error).detail)

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
         Spooled,
     )
     from contracts.tasks import DeliverTask, DeliveryDecision, PlanTask, SpoolNews
-    from workflows.announce import notify_user
+    from workflows.announce import notify_user, publish_outcome
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, progress_of, publish, show_details
     from workflows.generate import Making, make_plan
@@ -157,13 +157,14 @@ class Generation:
         workflow.continue_as_new(args=[event, Parked(plan=plan, outcome=outcome, trouble=trouble)])
 
     async def _announce(self, plan: Plan, outcome: Outcome) -> None:
-        """Notify the user, unless Odoo does not have the outcome."""
-        if not plan.notify or self._delivery.abandoned:
-            return
+        """Inform the others, unless Odoo does not have the outcome."""
         task = self._task(plan, outcome)
-        if task:
-            self._enter(GenerationState.ANNOUNCING)
-            await notify_user(task)
+        if task is None or self._delivery.abandoned or not (plan.notify or plan.publish):
+            return
+        self._enter(GenerationState.ANNOUNCING)
+        steps = [notify_user] * plan.notify + [publish_outcome] * plan.publish
+        # Beside each other: one that is away holds up no other.
+        await asyncio.gather(*(step(task) for step in steps))
 
     async def _close(self, plan: Plan, outcome: Outcome) -> Outcome:
         """The outcome becomes the workflow's own end."""

@@ -30,6 +30,16 @@ ODOO_RETRY = RetryPolicy(
 # As the callback's; a notification that cannot be sent must not hold the generation up for long.
 NOTIFY_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=4)
 
+# A broker that is away: whoever consumes there has no other way to the outcome. A day, as the image
+# that waits for its store; five minutes between two tries of thousands that wait.
+PUBLISH_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
+)
+PUBLISH_ALLOWANCE = timedelta(days=1)
+
+# One message has 20 s (`peers.rabbitmq_publisher`); the rest is for a slow machine.
+PUBLISH_TIMEOUT = timedelta(seconds=40)
+
 # Three of the worker's heartbeat intervals (5 s): one may be late, a dead worker is soon noticed.
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 

@@ -62,6 +62,10 @@ class Activities(Protocol):
     async def notify(self, task: DeliverTask) -> Delivered:
         """Send the user's notification to the notification service."""
 
+    @activity.defn(name=names.PUBLISH_ACTIVITY)
+    async def publish(self, task: DeliverTask) -> Delivered:
+        """Announce the outcome at the message broker."""
+
     @activity.defn(name=names.SEND_ALERTS_ACTIVITY)
     async def send_alerts(self, task: AlertTask) -> AlertsSent:
         """Raise and resolve alerts at Alertmanager."""

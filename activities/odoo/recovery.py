@@ -1,7 +1,7 @@
 """When an Odoo was away: is it back, and the release of what is parked for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -59,6 +59,8 @@ class OdooAddress(NamedTuple):
     url: str
     releases_per_second: float
     releases_at_once: int
+    silent: Callable[[], Awaitable[str | None]] | None = None
+    """Asks in the place of a GET of `url`: why nothing answers, None when something does."""
 
 
 class _Parked(NamedTuple):
@@ -135,7 +137,10 @@ class OdooRecovery:
             return Released(released=released + sum(await asyncio.gather(*running)))
 
     async def _look(self, task: OdooProbeTask, odoo: OdooAddress) -> OdooProbed:
-        silent, may_be_back = await self._silent(odoo.url)
+        if odoo.silent:
+            silent, may_be_back = await odoo.silent(), False
+        else:
+            silent, may_be_back = await self._silent(odoo.url)
         if silent and not (may_be_back and task.thorough):
             return OdooProbed(found=silent)
         tried = set(task.tried)

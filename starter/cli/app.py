@@ -45,6 +45,10 @@ COMMANDS = {
     "erase": Entry("workers.erase.command:erase", "Remove what is kept of a generation."),
     "worker": Entry("workers.cli:worker", "Run the worker process."),
     "gateway": Entry("starter.cli.commands:gateway", "Run the HTTP gateway."),
+    "rabbitmq": Entry("starter.cli.rabbitmq:rabbitmq", "Consume requests from RabbitMQ."),
+    "deadletters": Entry(
+        "starter.cli.rabbitmq:deadletters", "Requests from RabbitMQ that started nothing."
+    ),
     "codec": Entry("starter.codec.command:codec", "Decrypt for Temporal's Web UI; make keys."),
 }
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
@@ -16,6 +16,7 @@ from starter.gateway import problems
 from starter.gateway.body import read_event
 from starter.gateway.callers import Caller, Callers
 from starter.gateway.calls_log import CallsLog
+from starter.gateway.images import ImageLinks
 from starter.gateway.models import (
     EXAMPLE_EVENT,
     Accepted,
@@ -71,6 +72,7 @@ class GatewayState:
         self.room = BodyRoom()
         self.callers = Callers(settings.gateway.keys, client)
         self.entry_point = EntryPoint(client, settings.callbacks)
+        self.images = ImageLinks(settings.storage, client)
 
     def status_url(self, request_id: UUID) -> str:
         """The link to a generation's status."""
@@ -183,6 +185,22 @@ async def status(request: Request, request_id: UUID) -> GenerationStatus:
     """State, progress, image or error; answers at any time, also when no worker runs."""
     generation = _generation(request, request_id)
     return GenerationStatus.of(await _state(request).client.status(generation))
+
+
+@generations.get(
+    "/v1/generations/{request_id}/image",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses={
+        307: {"description": "`Location` is a link to the image's bytes, good for a while"},
+        **_documented(401, 404, 422, 429, 503),
+    },
+    summary="A fresh link to the image",
+)
+async def image(request: Request, request_id: UUID) -> RedirectResponse:
+    """Leads to the image in the store. This address stays good when the links have expired."""
+    link = await _state(request).images.link(_generation(request, request_id))
+    return RedirectResponse(link)
 
 
 @generations.delete(

@@ -1,7 +1,5 @@
 """Reading EVT-AIG-001 from a request: bounded, strict, and never a 500."""
 
-import json
-from codecs import BOM_UTF8
 from email.message import Message
 from typing import Any
 
@@ -9,7 +7,6 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from contracts.events import GenerationRequested
-from peers.json_bounds import JsonBoundsError, check_json
 from starter.gateway.problems import (
     RETRY_AFTER_SECONDS,
     FieldError,
@@ -17,6 +14,7 @@ from starter.gateway.problems import (
     field_errors,
     invalid,
 )
+from starter.json_object import NotAnObjectError, NotJsonError, object_of, without_mark
 from starter.request_body import BodyRefusedError, BodyRoom, bounded_body
 
 WRAPPERS = ("body", "json", "data", "payload", "event")
@@ -35,8 +33,7 @@ async def read_event(
     except BodyRefusedError as error:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else None
         raise ProblemError(error.status, error.detail, headers=headers) from None
-    # RFC 8259, 8.1: a byte order mark may be ignored, and some senders begin with one.
-    raw = sent_bytes.removeprefix(BOM_UTF8)
+    raw = without_mark(sent_bytes)
     sent = _object_of(raw)
     try:
         return GenerationRequested.model_validate_json(raw)
@@ -57,23 +54,11 @@ def _check_content_type(request: Request) -> None:
 
 def _object_of(raw: bytes) -> dict[str, Any]:
     try:
-        check_json(raw)
-        found = json.loads(
-            raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
-        )
-    except JsonBoundsError as error:
-        raise ProblemError(400, f"the body is {error}") from None
-    except ValueError as error:  # also UnicodeDecodeError, and numbers of thousands of digits
-        place = ""
-        if isinstance(error, json.JSONDecodeError):
-            place = f" (line {error.lineno}, column {error.colno})"
-        raise ProblemError(400, f"the body is not valid JSON{place}") from None
-    if isinstance(found, dict):
-        return found
-    message = "must be a JSON object"
-    if isinstance(found, list | str):
-        message += f": send the event itself, not a {'list' if isinstance(found, list) else 'text'}"
-    raise invalid([FieldError(field="event", rule="type", message=message)])
+        return object_of(raw)
+    except NotJsonError as error:
+        raise ProblemError(400, str(error)) from None
+    except NotAnObjectError as error:
+        raise invalid([FieldError(field="event", rule="type", message=str(error))]) from None
 
 
 def _wrapped(sent: dict[str, Any]) -> list[FieldError]:
@@ -87,14 +72,3 @@ def _wrapped(sent: dict[str, Any]) -> list[FieldError]:
             message = f"is the event inside `{name}`? Send the event alone"
             return [FieldError(field="event", rule="wrapped", message=message)]
     return []
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("the same key twice: which one was meant?")
-    return found
-
-
-def _no_constant(_: str) -> None:
-    raise ValueError("NaN and Infinity are not JSON")

@@ -3,9 +3,9 @@
     400  malformed_json      408  body_too_slow          422  invalid_event
     401  unauthorized        409  conflict               429  rate_limited
     404  not_found           413  too_large              429  too_many_in_flight
-    404  no_such_path        415  wrong_content_type     429  daily_limit
-    405  method_not_allowed                              500  internal
-                                                         503  unavailable
+    404  no_image            415  wrong_content_type     429  daily_limit
+    404  no_such_path                                    500  internal
+    405  method_not_allowed                              503  unavailable
 
 Texts say what is wrong and never repeat what was sent: a prompt is private.
 """
@@ -23,6 +23,7 @@ from pydantic import ValidationError as ModelError
 from starlette.exceptions import HTTPException
 
 from starter import client
+from starter.faults import field_faults
 
 logger = logging.getLogger(__name__)
 
@@ -108,15 +109,7 @@ def invalid(errors: list[FieldError]) -> ProblemError:
 
 def field_errors(error: ModelError | RequestValidationError) -> list[FieldError]:
     """Pydantic's faults without the values that were sent."""
-    return [
-        FieldError(
-            # The one rule that spans fields (aspectRatio against resolution) has no place.
-            field=".".join(str(p) for p in fault["loc"] if p != "path") or "aspectRatio",
-            rule=fault["type"],
-            message=fault["msg"].removeprefix("Value error, "),
-        )
-        for fault in error.errors()
-    ]
+    return [FieldError(**fault) for fault in field_faults(error)]
 
 
 def response(problem: ProblemError) -> JSONResponse:

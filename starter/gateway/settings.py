@@ -21,6 +21,7 @@ from contracts.events import HttpUrl, origin_of
 from contracts.names import OWNER_PATTERN
 from peers.setting_types import CallbackPaths, Group, Origin, Sha256
 from peers.settings import FileSettings
+from peers.store import StorageSettings
 from starter.client import MAX_BODY_BYTES
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -162,6 +163,8 @@ class GatewaySettings(FileSettings):
     model_config = SettingsConfigDict(extra="ignore")
 
     gateway: GatewayProcess
+    storage: StorageSettings | None = None
+    """For links to images; the rest of what a gateway does needs no store."""
     odoo: tuple[AllowedOdoo, ...] = ()
 
     @property

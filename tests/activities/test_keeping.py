@@ -21,12 +21,12 @@ from contracts.generation import Spooled, StoredImage
 from contracts.names import GenerationId, erased_key
 from contracts.tasks import SubmitTask
 from deploy.local.stack.config import BUCKET
+from peers.store import StorageSettings
 from tests.activities.http_peer import refusing_url
 from tests.activities.odd_store import OddStore, odd_store
 from tests.activities.provider_calls import submission
 from tests.activities.stored_images import image_of
 from tests.workflows.relay import Relay, Wire
-from workers.settings import StorageSettings
 from workers.store_wiring import bucket_of
 
 LIKE_AMAZON = Ways(checksums=True, conditional=True, hides_missing=False)

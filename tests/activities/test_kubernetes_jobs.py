@@ -16,6 +16,7 @@ from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from contracts.generation import Job
 from contracts.tasks import Collected, CollectTask, SubmitMark
+from peers.store import s3_client
 from tests.activities.activity_runs import Attempt
 from tests.activities.kube_calls import (
     collecting,
@@ -28,7 +29,6 @@ from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, status
 from tests.activities.provider_calls import at_once, refusal
 from tests.activities.stored_images import image_of, stored
 from workers.settings import Settings
-from workers.store_wiring import s3_client
 from workers.wiring import Clients
 
 

@@ -16,14 +16,14 @@ from activities.odoo.gate import OdooGates
 from contracts.errors import DeliveryError
 from peers.clients import named_client
 from peers.odoo_rpc import RpcAccount
+from peers.store import StorageSettings, s3_client
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer
 from tests.activities.test_kubernetes_tls import certificate
 from tests.activities.test_odoo_rpc import Odoo, account
 from workers.odoo_wiring import odoo_delivery
-from workers.settings import OdooSettings, Settings, StorageSettings
-from workers.store_wiring import s3_client
+from workers.settings import OdooSettings, Settings
 from workers.wiring import open_clients
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys")

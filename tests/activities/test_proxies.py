@@ -22,6 +22,7 @@ from peers.clients import named_client, public_client
 from peers.http import call
 from peers.odoo_rpc import OdooSession
 from peers.proxies import environment_proxies
+from peers.store import StorageSettings, s3_client
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer, listening
@@ -31,8 +32,8 @@ from tests.activities.test_odoo_tls import behind_tls
 from tests.peers.forward_proxy import ForwardProxy, forward_proxy
 from workers.doctor.services import proxies
 from workers.odoo_wiring import odoo_delivery
-from workers.settings import OdooSettings, ProcessSettings, Settings, StorageSettings
-from workers.store_wiring import bucket_of, s3_client
+from workers.settings import OdooSettings, ProcessSettings, Settings
+from workers.store_wiring import bucket_of
 from workers.wiring import open_clients
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

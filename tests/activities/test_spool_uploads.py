@@ -19,9 +19,9 @@ from contracts.generation import StoredImage
 from contracts.names import GenerationId, erased_key
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
+from peers.store import StorageSettings
 from tests.activities.http_peer import refusing_url
 from tests.activities.odd_store import OddStore, odd_store
-from workers.settings import StorageSettings
 from workers.store_wiring import bucket_of
 
 PNG = "png"

@@ -20,10 +20,11 @@ from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.config import BUCKET
+from peers.store import StorageSettings, s3_client
 from tests.activities.http_peer import Peer, answer, refusing_url
 from tests.activities.stored_images import SIZE, image_of, kept_by, stored
-from workers.settings import Settings, StorageSettings
-from workers.store_wiring import bucket_of, s3_client
+from workers.settings import Settings
+from workers.store_wiring import bucket_of
 from workers.wiring import Clients
 
 if TYPE_CHECKING:

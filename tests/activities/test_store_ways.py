@@ -20,10 +20,10 @@ from contracts.errors import ErrorCode
 from contracts.names import GenerationId, erased_key
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.config import BUCKET
+from peers.store import StorageSettings, s3_client
 from tests.activities.odd_store import Object, OddStore, odd_store
 from tests.activities.stored_images import SIZE, kept_by
-from workers.settings import StorageSettings
-from workers.store_wiring import bucket_of, s3_client
+from workers.store_wiring import bucket_of
 from workers.wiring import Clients
 
 KEYS = {"access_key_id": "id", "secret_access_key": "secret"}

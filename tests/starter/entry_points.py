@@ -151,8 +151,11 @@ def gateway_key(name: str, key: str, **more: Any) -> GatewayKey:
 def gateway_settings(**changes: Any) -> GatewaySettings:
     """One key, one Odoo; what the key starts is seen by those with access to Temporal."""
     keys = changes.pop("keys", (gateway_key("odoo", KEY, owner=""),))
+    storage = changes.pop("storage", None)
     process = GatewayProcess(keys=keys, **changes)
-    return GatewaySettings.model_construct(gateway=process, odoo=(AllowedOdoo(origin=ODOO),))
+    return GatewaySettings.model_construct(
+        gateway=process, odoo=(AllowedOdoo(origin=ODOO),), storage=storage
+    )
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ OPERATIONS = {
     ("POST", "/v1/generations"),
     ("POST", "/webhook/{name}"),
     ("GET", "/v1/generations/{request_id}"),
+    ("GET", "/v1/generations/{request_id}/image"),
     ("DELETE", "/v1/generations/{request_id}"),
     ("POST", "/v1/generations/{request_id}/redeliver"),
     ("GET", "/health"),

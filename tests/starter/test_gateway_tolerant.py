@@ -183,6 +183,7 @@ async def test_the_document_has_each_operation_once(http: httpx.AsyncClient) -> 
         ("post", "/v1/generations"),
         ("post", "/webhook/{name}"),
         ("get", one),
+        ("get", f"{one}/image"),
         ("delete", one),
         ("post", f"{one}/redeliver"),
         ("get", "/health"),

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowExecutionStatus
 from contracts.errors import DeliveryError
 from contracts.generation import GenerationState
 from contracts.names import workflow_id
+from peers.store import s3_client
 from starter.client import NotFoundError
 from starter.operations.bulk import in_bulk, these
 from starter.operations.outages import Outages
@@ -41,7 +42,6 @@ from tests.starter.operating import (
 )
 from tests.workflows.odoo_peer import UNKNOWN_MODEL, odoo_peer, with_odoo
 from workers.settings import Settings
-from workers.store_wiring import s3_client
 
 MANY = 60
 

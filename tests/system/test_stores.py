@@ -18,11 +18,12 @@ from activities.storage import ImageStore
 from activities.store_ways import Ways
 from deploy.local.sandbox.images.painter import Picture, paint
 from deploy.local.stack.ports import PortRegistry
+from peers.store import StorageSettings, s3_client
 from tests.activities.stored_images import SIZE, kept_by
 from tests.system.running import running
 from workers.doctor.store import store as examine
-from workers.settings import Settings, StorageSettings
-from workers.store_wiring import bucket_of, s3_client
+from workers.settings import Settings
+from workers.store_wiring import bucket_of
 
 BUILD = Path("build").resolve()
 BUCKET = "duragen"

@@ -12,9 +12,9 @@ from contracts.generation import GenerationState
 from contracts.names import image_key
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
+from peers.store import s3_client
 from tests.lab import Lab, flux_behind_a_relay, working
 from workers.settings import Settings
-from workers.store_wiring import s3_client
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 
 from activities.providers.kubernetes.kind import KubernetesSettings
 from deploy.local.stack.config import BUCKET
+from peers.store import StorageSettings
 from tests.activities.odd_store import OddStore, odd_store
 from workers.doctor.finding import Finding
 from workers.doctor.store import spool, store
-from workers.settings import OdooSettings, ProcessSettings, Settings, StorageSettings
+from workers.settings import OdooSettings, ProcessSettings, Settings
 
 KEYS = {"access_key_id": "id", "secret_access_key": "secret"}
 AT_HOME = OdooSettings(origin="http://127.0.0.1:8069")

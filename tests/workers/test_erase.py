@@ -17,6 +17,7 @@ from contracts.names import GenerationId, erased_key, image_key, images_prefix, 
 from contracts.tasks import DeliveryDecision
 from deploy.local.stack.config import BUCKET
 from deploy.local.stack.local_stack import LocalStack
+from peers.store import s3_client
 from starter.client import AsyncDuragenClient
 from starter.operations.bulk import these
 from starter.operations.rerun import Target, rerun
@@ -25,7 +26,7 @@ from tests.lab import Lab, working
 from tests.workers.worker_process import Ended, environment, run
 from workers.erase.erasing import Eraser
 from workers.settings import Settings
-from workers.store_wiring import bucket_of, s3_client
+from workers.store_wiring import bucket_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

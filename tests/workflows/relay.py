@@ -14,13 +14,15 @@ class Wire(StrEnum):
     DEAF    passes on what is asked, and ends it when the first answer comes: the work is done, and
             whoever asked never learns of it
     READS   passes on what only reads; a PUT is refused as a store does without the right to write
-    SILENT  takes what comes, passes nothing on and never answers
+    SILENT  takes what comes on a new one, passes nothing on and never answers
+    FROZEN  does so with those that are open, too, and neither end notices
     """
 
     WHOLE = "whole"
     CUT = "cut"
     DEAF = "deaf"
     SILENT = "silent"
+    FROZEN = "frozen"
     READS = "reads"
 
 
@@ -81,7 +83,7 @@ class Relay:
         if self._wire is Wire.CUT:
             writer.transport.abort()
             return
-        if self._wire is Wire.SILENT:
+        if self._wire in {Wire.SILENT, Wire.FROZEN}:
             await self._swallow(reader, writer)
             return
         try:
@@ -124,6 +126,8 @@ class Relay:
         back: asyncio.StreamWriter,
     ) -> None:
         while data := await reader.read(65_536):
+            if self._wire is Wire.FROZEN:
+                continue
             if self._wire is Wire.READS and data.startswith(b"PUT "):
                 self.refused += 1
                 back.write(_FORBIDDEN)
@@ -138,6 +142,8 @@ class Relay:
             if self._wire is Wire.DEAF:
                 writer.transport.abort()
                 break
+            if self._wire is Wire.FROZEN:
+                continue
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError

@@ -16,10 +16,10 @@ from activities.providers.kubernetes.kind import KubernetesSettings
 from contracts.errors import ErrorCode
 from contracts.generation import GenerationState, Route
 from deploy.local.sandbox.images.painter import Picture, paint
+from peers.store import s3_client
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, Object, kube_server
 from tests.lab import Lab, working
 from workers.settings import ModelSettings, Settings
-from workers.store_wiring import s3_client
 
 KUBERNETES_MODEL_ID = UUID("44444444-4444-4444-8444-444444444444")
 ROUTE = Route(provider="cluster", model="registry.example.com/sdxl:3")

@@ -27,13 +27,13 @@ from contracts.generation import GenerationView, Outcome
 from contracts.names import SEARCH_ATTRIBUTES, image_key, workflow_id
 from deploy.local.stack.config import CALLBACK_PATH
 from deploy.local.stack.local_stack import LocalStack
+from peers.store import s3_client
 from starter.client import AsyncDuragenClient
 from tests.activities.http_peer import Peer, answer, listening
 from tests.lab import Handle, Lab, Ledgers, working
 from tests.workflows.relay import Relay, Wire
 from tests.workflows.reservations import reserve
 from workers.settings import NotifySettings, Settings
-from workers.store_wiring import s3_client
 
 QUIET_LOOKS = 3
 """It is at rest when so many looks, 15 ms apart, find it the same."""

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 
+import httpx
 import typer
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -90,12 +91,20 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         for odoo in settings.odoo:
             looking = services.odoo_server(odoo_http, odoo, use_proxies=process.use_proxies)
             yield await _bounded(f"Odoo {odoo.origin}", looking)
-        if settings.notify:
-            looking = services.notifications(http, settings.notify)
-            yield await _bounded("notifications", looking)
-        yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
+        async for finding in _announced(settings, http):
+            yield finding
     if not settings.odoo:
         yield Finding("Odoo", "none in the settings", "add [[odoo]] with its origin")
+
+
+async def _announced(settings: Settings, http: httpx.AsyncClient) -> AsyncIterator[Finding]:
+    """Those who hear of outcomes and troubles."""
+    if settings.notify:
+        looking = services.notifications(http, settings.notify)
+        yield await _bounded("notifications", looking)
+    if settings.rabbitmq:
+        yield await _bounded("RabbitMQ", services.broker(settings.rabbitmq))
+    yield await _bounded("Alertmanager", services.alertmanager(http, settings.alerts))
 
 
 async def _temporal(client: Client, settings: Settings) -> AsyncIterator[Finding]:

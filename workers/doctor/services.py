@@ -11,6 +11,7 @@ from peers.encryption import EncryptionError, keyring
 from peers.http import call
 from peers.odoo_rpc import OdooRpcError, OdooSession
 from peers.proxies import environment_proxies
+from peers.rabbitmq import BrokerError, RabbitTable, broker_errors, connected
 from workers.doctor.finding import Finding
 from workers.odoo_wiring import rpc_account
 from workers.settings import AlertSettings, NotifySettings, OdooSettings, Settings
@@ -78,6 +79,8 @@ async def odoo_server(
 ) -> Finding:
     """Whether it answers; by odoorpc also whether it takes the login."""
     what = f"Odoo {odoo.origin}"
+    if odoo.delivery == "rabbitmq":
+        return Finding(what, "takes its outcomes from RabbitMQ, see there")
     if odoo.delivery == "odoorpc":
         try:
             account = rpc_account(odoo, use_proxies=use_proxies)
@@ -139,3 +142,19 @@ async def alertmanager(http: httpx.AsyncClient, alerts: AlertSettings | None) ->
     if status != 200:
         return Finding(what, f"answered {status}", "check alerts.base_url")
     return Finding(what, "is ready")
+
+
+async def broker(table: RabbitTable) -> Finding:
+    """Whether it lets us in, and what waits there; the queues are the consumer's to make."""
+    try:
+        async with connected(table, "duragen doctor") as connection:
+            with broker_errors(table):
+                async with connection.channel() as channel:
+                    await channel.get_exchange(table.exchange)
+                async with connection.channel() as channel:
+                    letters = await channel.get_queue(table.dead_letter_queue)
+    except BrokerError as error:
+        return Finding("RabbitMQ", str(error), "then run `duragen rabbitmq`, which makes the rest")
+    dead = letters.declaration_result.message_count or 0
+    fix = "look at them: `duragen deadletters list`" if dead else ""
+    return Finding("RabbitMQ", f"{table.place} answers; {dead} dead letters", fix)

@@ -20,6 +20,7 @@ from activities import backlog
 from activities.providers.registry import kind_of
 from contracts.errors import ErrorCode
 from contracts.names import (
+    BROKER_QUEUE,
     GENERATION_QUEUE,
     HEALTH_QUERY,
     NOTIFICATIONS_QUEUE,
@@ -112,6 +113,7 @@ def queues(settings: Settings) -> list[tuple[str, str]]:
         if queue == GENERATION_QUEUE:
             found += [(odoo_queue(odoo.origin), queue) for odoo in settings.odoo]
             found += [(NOTIFICATIONS_QUEUE, queue)] if settings.notify else []
+            found += [(BROKER_QUEUE, queue)] if settings.published else []
     return found
 
 
@@ -128,7 +130,7 @@ async def served(client: Client, queue: str, served_as: str) -> Finding:
     what = f"queue {queue}"
     if not answer.pollers:
         fix = f"duragen worker --queue {served_as}"
-        if queue.startswith(ODOO_QUEUE_PREFIX) or queue == NOTIFICATIONS_QUEUE:
+        if queue.startswith(ODOO_QUEUE_PREFIX) or queue in {NOTIFICATIONS_QUEUE, BROKER_QUEUE}:
             fix += " with these settings: restart the workers after a change"
         return Finding(what, "no worker serves it", fix)
     who = sorted({poller.identity for poller in answer.pollers})

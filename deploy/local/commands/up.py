@@ -72,6 +72,14 @@ def up(  # noqa: PLR0913  # each is an option of the command line
             help="A real Alertmanager instead of the sandbox's.",
         ),
     ] = None,
+    rabbitmq: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURAGEN_LOCAL_RABBITMQ",
+            metavar="URL",
+            help="A RabbitMQ that requests come from and outcomes go to: amqp://USER:PASSWORD@HOST.",
+        ),
+    ] = None,
     latency: Annotated[
         float, typer.Option(min=0, max=600, help="Seconds that the sandbox takes for an image.")
     ] = 2,
@@ -101,8 +109,8 @@ def up(  # noqa: PLR0913  # each is an option of the command line
     ending = threading.Event()
     options = SandboxOptions(latency_seconds=latency, credits=credits_granted)
     try:
-        if real_odoo and (odoo or alertmanager):
-            raise ValueError("--real-odoo goes with neither --odoo nor --alertmanager.")
+        if real_odoo and (odoo or alertmanager or rabbitmq):
+            raise ValueError("--real-odoo goes without --odoo, --alertmanager and --rabbitmq.")
         left_out = set(_known(without)) | ({"odoo"} if odoo else set())
         parts = [part for part in ALL_PARTS if part not in left_out]
         for name in ALL_PARTS if "all" in (show or ()) else _known(show):
@@ -119,6 +127,7 @@ def up(  # noqa: PLR0913  # each is an option of the command line
                     options=options,
                     odoo_url=odoo,
                     alertmanager_url=alertmanager,
+                    rabbitmq_url=rabbitmq,
                     say=say,
                 )
                 running.enter_context(stack)

@@ -75,13 +75,14 @@ def keep_secrets(file: Path) -> Secrets:
 
 @dataclass(frozen=True)
 class Peers:
-    """Who gets outcomes, notifications and alerts: origins. The last two may be absent."""
+    """Who gets outcomes, notifications, alerts, messages: origins. The last three may be absent."""
 
     odoo: str
     more_odoos: tuple[str, ...] = ()
     """Further addresses by which outcomes may be delivered; each is an Odoo of its own to us."""
     notify: str | None = None
     alerts: str | None = None
+    rabbitmq: str | None = None
 
 
 def settings(ports: Ports, known: Secrets, peers: Peers, home: Path) -> dict[str, Any]:
@@ -142,6 +143,9 @@ def settings(ports: Ports, known: Secrets, peers: Peers, home: Path) -> dict[str
     }
     if peers.notify:
         tables["notify"] = {"base_url": peers.notify, "token": known.notify_token}
+    if peers.rabbitmq:
+        gateway = f"http://{HOST}:{ports.gateway}"
+        tables["rabbitmq"] = {"url": peers.rabbitmq, "gateway_url": gateway}
     if peers.alerts:
         tables["alerts"] = {"base_url": peers.alerts, "web_url": f"http://{HOST}:{ports.ui}"}
     return tables

@@ -33,12 +33,13 @@ class LocalStack:
 
     Ports that are 0 are free ones, the same at the next start in the same home. `odoo_url` is the
     origin of a real Odoo in place of the sandbox, `alertmanager_url` that of a real Alertmanager.
+    Without `rabbitmq_url` there is no part `rabbitmq`.
     Without the part `notifications` the settings name no notification service.
     `overrides` is merged over the settings file's tables. `say` receives what happens to parts
     later: that one died, that it is back.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is one thing that a stack may have otherwise
         self,
         home: Path,
         parts: Collection[str] = ALL_PARTS,
@@ -47,6 +48,7 @@ class LocalStack:
         options: SandboxOptions | None = None,
         odoo_url: str | None = None,
         alertmanager_url: str | None = None,
+        rabbitmq_url: str | None = None,
         overrides: Mapping[str, Any] | None = None,
         say: Callable[[str], None] = _log.warning,
     ) -> None:
@@ -55,11 +57,13 @@ class LocalStack:
                 f"no such part: {', '.join(unknown)}; there are {', '.join(ALL_PARTS)}"
             )
         self.home = home.resolve()
-        self.parts = tuple(part for part in ALL_PARTS if part in parts)
+        wanted = {*parts} if rabbitmq_url else {*parts} - {"rabbitmq"}
+        self.parts = tuple(part for part in ALL_PARTS if part in wanted)
         self.ports = ports or Ports()
         self.options = options or SandboxOptions()
         self._odoo_url = odoo_url
         self._alertmanager_url = alertmanager_url
+        self._rabbitmq_url = rabbitmq_url
         self._overrides = overrides or {}
         self._say = say
         self._lock: TextIO | None = None
@@ -198,6 +202,7 @@ class LocalStack:
             more_odoos=self.options.more_odoos,
             notify=self.notifications_url if there else None,
             alerts=self.alerts_url if there or self._alertmanager_url else None,
+            rabbitmq=self._rabbitmq_url,
         )
         tables = merge(settings(self.ports, self.secrets, peers, self.home), self._overrides)
         write_private(self.config_path, to_toml(tables))

@@ -216,6 +216,16 @@ def gateway(site: Site) -> Part:
     return Part("gateway", command, probe, environment=environment, stop_seconds=10)
 
 
+def rabbitmq(site: Site) -> Part:
+    """The consumer of requests, where there is a RabbitMQ to consume from."""
+    port = site.port_registry.pick("rabbitmq_health")
+    own = {**site.own_environment, "DURAGEN_RABBITMQ__HEALTH_PORT": str(port)}
+    # Alive, not ready: the broker may come later than we do.
+    probe = _answers(f"http://{HOST}:{port}/health")
+    command = [sys.executable, "-m", "starter.rabbitmq"]
+    return Part("rabbitmq", command, probe, environment_of_part(own), stop_seconds=30)
+
+
 SERVERS: dict[str, Callable[[Site], Part]] = {
     "temporal": temporal,
     "store": store,
@@ -225,7 +235,11 @@ SERVERS: dict[str, Callable[[Site], Part]] = {
 }
 """Started together, ended last."""
 
-OURS: dict[str, Callable[[Site], Part]] = {"worker": worker, "gateway": gateway}
+OURS: dict[str, Callable[[Site], Part]] = {
+    "worker": worker,
+    "gateway": gateway,
+    "rabbitmq": rabbitmq,
+}
 """Started when the servers are ready, ended first."""
 
 ALL_PARTS = (*SERVERS, *OURS)
