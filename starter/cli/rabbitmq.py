@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from contracts.plain import one_line, plain_lines
+from contracts.plain import one_line
 from peers.settings import SettingsError
 from peers.terminal import complain, console, say, say_json, styled
 from starter.cli import exits
@@ -16,6 +16,10 @@ from starter.cli.operators import JsonOption, span
 
 if TYPE_CHECKING:
     from starter.rabbitmq.dead_letters import DeadLetter, DeadLetters, Sent
+
+
+MOST_CHARACTERS = 300_000
+"""Of a body that is shown: all of one that could have been started."""
 
 
 class Action(StrEnum):
@@ -92,9 +96,10 @@ def _with_letters(action: Action, wanted: list[str], *, as_json: bool) -> int:
 
 async def _list(letters: "DeadLetters", *, as_json: bool) -> int:
     table, count = Table(box=None, pad_edge=False), 0
-    for name in ("id", "reason", "when", "message id"):
+    for name in ("id", "reason", "when"):
         table.add_column(name, no_wrap=True)
-    table.add_column("why", overflow="fold")
+    for name in ("message id", "why"):  # others' texts, of any length
+        table.add_column(name, overflow="fold")
     async for each in letters.all():
         count += 1
         if as_json:
@@ -123,7 +128,9 @@ async def _show(letters: "DeadLetters", wanted: list[str], *, as_json: bool) -> 
         say(f"{each.id}  {each.reason}: {one_line(each.detail)}")
         for name, value in _as_json(each).items():
             say(f"  {name:14} {one_line(value)}")
-        say(plain_lines(each.body.decode("utf-8", "replace")))
+        # On one line: a break in it could forge another letter.
+        body = one_line(each.body.decode("utf-8", "replace"), MOST_CHARACTERS)
+        say(f"  {'body':14} {body}", most=2 * MOST_CHARACTERS)
     return _missing(set(wanted) - shown)
 
 

@@ -14,6 +14,7 @@ from starter.client import AsyncDuragenClient
 from tests.rabbitmq.broker import Broker, consuming
 from tests.rabbitmq.test_requests import started
 from tests.starter.entry_points import Done, duragen, make_event
+from tests.starter.hostile import HOSTILE, faults_of
 
 ELSEWHERE = "https://elsewhere.example.com/duragen/v1/callback"
 
@@ -73,6 +74,23 @@ async def test_they_are_listed_and_shown(
     assert "no JSON" in shown.out
     assert "\x1b" not in shown.out
     assert len(await operator.listed()) == 2
+
+
+async def test_what_a_letter_says_obeys_nobody(
+    broker: Broker, client: AsyncDuragenClient, operator: Operator
+) -> None:
+    """Its id, its headers and its body are shown plain, each on its line."""
+    text = HOSTILE.replace("\U000e0041", "")[:200]
+    async with consuming(broker.table(), client):
+        await broker.publish(HOSTILE.encode(), message_id=text, headers={text[:60]: text})
+        async with asyncio.timeout(100):
+            while not (letters := await broker.letters()):
+                await asyncio.sleep(0.05)
+    for way in (["list"], ["show", letters[0].id]):
+        for form in ([], ["--json"]):
+            done = await operator.deadletters(*way, *form)
+            assert (done.code, faults_of(done.out + done.err)) == (0, []), done.out
+            assert "FORGED" in done.out
 
 
 async def test_requeued_it_starts_once_it_can(

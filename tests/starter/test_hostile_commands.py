@@ -197,8 +197,9 @@ async def _doctor(scene: Scene) -> list[Done]:
 async def _wrong_settings(scene: Scene, command: str) -> list[Done]:
     file = scene.folder / "wrong.toml"
     key = json.dumps(HOSTILE.replace("\U000e0041", ""))  # TOML has no escapes by pairs
-    file.write_text(f"[gateway]\n{key} = 1\n[worker]\n{key} = 1\n[codec]\n{key} = 1\n")
-    return [await duragen(command, DURAGEN_CONFIG=str(file))]
+    tables = ("gateway", "worker", "codec", "rabbitmq")
+    file.write_text("".join(f"[{table}]\n{key} = 1\n" for table in tables))
+    return [await duragen(*command.split(), DURAGEN_CONFIG=str(file))]
 
 
 async def _worker(scene: Scene) -> list[Done]:
@@ -211,6 +212,15 @@ async def _gateway(scene: Scene) -> list[Done]:
 
 async def _codec(scene: Scene) -> list[Done]:
     return await _wrong_settings(scene, "codec")
+
+
+async def _rabbitmq(scene: Scene) -> list[Done]:
+    return await _wrong_settings(scene, "rabbitmq")
+
+
+async def _deadletters(scene: Scene) -> list[Done]:
+    """What others put into a letter is shown to the real broker's, in `tests/rabbitmq`."""
+    return await _wrong_settings(scene, "deadletters list")
 
 
 async def _erase(scene: Scene) -> list[Done]:
@@ -253,6 +263,8 @@ SCENES = {
     "worker": _worker,
     "gateway": _gateway,
     "codec": _codec,
+    "rabbitmq": _rabbitmq,
+    "deadletters": _deadletters,
     "erase": _erase,
 }
 
