@@ -100,7 +100,7 @@ class RabbitTable(Group):
     dead_letter_queue: Name = DEAD_LETTER_QUEUE
     heartbeat_seconds: Annotated[int, Field(ge=1, le=600)] = 10
     """A connection whose other end has gone without a word is given up after three times this and
-    one second more (aiormq); by RabbitMQ after two missed ones."""
+    3 s (aiormq); by RabbitMQ after two missed ones."""
     declare: bool = True
     """Make what is missing of these. False: they must be there, made by an operator."""
     prefetch: Annotated[int, Field(ge=1, le=1_000)] = 50

@@ -14,7 +14,7 @@ from contracts.names import erased_key, image_key
 from deploy.local.stack.config import BUCKET
 from peers.store import s3_client
 from starter.client import AsyncDuragenClient
-from tests.starter.entry_points import KEY, gateway_key, make_event, serving
+from tests.starter.entry_points import KEY, free_port, gateway_key, make_event, serving
 from workers.settings import Settings
 
 PICTURE = base64.b64decode(
@@ -108,6 +108,20 @@ async def test_without_an_image_it_says_so(url: str, client: AsyncDuragenClient)
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["type"]) == (404, "urn:duragen:problem:no_image")
     assert problem["detail"] == "the generation is failed, without an image"
+
+
+async def test_a_store_that_is_away_is_asked_again(
+    server: WorkflowEnvironment, settings: Settings
+) -> None:
+    """503 in time, without the store's address; neither the request nor the gateway hangs."""
+    away = settings.storage.model_copy(
+        update={"endpoint_url": f"http://127.0.0.1:{free_port()}", "public_endpoint_url": None}
+    )
+    address = server.client.service_client.config.target_host
+    async with serving(address, storage=away) as found:
+        answer = await image(found, str(uuid4()))
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "the image store does not answer; ask again"
 
 
 @pytest.mark.usefixtures("worker")

@@ -39,6 +39,8 @@ class Others:
         self.odoo_refuses = False
         self.broker_is_back = asyncio.Event()
         self.broker_is_back.set()
+        self.service_answers = asyncio.Event()
+        self.service_answers.set()
 
     @activity.defn(name=names.DELIVER_ACTIVITY)
     async def deliver(self, _: DeliverTask) -> Delivered:
@@ -51,8 +53,9 @@ class Others:
 
     @activity.defn(name=names.NOTIFY_ACTIVITY)
     async def notify(self, _: DeliverTask) -> Delivered:
-        """The user."""
+        """The user; the service hangs until the event is set."""
         self.calls.append("user")
+        await self.service_answers.wait()
         return Delivered(answer="202")
 
     @activity.defn(name=names.PUBLISH_ACTIVITY)
@@ -132,6 +135,19 @@ async def test_a_broker_that_is_away_holds_up_the_broker_alone(lab: Lab) -> None
         await handle.result()
         assert (await lab.view(handle)).state is GenerationState.COMPLETED
     assert others.calls.count("user") == 1
+
+
+async def test_a_service_that_hangs_holds_up_the_user_alone(lab: Lab) -> None:
+    """The broker has the outcome while the notification is still tried."""
+    async with announcing(lab) as others:
+        others.service_answers.clear()
+        handle = await lab.start(lab.request())
+        async with asyncio.timeout(100):
+            while "broker" not in others.calls:
+                await asyncio.sleep(0.05)
+        assert others.calls.count("user") < 4  # after four the user would be given up
+        others.service_answers.set()
+        await handle.result()
 
 
 async def test_nothing_is_announced_that_odoo_does_not_have(lab: Lab) -> None:
