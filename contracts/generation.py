@@ -236,6 +236,8 @@ class DeliveryTrouble(Model):
     detail: str
     attempts: int = 0
     """Rounds of tries, each as long as the spec's retry policy."""
+    not_taken: int = 0
+    """Rounds in a row that waited in Odoo's queue for as long as they may, and were not tried."""
     since: str | None = None
     """ISO 8601, when it was parked first."""
     next_try: str | None = None

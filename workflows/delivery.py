@@ -154,9 +154,11 @@ def _trouble(
     not_tried = isinstance(cause, ApplicationError) and any(cause.details)
     # What was not tried at all is no round of tries.
     attempts = (before.attempts if before else 0) + (0 if not_taken or not_tried else 1)
+    # Thousands that come back each minute would keep the queue as long as it is.
+    untaken = (before.not_taken if before else 0) + 1 if not_taken else 0
     # After a trial in vain Odoo is away, as before.
     held = not_tried or task.trial
-    pause = options.HELD_PAUSE if held else options.park_pause(attempts)
+    pause = options.HELD_PAUSE if held else options.park_pause(untaken or attempts)
     detail = message_of(cause or error)
     if not_taken:
         detail = f"no worker took it in time: has one {task.odoo} in its [[odoo]]? {detail}"
@@ -165,6 +167,7 @@ def _trouble(
         or DeliveryError.ODOO_UNAVAILABLE,
         detail=detail,
         attempts=attempts,
+        not_taken=untaken,
         since=(before and before.since) or now.isoformat(timespec="seconds"),
         next_try=(now + pause).isoformat(timespec="seconds"),
         odoo=task.odoo,

@@ -8,11 +8,19 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from contracts import names
-from contracts.errors import ErrorCode
-from contracts.generation import GenerationState
+from contracts.errors import DeliveryError, ErrorCode
+from contracts.generation import (
+    DeliveryTrouble,
+    Failure,
+    GenerationState,
+    Outcome,
+    Parked,
+    Plan,
+)
 from contracts.tasks import DeliveryDecision
 from tests.lab import TWO_ROUTES_MODEL_ID, Handle, Lab, working
 from workers.settings import Settings
+from workflows import options
 
 
 async def _took(handle: Handle) -> timedelta:
@@ -177,6 +185,33 @@ async def test_after_its_age_a_parked_delivery_waits_to_be_asked_for(
         await handle.execute_update(names.RETRY_DELIVERY_UPDATE, DeliveryDecision(by="a person"))
         assert (await handle.result()).state is GenerationState.COMPLETED
         assert (await lab.ledgers(request)).paid == 1
+
+
+async def test_what_no_worker_takes_is_tried_less_and_less_often(
+    timeless: tuple[Lab, WorkflowEnvironment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands that wait for their turn at one Odoo must not fill its queue again each minute."""
+    lab, environment = timeless
+    # The server's clock does not jump while an activity waits.
+    monkeypatch.setattr(options, "DELIVER_QUEUE_TIMEOUT", timedelta(milliseconds=200))
+    request, nobodys = lab.request(), "http://odoo-of-no-worker.example.com"
+    failure = Failure(code=ErrorCode.PROVIDER_UNAVAILABLE, detail="answered 503")
+    trouble = DeliveryTrouble(code=DeliveryError.ODOO_UNAVAILABLE, detail="", attempts=3)
+    parked = Parked(plan=Plan(odoo=nobodys), outcome=Outcome(failure=failure), trouble=trouble)
+    handle: Handle = await lab.client.start_workflow(
+        names.GENERATION_WORKFLOW,
+        args=[request, parked],
+        id=names.workflow_id(request.request_id),
+        task_queue=names.GENERATION_QUEUE,
+        result_type=Outcome,
+    )
+    for _ in range(12):  # the call to wait has a limit of its own
+        await environment.sleep(timedelta(hours=1))
+    view = await lab.reaches(handle, GenerationState.PARKED)
+    assert view.parked
+    # Pauses of 1, 2, 4 … 32 minutes, then of an hour.
+    assert 14 <= view.parked.not_taken <= 18
+    assert view.parked.attempts == 3
 
 
 async def test_a_job_is_asked_after_until_the_service_answers_again(
