@@ -68,16 +68,20 @@ test-system: setup ## Tests against programs of Debian packages, which it instal
 
 test-rabbitmq: setup ## Tests with a real RabbitMQ, which it unpacks first (on Debian)
 	tests/rabbitmq/install
-	$(BIN)/pytest tests/rabbitmq --ignore tests/rabbitmq/test_troubles.py --ignore tests/rabbitmq/test_under_load.py
+	$(BIN)/pytest tests/rabbitmq --ignore tests/rabbitmq/test_troubles.py \
+	  --ignore tests/rabbitmq/test_under_load.py --ignore tests/rabbitmq/test_tls.py
 
 test-rabbitmq-full: setup ## The same with all its troubles: killed under load, 10,000 requests that wait
 	tests/rabbitmq/install
+	tests/odoo/install
 	REQUESTS=200 WAITING=10000 $(BIN)/pytest --timeout 900 tests/rabbitmq
+	$(BIN)/pytest tests/odoo/test_rabbitmq_troubles.py
 
 # Two processes, each with an Odoo and a stack of its own; those of a file stay together.
 test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian)
 	tests/odoo/install
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/odoo
+	tests/rabbitmq/install
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/odoo --ignore tests/odoo/test_rabbitmq_troubles.py
 
 # A part: `TAGS=/duragen:TestLedger make test-addon`.
 test-addon: setup ## The addon's own tests alone, inside that Odoo

@@ -1,10 +1,14 @@
 """A real Odoo 19 with our addon, and the stack beside it, once a session."""
 
+import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import aio_pika
 import pytest
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from deploy.local.real_odoo.addon import with_addon
 from deploy.local.real_odoo.beside import Beside, stack_for
@@ -12,9 +16,13 @@ from deploy.local.real_odoo.configure import configure, connect, set_parameters
 from deploy.local.real_odoo.install import installed
 from deploy.local.real_odoo.server import RealOdoo, Serving
 from deploy.local.real_odoo.site import OdooSite, scratch_site
+from deploy.local.stack.config import keep_secrets
 from deploy.local.stack.layout import SandboxOptions
+from deploy.local.stack.private import private_folder
+from tests.odoo.desk import Desk
 from tests.odoo.lone import Lone
-from tests.odoo.people import LATENCY_SECONDS
+from tests.odoo.people import LATENCY_SECONDS, PATIENCE_SECONDS
+from tests.rabbitmq.server import RabbitServer
 
 TEMPLATE = "with_addon"
 Start = Callable[..., Any]
@@ -49,11 +57,19 @@ def running(site: OdooSite, new_database: Callable[[str], str]) -> Start:
     """A context manager: an Odoo on a new database and a stack beside it, both its own."""
 
     @contextmanager
-    def run(name: str, how: Serving | None = None, delivery: str = "callback") -> Iterator[Beside]:
+    def run(
+        name: str,
+        how: Serving | None = None,
+        delivery: str = "callback",
+        more: Callable[[RealOdoo, Path], dict[str, Any]] = lambda *_: {},
+    ) -> Iterator[Beside]:
         options = SandboxOptions(latency_seconds=LATENCY_SECONDS)
         with RealOdoo(site, new_database(name), print, how) as odoo:
             home = site.home / name
-            with stack_for(odoo, home, say=print, delivery=delivery, options=options) as stack:
+            rest = more(odoo, home)
+            with stack_for(
+                odoo, home, say=print, delivery=delivery, options=options, **rest
+            ) as stack:
                 configure(odoo, stack)
                 yield Beside(odoo, stack)
 
@@ -61,10 +77,71 @@ def running(site: OdooSite, new_database: Callable[[str], str]) -> Start:
 
 
 @pytest.fixture(scope="session")
-def threaded(running: Start) -> Iterator[Beside]:
-    """Odoo as one process with threads; outcomes come to its callback."""
-    with running("threaded") as beside:
+def broker(site: OdooSite) -> Iterator[RabbitServer]:
+    """A RabbitMQ that is known to the stack of `threaded`, and runs when a test starts it."""
+    server = RabbitServer(site.home / "rabbitmq")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def threaded(running: Start, broker: RabbitServer) -> Iterator[Beside]:
+    """Odoo as one process with threads; outcomes come to its callback.
+
+    Those that name its other origin come through RabbitMQ.
+    """
+
+    def at_two_addresses(odoo: RealOdoo, home: Path) -> dict[str, Any]:
+        known = keep_secrets(private_folder(home) / "secrets.json")
+        secret = {"signing_secret": known.odoo_signing_secret}
+        called = {"origin": odoo.url, "token": known.odoo_token, **secret}
+        listens = {"origin": other_origin(odoo), "delivery": "rabbitmq", **secret}
+        tables = {"odoo": [called, listens], "rabbitmq": {"publish_outcomes": False}}
+        return {"rabbitmq_url": broker.url, "overrides": tables}
+
+    with running("threaded", more=at_two_addresses) as beside:
         yield beside
+
+
+def other_origin(odoo: RealOdoo) -> str:
+    """The same Odoo under another name."""
+    return odoo.url.replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture(scope="session")
+def running_broker(broker: RabbitServer, threaded: Beside) -> RabbitServer:
+    """The same, with its clients."""
+    broker.start()
+    consumer = threaded.stack.supervisor("rabbitmq")
+    consumer.stop()  # it would try again within half a minute only
+    consumer.start()
+    consumer.wait()
+    return broker
+
+
+@pytest.fixture
+def at_broker(threaded: Beside, running_broker: RabbitServer) -> Iterator[Desk]:
+    """The threaded Odoo, whose requests and outcomes go through RabbitMQ until the test ends."""
+    desk = Desk(threaded)
+    paths = {"start_path": "rabbitmq", "outcome_path": "rabbitmq"}
+    where = {"rabbitmq_url": running_broker.url, "callback_base_url": other_origin(threaded.odoo)}
+    with desk.set_up(**paths, **where):
+        desk.saves_settings()
+        asyncio.run(_made(running_broker.url, desk.outcome_queue))
+        yield desk
+
+
+async def _made(url: str, queue: str) -> None:
+    """Wait until this Odoo has made its queue: before, outcomes reach nobody."""
+    async with asyncio.timeout(PATIENCE_SECONDS), await aio_pika.connect(url) as connection:
+        while True:
+            with suppress(ChannelNotFoundEntity):
+                channel = await connection.channel()
+                await channel.declare_queue(queue, passive=True)
+                return
+            await asyncio.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import pytest
 
@@ -30,10 +30,28 @@ log.file = false
 """
 
 
+TLS_CONFIG = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.certfile = {signed}
+ssl_options.keyfile = {key}
+ssl_options.cacertfile = {known}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+"""
+
+
+class Certificates(NamedTuple):
+    """For a listener with mutual TLS: its own certificate and key, and that of its clients."""
+
+    signed: Path
+    key: Path
+    known: Path
+
+
 class RabbitServer:
     """A node and Erlang's name server, which it would leave behind if it started that itself."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, certificates: Certificates | None = None) -> None:
         if not (ROOT / "made").exists():
             pytest.fail("RabbitMQ is missing: `make test-rabbitmq` unpacks it", pytrace=False)
         self.home = private_folder(home)
@@ -42,10 +60,11 @@ class RabbitServer:
         self._password = secrets.token_hex(8)
         self._names, self._node = registry.pick("names"), registry.pick("node")
         self._registry = registry
-        write_private(
-            home / "rabbitmq.conf",
-            CONFIG.format(port=self.port, user=USER, password=self._password),
-        )
+        config = CONFIG.format(port=self.port, user=USER, password=self._password)
+        if certificates:
+            self.tls_port = registry.pick("amqps")
+            config += TLS_CONFIG.format(port=self.tls_port, **certificates._asdict())
+        write_private(home / "rabbitmq.conf", config)
         write_private(home / "plugins", "[].")
         [self._scripts] = ROOT.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin")
         names = str(ERLANG / "bin/epmd")

@@ -62,7 +62,7 @@ def stack_with_odoo(  # each is LocalStack's own
             odoo.stop()
 
 
-def stack_for(  # each is LocalStack's own
+def stack_for(  # noqa: PLR0913  # each is LocalStack's own
     odoo: RealOdoo,
     home: Path,
     parts: Collection[str] = ALL_PARTS,
@@ -71,6 +71,7 @@ def stack_for(  # each is LocalStack's own
     delivery: str = "callback",
     ports: Ports | None = None,
     options: SandboxOptions | None = None,
+    rabbitmq_url: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> LocalStack:
     """The stack for a real Odoo, not started yet; `configure` then sets it up in Odoo."""
@@ -85,6 +86,7 @@ def stack_for(  # each is LocalStack's own
         ports=replace(ports or Ports(), odoo=odoo.port),
         options=options,
         odoo_url=odoo.url,
+        rabbitmq_url=rabbitmq_url,
         overrides=merge(ours, overrides or {}),
         say=say,
     )

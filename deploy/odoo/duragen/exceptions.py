@@ -4,9 +4,11 @@ UserError
     CreditsError    the balance is too low
     QuotaError      the quota of the period, or the rate, is used up; `retry_after` in seconds
     ConflictError   the caller's reference belongs to a request for another image
+
+And why an outcome may not be applied: SettingsError, AwayError.
 """
 
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 
 
 class CreditsError(UserError):
@@ -23,3 +25,11 @@ class QuotaError(UserError):
 
 class ConflictError(UserError):
     """The same reference for two different requests."""
+
+
+class SettingsError(ValidationError):
+    """The outcome is sound; Odoo's settings are not, and the text says what to set."""
+
+
+class AwayError(UserError):
+    """The gateway or the image store does not answer: the next image would wait as long."""

@@ -20,6 +20,14 @@ class FetchError(Exception):
     """The image could not be fetched now; Duragen delivers again later, with a fresh link."""
 
 
+class NoAnswerError(FetchError):
+    """The server did not answer, or not in time."""
+
+
+class GoneError(FetchError):
+    """The gateway knows no such image."""
+
+
 class ForeignError(Exception):
     """The link does not lead to the store; the text says what to set."""
 
@@ -65,10 +73,33 @@ def fetch(image, origins, read_seconds=READ_SECONDS, total_seconds=TOTAL_SECONDS
         with error:
             raise FetchError(f"the image's link answered {error.code}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise FetchError(_no_answer(image.url, error)) from error
+        raise NoAnswerError(_no_answer(image.url, error)) from error
     if len(data) < image.size:
         raise FetchError(f"the image's link gave {len(data)} of {image.size} bytes")
     return verified(image, data)
+
+
+def link_of(request_id, gateway_url, key, read_seconds=READ_SECONDS):
+    """A fresh link to a generation's image, from the gateway. Raises GoneError, FetchError.
+
+    An outcome from a broker has an address of the gateway in place of a link, as others reach it.
+    It is not followed: Odoo knows its own way to the gateway, and our key goes with the call.
+    """
+    url = f"{gateway_url.rstrip('/')}/v1/generations/{request_id}/image"
+    try:
+        # `opener` opens http: and https: alone.
+        asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})  # noqa: S310
+        with opener().open(asked, timeout=read_seconds) as answer:
+            status, link = answer.status, None
+    except urllib.error.HTTPError as error:
+        with error:
+            status, link = error.code, error.headers.get("Location")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NoAnswerError(f"the gateway did not answer: {type(error).__name__}") from error
+    if status == 307 and link:
+        return link
+    said = f"the gateway answered {status} for the image of {request_id}"
+    raise GoneError(said) if status == 404 else FetchError(said)
 
 
 def origin_of(url):
@@ -130,7 +161,7 @@ def _read(answer, size, seconds):
     while len(data) <= size and (chunk := answer.read1(CHUNK_BYTES)):
         data += chunk
         if time.monotonic() > deadline:
-            raise FetchError(f"the image's link took over {seconds} s")
+            raise NoAnswerError(f"the image's link took over {seconds} s")
     return bytes(data)
 
 

@@ -15,6 +15,8 @@ import time
 TOLERANCE_SECONDS = 300
 """How far a message's timestamp may lie off: the replay window of Standard Webhooks."""
 
+MESSAGE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
 LEAST_KEY_BYTES = 16
 """Standard Webhooks makes keys of 24 to 64 bytes; a shorter one could be guessed."""
 
@@ -36,6 +38,19 @@ def check_headers(headers, tokens, secrets, now=None):
         raise UnauthorizedError("the bearer token is missing or wrong")
     if secrets:
         _check_stamp(headers, time.time() if now is None else now)
+
+
+def check_message(headers, body, secrets):
+    """Return when a message of a broker is Duragen's, however old it is. Raises UnauthorizedError.
+
+    A queue may hold it for days; an outcome that comes again changes nothing.
+    """
+    if not secrets:
+        raise UnauthorizedError("outcomes from RabbitMQ need a signing secret")
+    given = [headers.get(name) for name in MESSAGE_HEADERS]
+    if not all(text and isinstance(text, str) for text in given):
+        raise UnauthorizedError(f"one of {', '.join(MESSAGE_HEADERS)} is missing")
+    _check_signature(headers, body, secrets)
 
 
 def check(headers, body, tokens, secrets, now=None):

@@ -3,7 +3,7 @@
 DELETE FROM ir_config_parameter
  WHERE key IN ('duragen.callback_token', 'duragen.signing_secret', 'duragen.gateway_key',
                'duragen.previous_callback_token', 'duragen.previous_signing_secret',
-               'duragen.temporal_api_key', 'duragen.s3_access_key_id',
+               'duragen.temporal_api_key', 'duragen.rabbitmq_url', 'duragen.s3_access_key_id',
                'duragen.s3_secret_access_key', 'duragen.alertmanager_url',
                'duragen.alertmanager_token');
 UPDATE ir_config_parameter SET value = 'http://neutralized.invalid' WHERE key = 'duragen.gateway_url';

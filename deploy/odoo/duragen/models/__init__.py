@@ -1,5 +1,6 @@
 # Bases first: a file that extends a model comes after the one that makes it.
 from . import connection
+from . import connection_check
 from . import ai_model
 from . import account
 from . import credit_entry
@@ -7,7 +8,9 @@ from . import quota
 from . import generation_request
 from . import generation_submission
 from . import generation_start
+from . import generation_publishing
 from . import generation_outcome
+from . import generation_queue
 from . import generation_user_error
 from . import generation_cancellation
 from . import generation_erasure

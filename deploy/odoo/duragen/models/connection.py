@@ -5,6 +5,7 @@ import logging
 from odoo import _, api, models
 
 from .. import alerting, fetching, signatures
+from ..broker import Broker
 from ..s3 import S3Error, Store, origins
 
 _logger = logging.getLogger(__name__)
@@ -22,6 +23,10 @@ DEFAULTS = {
     "temporal_ui_url": "",
     "gateway_url": "",
     "gateway_key": "",
+    "rabbitmq_url": "",
+    "rabbitmq_exchange": "ai-generation",
+    "rabbitmq_queue": "",
+    "outcome_path": "callback",
     "callback_base_url": "",
     "callback_token": "",
     "previous_callback_token": "",
@@ -45,6 +50,9 @@ DEFAULTS = {
 }
 
 CALLBACK_PATH = "/duragen/v1/callback"
+
+# spec: developer-api.sequence, steps 7, 10; Duragen's settings have the same as defaults.
+EVENT_KEYS = ("AIGenerationJobRequested", "AIGenerationJobCompleted", "AIGenerationJobFailed")
 
 # Each holds a connection, made at its first call: one for all databases and threads of a process.
 _clients = {}
@@ -108,7 +116,7 @@ class Connection(models.AbstractModel):
                 "this database is a copy of another one; give it settings of its own, then delete"
                 " the system parameter duragen.database_uuid"
             )
-        if self._setting("start_path") == "gateway":
+        if self._setting("start_path") != "temporal":
             given = (self._setting("gateway_url"), self._setting("gateway_key"))
             try:
                 return _kept(
@@ -124,6 +132,51 @@ class Connection(models.AbstractModel):
             ("temporal", seconds, *given),
             lambda: DuragenClient(address, namespace, **more, **_once(seconds)),
         )
+
+    @api.model
+    def _broker(self):
+        """The message broker of the settings; nothing is connected yet. Raises SetupError."""
+        from ..starter.client import SetupError
+
+        url = self._setting("rabbitmq_url")
+        if not url:
+            raise SetupError("RabbitMQ's address is not set in Odoo's settings of Duragen")
+        return Broker(url, self._setting("rabbitmq_exchange"), self._outcome_queue(), EVENT_KEYS)
+
+    @api.model
+    def _message_secrets(self):
+        """The secrets of outcomes from the broker. Raises SetupError without a usable one."""
+        from ..starter.client import SetupError
+
+        secrets = self._in_force("signing_secret")
+        if not secrets:
+            raise SetupError(
+                _("Set a signing secret: without one anybody who may publish could forge outcomes.")
+            )
+        try:
+            for secret in secrets:
+                signatures.key_of(secret)
+        except signatures.UnauthorizedError as error:
+            raise SetupError(str(error)) from None
+        return secrets
+
+    @api.model
+    def _outcome_queue(self):
+        """Of this database alone: two that read one queue would take each other's outcomes off."""
+        uuid = self.env["ir.config_parameter"].sudo().get_param("database.uuid")
+        return self._setting("rabbitmq_queue") or f"odoo.outcomes.{uuid}"
+
+    @api.model
+    def _hand_over(self, event, seconds):
+        """Start the generation of this event by the start path that is set.
+
+        Raises a DuragenError of starter.client. By RabbitMQ it is started once Duragen reads it.
+        """
+        client = self._client(seconds)
+        if self._setting("start_path") == "rabbitmq":
+            self._broker().publish(event, seconds)
+        else:
+            client.start(event)
 
     @api.model
     def _claim(self):
@@ -142,7 +195,7 @@ class Connection(models.AbstractModel):
     @api.model
     def _target(self):
         """Where generations are started now; another Duragen does not know them."""
-        if self._setting("start_path") == "gateway":
+        if self._setting("start_path") != "temporal":
             return self._setting("gateway_url").rstrip("/")
         return f"{self._setting('temporal_address')}/{self._setting('temporal_namespace')}"
 
@@ -166,72 +219,6 @@ class Connection(models.AbstractModel):
             names = ("s3_bucket", "s3_endpoint_url", "s3_region", "s3_addressing_style")
             given = origins(*(self._setting(name) for name in names))
         return {origin for origin in map(fetching.origin_of, given) if origin}
-
-    @api.model
-    def _test(self):
-        """What works and what to do otherwise: a list of {"name", "ok", "text"}."""
-        checks = [(_("Start"), self._test_start), (_("Outcome"), self._test_outcome)]
-        if self._setting("image_storage") == "odoo":
-            checks.append((_("Image store"), self._test_origins))
-        if self._setting("image_storage") == "s3" or self._setting("s3_bucket"):
-            checks.append((_("Images"), self._test_store))
-        if self._setting("alertmanager_url"):
-            checks.append((_("Alerts"), self._test_alerts))
-        found = []
-        for name, check in checks:
-            ok, text = check()
-            found.append({"name": name, "ok": ok, "text": text})
-        return found
-
-    def _test_start(self):
-        from ..starter.client import DuragenError
-
-        try:
-            self._client().ping()
-        except DuragenError as error:
-            return False, str(error)
-        if self._setting("start_path") == "gateway":
-            return True, _(
-                "The gateway at %s answers and takes our key.", self._setting("gateway_url")
-            )
-        return True, _("Temporal at %s answers.", self._setting("temporal_address"))
-
-    def _test_outcome(self):
-        url, secrets = self._callback_url(), self._in_force("signing_secret")
-        if not secrets and not self._in_force("callback_token"):
-            return False, _(
-                "Set a token or a signing secret: without one every callback is refused."
-            )
-        try:
-            for secret in secrets:
-                signatures.key_of(secret)
-        except signatures.UnauthorizedError as error:
-            return False, str(error)
-        return True, _("Duragen delivers outcomes to %s.", url)
-
-    def _test_alerts(self):
-        address = self._setting("alertmanager_url")
-        try:
-            alerting.check(address, self._setting("alertmanager_token"))
-        except alerting.AlertingError as error:
-            return False, _("Alertmanager: %s.", error)
-        return True, _("Alertmanager answers.")
-
-    def _test_origins(self):
-        found = sorted(self._image_origins())
-        if not found:
-            return False, _(
-                "Set the image store's address: the links in outcomes lead there, and nowhere else"
-                " are images fetched from."
-            )
-        return True, _("Images are fetched from %s alone.", ", ".join(found))
-
-    def _test_store(self):
-        try:
-            self._store().check()
-        except S3Error as error:
-            return False, str(error)
-        return True, _("The bucket %s can be read.", self._setting("s3_bucket"))
 
 
 def _once(seconds):

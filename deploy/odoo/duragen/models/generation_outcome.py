@@ -10,6 +10,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 
 from .. import fetching, wire
+from ..exceptions import AwayError, SettingsError
 from ..messages import english, rule
 from ..s3 import S3Error
 from .generation_start import in_own_transaction
@@ -64,7 +65,7 @@ class GenerationOutcome(models.Model):
     def _apply(self, outcome):
         """Apply an Outcome to this request (sudo); `applied` or `repeated`."""
         self.ensure_one()
-        if self.erased_at or self.state not in _FOLLOWS[outcome.state]:
+        if not self._may_become(outcome.state):
             return "repeated"
         image = outcome.image and self._image_values(outcome.image)
         # The image comes before the lock: fetching may take a while.
@@ -100,6 +101,9 @@ class GenerationOutcome(models.Model):
         self._notify_pages()
         return "applied"
 
+    def _may_become(self, state):
+        return not self.erased_at and self.state in _FOLLOWS[state]
+
     def _image_values(self, image):
         values = {name: getattr(image, name) for name in ("format", "size", "width", "height")}
         values["sha256"] = image.sha256
@@ -114,7 +118,9 @@ class GenerationOutcome(models.Model):
             raise ValidationError(str(error)) from None
         except fetching.ForeignError as error:
             self._refuse_link(str(error))
-            raise ValidationError(str(error)) from None
+            raise SettingsError(str(error)) from None
+        except fetching.NoAnswerError as error:
+            raise AwayError(str(error)) from None
         except fetching.FetchError as error:
             raise UserError(str(error)) from None
         if data is not None:
@@ -125,13 +131,32 @@ class GenerationOutcome(models.Model):
         return bool(key) and self.env["duragen.connection"]._setting("image_storage") == "s3"
 
     def _fetched(self, image):
+        connection = self.env["duragen.connection"]
+        by_gateway = connection._setting("gateway_url") and not connection._setting("s3_bucket")
+        if by_gateway and not image.url:
+            image = image._replace(url=self._fresh_link())
         if image.url:
-            return fetching.fetch(image, self.env["duragen.connection"]._image_origins())
+            return fetching.fetch(image, connection._image_origins())
         try:
-            data = self.env["duragen.connection"]._store().read(image.key, image.size)
+            data = connection._store().read(image.key, image.size)
         except S3Error as error:
             raise fetching.FetchError(str(error)) from error
         return fetching.verified(image, data)
+
+    def _fresh_link(self):
+        """A link to the image of this request, from the gateway of the settings."""
+        connection = self.env["duragen.connection"]
+        url, key = connection._setting("gateway_url"), connection._setting("gateway_key")
+        if not url:
+            raise SettingsError(_("Set the gateway's address and key: it has links to images."))
+        try:
+            return fetching.link_of(self.request_id, url, key)
+        except fetching.GoneError as error:
+            raise ValidationError(str(error)) from None
+        except fetching.NoAnswerError as error:
+            raise AwayError(str(error)) from None
+        except fetching.FetchError as error:
+            raise UserError(str(error)) from None
 
     def _refuse_link(self, why):
         """Show managers what to set: Duragen keeps the image, and delivers it again until then."""

@@ -90,10 +90,10 @@ class GenerationReconciliation(models.Model):
             request._reconcile(answer)
         return True
 
-    def _patience(self):
-        return timedelta(
-            minutes=max(1, self.env["duragen.connection"]._number("reconcile_minutes"))
-        )
+    def _pause_before_check(self, attempts):
+        minutes = max(1, self.env["duragen.connection"]._number("reconcile_minutes"))
+        first = timedelta(minutes=minutes)
+        return min(first * 2 ** min(attempts, 10), max(first, LONGEST_PAUSE))
 
     def _reconcile(self, answer):
         """Apply Duragen's answer, which may be an error, to one request (sudo)."""
@@ -125,13 +125,13 @@ class GenerationReconciliation(models.Model):
 
     def _ask_later(self, note):
         """Each time after twice the pause, up to an hour."""
-        now, patience = fields.Datetime.now(), self._patience()
+        now = fields.Datetime.now()
         for attempts, requests in self.grouped("check_attempts").items():
             requests.write(
                 {
                     "progress_note": note[:500],
                     "check_attempts": attempts + 1,
-                    "next_check_at": now + min(patience * 2 ** min(attempts, 10), LONGEST_PAUSE),
+                    "next_check_at": now + self._pause_before_check(attempts),
                 }
             )
 
@@ -173,7 +173,8 @@ class GenerationReconciliation(models.Model):
     def _unknown_to_duragen(self):
         """Start the request again, under the same id: Temporal has lost or forgotten its workflow.
 
-        An image that was made before is found in the store by that id, so it is not paid twice.
+        Or it waits at the broker, where it may then stand twice. An image that was made before is
+        found in the store by that id, so it is not paid twice.
         """
         target = self.env["duragen.connection"]._target()
         if self.started_where and self.started_where != target:
@@ -185,15 +186,18 @@ class GenerationReconciliation(models.Model):
         self._lock()
         if self.state != "started":
             return ""
-        if self.cancel_requested:
+        if self.cancel_requested and not self.maybe_published:
             self._cancel_unstarted()
             return ""
+        if self.maybe_published:
+            self._renew_callback()
         self.write(
             {
                 "state": "requested",
                 "next_start_at": fields.Datetime.now(),
                 "next_check_at": False,
-                "progress_note": _("Duragen did not know it; it is started again."),
+                "check_attempts": self.check_attempts + 1,
+                "progress_note": self._note_on_lost(),
             }
         )
         self._notify_pages()

@@ -9,6 +9,7 @@ import psycopg2
 from odoo import _, api, fields, models
 from odoo.exceptions import AccessError
 
+from ..broker import UncertainError
 from ..wire import Failure, Outcome
 from .connection import PATIENCE_SECONDS
 from .generation_request import OPEN_STATES
@@ -141,23 +142,21 @@ class GenerationStart(models.Model):
         )
 
         self.ensure_one()
-        self.flush_recordset()
-        self.env.cr.execute(
-            "SELECT state FROM duragen_generation_request WHERE id = %s FOR UPDATE SKIP LOCKED",
-            [self.id],
-        )
-        if self.env.cr.fetchone() != ("requested",):
+        if not self._locked_while_waiting():
             return True
-        self.invalidate_recordset()
+        first = self._is_first_publishing()
+        if first and not self._note_publishing():
+            return True
         if self.cancel_requested:
             return self._take_back()
+        connection = self.env["duragen.connection"]
         try:
-            self.env["duragen.connection"]._client(seconds).start(self.event)
+            connection._hand_over(self.event, seconds)
         except ValidationError as error:
             if any(fault.get("field") == "callbackUrl" for fault in error.errors):
                 # Duragen's settings lack this Odoo, or ours have a wrong address: the request waits
                 # until either is fixed. Nothing runs yet with the refused address.
-                url = self.env["duragen.connection"]._callback_url()
+                url = connection._callback_url()
                 self.event = {**self.event, "callbackUrl": url}
                 self._postpone(str(error))
             else:
@@ -165,11 +164,24 @@ class GenerationStart(models.Model):
         except ConflictError as error:
             self._end_unstarted("INTERNAL", str(error))
         except DuragenError as error:
+            if first:
+                self.maybe_published = isinstance(error, UncertainError)
             self._postpone(str(error))
             return not isinstance(error, UnavailableError)
         else:
             self._started()
         return True
+
+    def _locked_while_waiting(self):
+        """Lock the row; False when it waits no more, or another transaction has it."""
+        self.flush_recordset()
+        self.env.cr.execute(
+            "SELECT state FROM duragen_generation_request WHERE id = %s FOR UPDATE SKIP LOCKED",
+            [self.id],
+        )
+        found = self.env.cr.fetchone()
+        self.invalidate_recordset()
+        return found == ("requested",)
 
     def _shown_as_waiting(self):
         self._notify_pages()
@@ -178,6 +190,7 @@ class GenerationStart(models.Model):
     def _started(self):
         self.env["duragen.connection"]._claim()
         now = fields.Datetime.now()
+        attempts = self.check_attempts if self.maybe_published else 0
         self.write(
             {
                 "state": "started",
@@ -186,10 +199,11 @@ class GenerationStart(models.Model):
                 "start_error": False,
                 "failing_since": False,
                 "started_where": self.env["duragen.connection"]._target(),
-                "check_attempts": 0,
-                "next_check_at": now + self._patience(),
+                "check_attempts": attempts,
+                "next_check_at": now + self._pause_before_check(attempts),
             }
         )
+        self._listen_soon()
         self._notify_pages()
 
     def _postpone(self, why):
@@ -253,6 +267,8 @@ class GenerationStart(models.Model):
         try:
             self.env["duragen.connection"]._client().cancel(self.request_id)
         except NotFoundError:
+            if self.maybe_published:
+                return self._publish_to_cancel()
             self._cancel_unstarted()
         except DuragenError as error:
             self._postpone(str(error))
@@ -276,7 +292,10 @@ class GenerationStart(models.Model):
         try:
             self.env["duragen.connection"]._client().cancel(self.request_id)
         except NotFoundError:
-            pass  # reconciliation finds that out too, and deals with it
+            if self.maybe_published:
+                self.next_start_at = fields.Datetime.now() + PAUSE  # Duragen has not read it yet
+                return True
+            # Reconciliation finds that out too, and deals with it.
         except DuragenError as error:
             _logger.warning("the cancellation of %s waits: %r", self.request_id, error)
             self.next_start_at = fields.Datetime.now() + PAUSE

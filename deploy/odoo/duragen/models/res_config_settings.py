@@ -21,7 +21,11 @@ class ResConfigSettings(models.TransientModel):
     _inherit = "res.config.settings"
 
     duragen_start_path = fields.Selection(
-        [("temporal", "Straight to Temporal"), ("gateway", "Through Duragen's gateway")],
+        [
+            ("temporal", "Straight to Temporal"),
+            ("gateway", "Through Duragen's gateway"),
+            ("rabbitmq", "Through RabbitMQ"),
+        ],
         "Start path",
         **_parameter("start_path"),
     )
@@ -32,6 +36,15 @@ class ResConfigSettings(models.TransientModel):
     duragen_temporal_ui_url = fields.Char("Web UI", **_parameter("temporal_ui_url"))
     duragen_gateway_url = fields.Char("Gateway URL", **_parameter("gateway_url"))
     duragen_gateway_key = fields.Char("Gateway key", **_parameter("gateway_key"))
+
+    duragen_rabbitmq_url = fields.Char("RabbitMQ", **_parameter("rabbitmq_url"))
+    duragen_rabbitmq_exchange = fields.Char("Exchange", **_parameter("rabbitmq_exchange"))
+    duragen_rabbitmq_queue = fields.Char("Queue of outcomes", **_parameter("rabbitmq_queue"))
+    duragen_outcome_path = fields.Selection(
+        [("callback", "Duragen calls Odoo"), ("rabbitmq", "From RabbitMQ")],
+        "Outcomes come",
+        **_parameter("outcome_path"),
+    )
 
     duragen_callback_base_url = fields.Char("Odoo's address", **_parameter("callback_base_url"))
     duragen_callback_url = fields.Char("Callback URL", compute="_compute_duragen_callback_url")
@@ -105,6 +118,8 @@ class ResConfigSettings(models.TransientModel):
         parameters = self.env["ir.config_parameter"].sudo()
         for name in NUMBERS:
             parameters.set_param(f"duragen.{name}", str(self[f"duragen_{name}"]))
+        if self.duragen_outcome_path == "rabbitmq":
+            self.env.ref("duragen.cron_listen").sudo()._trigger()
 
     def _compute_duragen_callback_url(self):
         web_base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url")

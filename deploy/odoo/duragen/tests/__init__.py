@@ -8,6 +8,7 @@ from . import (
     test_outbox,
     test_outcome,
     test_queries,
+    test_rabbitmq,
     test_reconciliation,
     test_security,
     test_settings,

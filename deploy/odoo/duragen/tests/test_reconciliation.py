@@ -8,7 +8,7 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from ..starter.client import NotFoundError, SetupError, UnavailableError
-from .common import CREDITS, DuragenCase
+from .common import CREDITS, UNREACHABLE, DuragenCase
 
 LOGGER = "odoo.addons.duragen.models.generation_reconciliation"
 STATUS = {"state": "generating", "image": None, "error": None, "parked": None}
@@ -101,10 +101,13 @@ class TestReconciliation(DuragenCase):
         """Nothing is lost, and operators read what to set."""
         image = {"key": "generations/x.png", "format": "png", "size": 3, "width": 1, "height": 1}
         completed = {**STATUS, "state": "completed", "image": {**image, "sha256": "0" * 64}}
-        self.made._reconcile(completed)
-        self.assertEqual((self.made.state, self.made.charged), ("started", True))
-        self.assertIn("set the bucket", self.made.progress_note)
-        self.assertAlmostEqual(self._minutes_until_next(), 15, delta=0.2)
+        for address, words in ((UNREACHABLE, "the gateway did not answer"), ("", "set the bucket")):
+            self.set_up(gateway_url=address)
+            self.made.check_attempts = 0
+            self.made._reconcile(completed)
+            self.assertEqual((self.made.state, self.made.charged), ("started", True))
+            self.assertIn(words, self.made.progress_note)
+            self.assertAlmostEqual(self._minutes_until_next(), 15, delta=0.2)
         self.set_up(image_storage="s3")
         self.made._reconcile(completed)
         self.assertEqual(self.made.state, "completed")

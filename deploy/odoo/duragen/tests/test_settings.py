@@ -37,7 +37,7 @@ class TestSettings(TransactionCase):
         for name in (
             *("temporal_api_key", "gateway_key", "callback_token"),
             *("signing_secret", "s3_secret_access_key", "alertmanager_token"),
-            *("previous_callback_token", "previous_signing_secret"),
+            *("previous_callback_token", "previous_signing_secret", "rabbitmq_url"),
         ):
             with self.subTest(setting=name):
                 self.assertIn(f'name="duragen_{name}" password="True"', view.arch_db)
