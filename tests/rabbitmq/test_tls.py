@@ -1,6 +1,8 @@
 """A broker that speaks TLS alone, and lets those in who show a certificate."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +18,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     """Settings that are complete, for a broker of the test's own."""
     folder = tmp_path_factory.mktemp("tls")
     signed, key = certificate(folder, "127.0.0.1")
-    known, own_key = certificate(folder, "127.0.0.9")
-    ours = folder / "ours.pem"
-    ours.write_bytes(known.read_bytes() + own_key.read_bytes())
-    server = RabbitServer(folder / "broker", Certificates(signed, key, known))
+    authority = certificate(folder, "127.0.0.9")
+    server = RabbitServer(folder / "broker", Certificates(signed, key, authority[0]))
     try:
         server.start()
         url = server.url.replace("amqp://", "amqps://").replace(
@@ -28,11 +28,24 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
         yield {
             "url": url,
             "ca_file": signed,
-            "client_certificate": ours,
+            "client_certificate": _ours(folder, *authority),
             "publish_outcomes": False,
         }
     finally:
         server.stop()
+
+
+def _ours(folder: Path, authority: Path, authority_key: Path) -> Path:
+    """Our certificate and its key in one file. Erlang believes none that signed itself."""
+    key, signed, asked = folder / "ours.key", folder / "ours.crt", folder / "ours.csr"
+    make = ["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=duragen"]
+    sign = ["openssl", "x509", "-req", "-days", "1", "-CAcreateserial", "-in", str(asked)]
+    sign += ["-CA", str(authority), "-CAkey", str(authority_key), "-out", str(signed)]
+    for command in ([*make, "-keyout", str(key), "-out", str(asked)], sign):
+        subprocess.run(command, check=True, capture_output=True)
+    both = folder / "ours.pem"
+    both.write_bytes(signed.read_bytes() + key.read_bytes())
+    return both
 
 
 async def test_we_show_our_certificate_and_know_the_brokers(tables: dict[str, Any]) -> None:
