@@ -107,8 +107,7 @@ class Connection(models.AbstractModel):
         the first use and never at import: a Temporal client from before a fork fails.
         """
         # Not at the top: Odoo imports every addon's modules in its parent process.
-        from ..starter.client import DuragenClient, SetupError, ValidationError
-        from ..starter.gateway_client import GatewayClient
+        from ..starter.client import DuragenClient, SetupError
 
         if self._is_copy():
             # The copy would start, cancel and ask about the original's generations.
@@ -117,14 +116,7 @@ class Connection(models.AbstractModel):
                 " the system parameter duragen.database_uuid"
             )
         if self._setting("start_path") != "temporal":
-            given = (self._setting("gateway_url"), self._setting("gateway_key"))
-            try:
-                return _kept(
-                    ("gateway", seconds, *given), lambda: GatewayClient(*given, **_once(seconds))
-                )
-            except ValidationError as error:
-                # The settings are wrong, not the request: it waits until they are fixed.
-                raise SetupError(f"the gateway's address in the settings: {error}") from None
+            return self._gateway(seconds)
         names = ("temporal_address", "temporal_namespace", "temporal_api_key", "temporal_tls")
         address, namespace, api_key, tls = given = [self._setting(name) for name in names]
         more = {"api_key": api_key or None, "tls": tls == "True" or None}
@@ -132,6 +124,21 @@ class Connection(models.AbstractModel):
             ("temporal", seconds, *given),
             lambda: DuragenClient(address, namespace, **more, **_once(seconds)),
         )
+
+    @api.model
+    def _gateway(self, seconds=PATIENCE_SECONDS):
+        """The client of Duragen's gateway, as `_client`."""
+        from ..starter.client import SetupError, ValidationError
+        from ..starter.gateway_client import GatewayClient
+
+        given = (self._setting("gateway_url"), self._setting("gateway_key"))
+        try:
+            return _kept(
+                ("gateway", seconds, *given), lambda: GatewayClient(*given, **_once(seconds))
+            )
+        except ValidationError as error:
+            # The settings are wrong, not the request: it waits until they are fixed.
+            raise SetupError(f"the gateway's address in the settings: {error}") from None
 
     @api.model
     def _broker(self):
@@ -172,7 +179,7 @@ class Connection(models.AbstractModel):
 
         Raises a DuragenError of starter.client. By RabbitMQ it is started once Duragen reads it.
         """
-        client = self._client(seconds)
+        client = self._client(seconds)  # also by RabbitMQ: there is none for a copy
         if self._setting("start_path") == "rabbitmq":
             self._broker().publish(event, seconds)
         else:

@@ -68,6 +68,7 @@ class ConnectionCheck(models.AbstractModel):
 
         try:
             self._message_secrets()
+            self._gateway().ping()  # it has the links to images
             self._broker().check(PATIENCE_SECONDS)
         except DuragenError as error:
             return False, str(error)

@@ -141,7 +141,8 @@ class TestOutcomeFromBroker(DuragenCase):
         made = self.asks()
         event = self.failed(made)
         self.assertIs(self._takes(event, headers={}), False)
-        self.assertIs(self._takes(event, secrets=["b3RoZXI=" * 4]), False)
+        for others in (["b3RoZXI=" * 4], []):
+            self.assertIs(self._takes(event, secrets=others), False)
         for odd in ({"webhook-signature": 7}, {"webhook-id": None}, {"webhook-timestamp": []}):
             headers = {**signed(json.dumps(event).encode()), **odd}
             self.assertIs(self._takes(event, headers=headers), False)
@@ -246,9 +247,13 @@ class TestBroker(DuragenCase):
         self.assertEqual(connection._outcome_queue(), "mine")
 
     def test_the_test_of_settings(self):
-        """It wants a secret, and a broker that answers."""
+        """It wants a secret, a gateway, which has the links to images, and a broker."""
         connection = self.env["duragen.connection"]
         self.set_up(outcome_path="rabbitmq", rabbitmq_url=NOBODY, callback_token="x" * 20)
         self.assertIn("signing secret", connection._test_outcome()[1])
-        self.set_up(signing_secret=SECRET)
-        self.assertIn("does not answer", connection._test_outcome()[1])
+        self.set_up(signing_secret=SECRET, gateway_url="")
+        self.assertIn("gateway's address", connection._test_outcome()[1])
+        self.set_up(gateway_url=UNREACHABLE)
+        self.assertIn(f"cannot reach {UNREACHABLE}", connection._test_outcome()[1])
+        with self.gateway(UNKNOWN):
+            self.assertIn("RabbitMQ at 127.0.0.1:1 does not answer", connection._test_outcome()[1])
