@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from tests.ports import free_port
+
 
 class Received(NamedTuple):
     """A request as it came in; header names in lower case."""
@@ -77,10 +79,10 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> R
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[Peer]:
-    """A peer on a free port of loopback."""
+    """A peer on a port that no other test process calls."""
     peer = Peer()
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0, limit=1024 * 1024)
-    peer.port = server.sockets[0].getsockname()[1]
+    peer.port = free_port()
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", peer.port, limit=1024 * 1024)
     try:
         yield peer
     finally:
@@ -89,9 +91,7 @@ async def listening() -> AsyncIterator[Peer]:
 
 def refusing_url() -> str:
     """An origin where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def raw(*pieces: bytes) -> Reply:

@@ -28,7 +28,8 @@ from deploy.local.stack.local_stack import LocalStack
 from peers.encryption import FILE_VARIABLE, PayloadEncryption, keyring, new_key
 from starter.client import DuragenClient
 from tests.lab import Lab
-from tests.starter.entry_points import duragen, free_port
+from tests.ports import free_port
+from tests.starter.entry_points import duragen
 
 PROMPT = "a-prompt-that-nobody-else-writes"
 QUOTED = "a-prompt-that-an-image-service-quotes"

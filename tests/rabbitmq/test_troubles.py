@@ -9,9 +9,13 @@ from temporalio.client import Client
 
 from peers.rabbitmq import RabbitTable
 from starter.client import AsyncDuragenClient
+from tests.ports import free_port
 from tests.rabbitmq.broker import Broker, consuming, process, running, settled, until
 from tests.rabbitmq.test_requests import started
-from tests.starter.entry_points import free_port, make_event, temporal_server
+from tests.starter.entry_points import (
+    make_event,
+    temporal_server,
+)
 from tests.workflows.relay import Relay, Wire
 
 

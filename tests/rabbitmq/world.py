@@ -18,9 +18,9 @@ from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.stack.config import CALLBACK_PATH, keep_secrets
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.ports import Ports
+from tests.ports import free_port
 from tests.rabbitmq.broker import Broker
 from tests.rabbitmq.server import RabbitServer
-from tests.starter.entry_points import free_port
 
 LISTENING = "http://odoo-behind-the-broker.example.com"
 """An Odoo that nobody could call."""

@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bounded import forget_peak, peak_kib
-from tests.starter.entry_points import KEY, free_port, make_event
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    KEY,
+    make_event,
+)
 from tests.starter.test_gateway_process import SHA256, environment
 
 MOST_MIB = 95

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -30,9 +29,9 @@ from contracts.callbacks import CALLBACK_PATHS
 from contracts.errors import DeliveryError, ErrorCode
 from contracts.generation import Failure, Plan, Route, StoredImage
 from contracts.tasks import Delivered, DeliverTask, PlanTask, SubmitTask, Submitted
-from deploy.local.stack.ports import free
 from starter.gateway.app import create_app, impatient_client
 from starter.gateway.settings import AllowedOdoo, GatewayKey, GatewayProcess, GatewaySettings
+from tests.ports import free_port
 from workflows.generation import Generation
 
 TEMPORAL = str(Path(sys.executable).with_name("temporal"))
@@ -49,17 +48,6 @@ def make_event(**changes: Any) -> dict[str, Any]:
     event = {name: str(uuid4()) for name in ("requestId", "correlationId", "userId", "modelId")}
     rest = {"prompt": "a lighthouse", "resolution": "1024x1024", "aspectRatio": "1:1"}
     return {**event, **rest, "callbackUrl": CALLBACK_URL, **changes}
-
-
-_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_OWN_PORTS = cycle(range(10_000 + _PROCESS % 5 * 1_000, 11_000 + _PROCESS % 5 * 1_000))
-"""Of this test process alone, below those that the stack and the system give away: another test
-must not take a port before the server listens there that it was chosen for."""
-
-
-def free_port() -> int:
-    """A port nobody uses at this moment, and no other test is given."""
-    return next(port for port in _OWN_PORTS if free(port))
 
 
 @asynccontextmanager

@@ -19,7 +19,11 @@ from starter.client import (
     UnavailableError,
     ValidationError,
 )
-from tests.starter.entry_points import ODOO, free_port, make_event
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    ODOO,
+    make_event,
+)
 
 OPTIONAL = [name for name in module.FIELDS if name not in module.REQUIRED_FIELDS]
 

@@ -16,7 +16,11 @@ from temporalio.api.common.v1 import Payload
 
 from peers.encryption import KEYS_VARIABLE, PayloadEncryption, keyring, new_key
 from starter.client import AsyncDuragenClient
-from tests.starter.entry_points import TEMPORAL, free_port, make_event
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    TEMPORAL,
+    make_event,
+)
 
 KEYS, CALLER, WEB_UI = f"2026-11:{new_key()}", "sesame", "https://temporal.example.com"
 PROMPT = "a portrait of my daughter Wilhelmina"

@@ -11,7 +11,12 @@ from temporalio.client import Client
 
 from starter.cli import app
 from starter.client import AsyncDuragenClient
-from tests.starter.entry_points import KEY, duragen, free_port, make_event
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    KEY,
+    duragen,
+    make_event,
+)
 
 RUNS = 10
 

@@ -8,11 +8,11 @@ import pytest
 from temporalio.client import Client
 from temporalio.converter import PayloadConverter
 
+from tests.ports import free_port
 from tests.starter.entry_points import (
     CALLBACK_URL,
     KEY,
     ODOO,
-    free_port,
     make_event,
     serving,
     temporal_server,

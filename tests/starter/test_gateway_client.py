@@ -22,7 +22,11 @@ from starter.client import (
     ValidationError,
 )
 from starter.gateway_client import GatewayClient
-from tests.starter.entry_points import KEY, free_port, make_event
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    KEY,
+    make_event,
+)
 
 
 async def test_it_starts_asks_and_cancels(caller: GatewayClient) -> None:

@@ -14,7 +14,13 @@ from contracts.names import erased_key, image_key
 from deploy.local.stack.config import BUCKET
 from peers.store import s3_client
 from starter.client import AsyncDuragenClient
-from tests.starter.entry_points import KEY, free_port, gateway_key, make_event, serving
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    KEY,
+    gateway_key,
+    make_event,
+    serving,
+)
 from workers.settings import Settings
 
 PICTURE = base64.b64decode(

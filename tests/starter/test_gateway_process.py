@@ -12,7 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.starter.entry_points import KEY, ODOO, duragen, free_port, make_event
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    KEY,
+    ODOO,
+    duragen,
+    make_event,
+)
 
 SHA256 = hashlib.sha256(KEY.encode()).hexdigest()
 

@@ -15,9 +15,9 @@ from temporalio.client import Client
 from starter.client import UnavailableError
 from starter.gateway.app import create_app, create_health_app, impatient_client
 from starter.gateway.readiness import FRESH_SECONDS, Readiness
+from tests.ports import free_port
 from tests.starter.attacked import get
 from tests.starter.entry_points import (
-    free_port,
     gateway_settings,
     serving,
     temporal_server,

@@ -17,7 +17,11 @@ from contracts.names import GENERATION_QUEUE, GENERATION_WORKFLOW
 from starter.cli.operators import SILENCE
 from starter.operations.parked import count_parked
 from tests.lab import Lab, working
-from tests.starter.entry_points import Done, duragen, free_port
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    Done,
+    duragen,
+)
 from tests.starter.operating import (
     address,
     begun,

@@ -13,11 +13,11 @@ from temporalio.common import SearchAttributeKey
 from contracts.callbacks import CALLBACK_PATHS
 from starter.client import AsyncDuragenClient
 from starter.gateway.app import create_app
+from tests.ports import free_port
 from tests.starter.entry_points import (
     CALLBACK_URL,
     KEY,
     ODOO,
-    free_port,
     gateway_key,
     gateway_settings,
     make_event,

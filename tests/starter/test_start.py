@@ -13,7 +13,12 @@ from contracts.callbacks import CALLBACK_PATHS
 from contracts.events import GenerationRequested
 from starter.client import AsyncDuragenClient, ConflictError, Started, UnavailableError
 from starter.start import CallbackNotAllowedError, EntryPoint
-from tests.starter.entry_points import CALLBACK_URL, ODOO, free_port, make_event
+from tests.ports import free_port
+from tests.starter.entry_points import (
+    CALLBACK_URL,
+    ODOO,
+    make_event,
+)
 
 CALLBACKS = {ODOO: CALLBACK_PATHS}
 FOREIGN_TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -5,8 +5,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.starter.attacked import HALF, Attacked, limited, wait_closed, wait_until_live
-from tests.starter.entry_points import free_port
 from workers.health_server import CONNECTIONS
 
 
