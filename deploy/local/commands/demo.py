@@ -68,7 +68,7 @@ def demo(
             started = time.monotonic()
             odoo: OdooSide
             if real_odoo:
-                with_odoo = stack_with_odoo(home, options=options, say=say)
+                with_odoo = stack_with_odoo(home, options=options, say=say, disposable=True)
                 beside = running.enter_context(with_odoo)
                 stack, odoo = beside.stack, RealSide(beside)
             else:

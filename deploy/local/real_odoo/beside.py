@@ -36,13 +36,16 @@ def stack_with_odoo(  # each is LocalStack's own
     ports: Ports | None = None,
     options: SandboxOptions | None = None,
     overrides: Mapping[str, Any] | None = None,
+    disposable: bool = False,
 ) -> Iterator[Beside]:
     """Everything that runs in `home`: a database server, Odoo with our addon, the stack.
+
+    Odoo's databases that cannot be read any more are made anew where they are `disposable`.
 
     Raises what LocalStack does, OdooUnavailableError and OdooFailedError.
     """
     home = home.resolve()
-    with OdooSite.of(installed(say), home, say) as site:
+    with OdooSite.of(installed(say), home, say, disposable=disposable) as site:
         with timed("addon", say):
             with_addon(site, DATABASE)
         odoo = RealOdoo(site, DATABASE, say, Serving(port=ports.odoo if ports else 0))

@@ -21,11 +21,12 @@ from deploy.local.real_odoo.places import (
     OdooFailedError,
     OdooUnavailableError,
     Places,
+    digest,
     made_once,
     recipe_of,
     room_below,
 )
-from deploy.local.real_odoo.postgres import ROLE, Postgres, enters
+from deploy.local.real_odoo.postgres import ROLE, Postgres, enters, major_version
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack import processes, tether
 from deploy.local.stack.layout import environment_of_part
@@ -36,6 +37,8 @@ TEMPLATE = "tmpl19"
 """A database with `MODULES` and nothing of ours."""
 MODULES = ("web", "bus", "rpc", "portal")
 
+_SERIES = "19"
+"""What a database depends on beside PostgreSQL: an update within a series reads it as it is."""
 _COPIED = ("postgres", "data", "password")
 _TAIL_LINES = 25
 Say = Callable[[str], None]
@@ -59,11 +62,21 @@ class OdooSite:
         )
 
     @classmethod
-    def of(cls, places: Places, home: Path, say: Say) -> Self:
-        """The site in `home`, copied from the seed if there is none yet."""
-        folder = room_below(home / "real-odoo", enters)
-        recipe = recipe_of(places.seed)
-        if (folder / ".made").exists() and recipe_of(folder) != recipe:
+    def of(cls, places: Places, home: Path, say: Say, *, disposable: bool = False) -> Self:
+        """The site in `home`, copied from the seed if there is none yet.
+
+        Databases of another series of Odoo or PostgreSQL raise OdooUnavailableError, or are made
+        anew where they are `disposable`.
+        """
+        named = home / "real-odoo"
+        removed = not named.exists()
+        folder = room_below(named, enters)
+        # A room elsewhere outlives its home: what is in it then belongs to nobody.
+        if folder != named and removed:
+            shutil.rmtree(folder)
+            folder = room_below(named, enters)
+        recipe = digest(_SERIES, major_version(), "1")
+        if (folder / ".made").exists() and recipe_of(folder) != recipe and not disposable:
             raise OdooUnavailableError(
                 f"The databases in {folder} were made with another version of Odoo or PostgreSQL"
                 " than there is now. Remove that folder to begin again; what is in it is lost then."
