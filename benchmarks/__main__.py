@@ -100,11 +100,13 @@ SUITES: dict[str, Callable[[Larger], Awaitable[Measured]]] = {
 
 
 async def measure(suites: Collection[str], larger: Larger) -> Measured:
-    """Run the suites one after the other."""
+    """Run the suites one after the other; each shows its figures when it has them."""
     figures: list[Figure] = []
     series: dict[str, Any] = {}
     for suite in suites:
         found, plotted = await SUITES[suite](larger)
+        if found:
+            show(found)
         figures += found
         series |= plotted
     return figures, series
@@ -138,7 +140,7 @@ def keep(figures: list[Figure], series: dict[str, Any]) -> Path:
 
 
 def main() -> None:
-    """Read the options, measure, show and keep."""
+    """Read the options, measure and keep."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
     options.add_argument("--minutes", type=float, default=2, help="how long `soak` lasts")
@@ -154,7 +156,6 @@ def main() -> None:
         options.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
     larger = Larger(chosen.minutes, tuple(chosen.numbers))
     figures, series = asyncio.run(measure(chosen.suites or SUITES, larger))
-    show(figures)
     print(f"kept in {keep(figures, series)}")
 
 
