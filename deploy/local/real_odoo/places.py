@@ -68,13 +68,18 @@ def made_once(folder: Path, recipe: str, make: Callable[[Path], None]) -> bool:
     if mark.exists() and mark.read_text() == recipe:
         return False
     if folder.exists():
-        mark.unlink(missing_ok=True)  # first, in case the removal does not come to its end
+        unmark(folder)  # first, in case the removal does not come to its end
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     folder.chmod(0o755)  # whoever runs PostgreSQL must get in
     make(folder)
     mark.write_text(recipe)
     return True
+
+
+def unmark(folder: Path) -> None:
+    """Have `made_once` make `folder` again, whatever is in it."""
+    (folder / _MADE).unlink(missing_ok=True)
 
 
 def recipe_of(folder: Path) -> str:

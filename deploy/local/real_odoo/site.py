@@ -25,6 +25,7 @@ from deploy.local.real_odoo.places import (
     made_once,
     recipe_of,
     room_below,
+    unmark,
 )
 from deploy.local.real_odoo.postgres import ROLE, Postgres, enters, major_version
 from deploy.local.sandbox.serving import HOST
@@ -69,12 +70,11 @@ class OdooSite:
         anew where they are `disposable`.
         """
         named = home / "real-odoo"
-        removed = not named.exists()
+        new = not named.exists()
         folder = room_below(named, enters)
-        # A room elsewhere outlives its home: what is in it then belongs to nobody.
-        if folder != named and removed:
-            shutil.rmtree(folder)
-            folder = room_below(named, enters)
+        if new:
+            # A room elsewhere outlives its home: what is in it then belongs to nobody.
+            unmark(folder)
         recipe = digest(_SERIES, major_version(), "1")
         if (folder / ".made").exists() and recipe_of(folder) != recipe and not disposable:
             raise OdooUnavailableError(
