@@ -8,7 +8,7 @@ OUT ?= build
 TEST_PROCESSES ?= 4
 
 .PHONY: help setup demo demo-odoo up addon client format check test test-system test-rabbitmq \
-  test-rabbitmq-full test-odoo test-addon \
+  test-rabbitmq-full test-n8n test-n8n-full test-odoo test-addon \
   bench plots profile chaos audit lock schemas histories
 
 help: ## List the targets
@@ -77,6 +77,14 @@ test-rabbitmq-full: setup ## The same with all its troubles: killed under load, 
 	REQUESTS=200 WAITING=10000 $(BIN)/pytest --timeout 900 tests/rabbitmq
 	$(BIN)/pytest tests/odoo/test_rabbitmq_troubles.py
 
+test-n8n: setup ## Tests with a real N8N, which it installs first: 3 GB, once
+	$(BIN)/python -m deploy.local.n8n.install
+	$(BIN)/pytest tests/n8n --ignore tests/n8n/test_troubles.py
+
+test-n8n-full: setup ## The same, also killed under load, as the trigger and alone
+	$(BIN)/python -m deploy.local.n8n.install
+	$(BIN)/pytest --timeout 900 tests/n8n
+
 # Two processes, each with an Odoo and a stack of its own; those of a file stay together.
 test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian)
 	tests/odoo/install
@@ -125,7 +133,7 @@ lock: setup ## The lock files again, after a change of the dependencies
 	$(BIN)/uv pip compile benchmarks/requirements.in --constraint requirements.lock --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  -o benchmarks/requirements.lock
-	for folder in $(REAL_ODOO) tests/system/litellm tests/system/moto benchmarks/n8n; do \
+	for folder in $(REAL_ODOO) tests/system/litellm tests/system/moto deploy/local/n8n; do \
 	  $(BIN)/uv pip compile $$folder/requirements.in --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --quiet -o $$folder/requirements.lock; \
 	done

@@ -26,11 +26,11 @@ from benchmarks.measures import (
     throughput,
     until_odoo_has_it,
 )
-from benchmarks.n8n.install import VERSION as N8N_VERSION
 from benchmarks.odoo import inside_odoo
 from benchmarks.redelivery import redelivered
 from benchmarks.scale import grown
 from benchmarks.soak import soaked
+from deploy.local.n8n.install import VERSION as N8N_VERSION
 
 RESULTS = Path(__file__).parent / "results"
 # (in flight, latency of the image service in seconds, generations)

@@ -10,9 +10,9 @@ import httpx
 
 from benchmarks.bare_temporal import bare_temporal
 from benchmarks.load import PATIENCE_SECONDS, Asking, asking, deliveries_to_odoo, fresh_stack
-from benchmarks.n8n.install import VERSION, installed
 from benchmarks.n8n.server import PARTS as PARTS_BESIDE_N8N
 from benchmarks.n8n.server import Image, check_stored, n8n_beside
+from deploy.local.n8n.install import VERSION, installed
 
 
 class System(NamedTuple):
@@ -34,7 +34,7 @@ async def _n8n(image: Image) -> AsyncIterator[Asking]:
     n8n = installed()
     with (
         fresh_stack(0, PARTS_BESIDE_N8N[image]) as stack,
-        n8n_beside(stack, n8n, image) as webhook_url,
+        n8n_beside(stack, n8n, image) as (_, webhook_url),
     ):
         # A connection for each generation in flight, given up before Node does (after 5 s idle).
         limits = httpx.Limits(keepalive_expiry=2)

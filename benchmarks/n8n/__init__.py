@@ -1,1 +1,1 @@
-"""The real N8N, installed and run: what Duragen is measured against."""
+"""What Duragen is measured against."""

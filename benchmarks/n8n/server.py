@@ -33,29 +33,33 @@ half the CPU; N8N calls it no longer secure and will remove it.
 
 import hashlib
 import json
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
 from benchmarks.load import IMAGE_BYTES, event, store_client
-from benchmarks.n8n.install import N8n
+from deploy.local.n8n.install import N8n
+from deploy.local.n8n.server import N8nServer
 from deploy.local.sandbox.images import painter
 from deploy.local.sandbox.images.protocols import PROTOCOLS
-from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.config import BUCKET
-from deploy.local.stack.layout import environment_of_part
 from deploy.local.stack.local_stack import LocalStack
-from deploy.local.stack.ports import PortRegistry
-from deploy.local.stack.private import private_folder, write_private
-from deploy.local.stack.supervisor import Part, Supervisor
 
 WORKFLOW = Path(__file__).with_name("workflow.json")
-WORKFLOW_ID = "duragenbenchmark"
 CREDENTIAL_ID = "duragenbenchmarkstore"
+_WEBHOOK = "/webhook/generations"
+
+_FAST = {
+    # What its documentation offers for speed.
+    "N8N_CONCURRENCY_PRODUCTION_LIMIT": "-1",
+    "EXECUTIONS_DATA_SAVE_ON_SUCCESS": "none",
+    "EXECUTIONS_DATA_SAVE_ON_PROGRESS": "false",
+    "EXECUTIONS_DATA_SAVE_MANUAL_EXECUTIONS": "false",
+    "N8N_DEFAULT_BINARY_DATA_MODE": "default",
+}
 
 Image = Literal["stored", "handed on", "thrown away"]
 """What becomes of it."""
@@ -81,76 +85,24 @@ class NotStoredError(Exception):
 
 
 @contextmanager
-def n8n_beside(stack: LocalStack, n8n: N8n, image: Image) -> Iterator[str]:
+def n8n_beside(stack: LocalStack, n8n: N8n, image: Image) -> Iterator[tuple[N8nServer, str]]:
     """N8N with a database of its own and its workflow, to the end of the block.
 
-    The stack has the parts of that `image`. Gives the address that takes EVT-AIG-001.
+    The stack has the parts of that `image`. The address is the one that takes EVT-AIG-001.
     """
-    home = private_folder(stack.home / "n8n")
-    registry = PortRegistry(home / "ports.json")
-    port = registry.pick("n8n")
-    environment = _environment(home, port, registry.pick("n8n_broker"))
-    webhook_url = f"http://{HOST}:{port}/webhook/generations"
 
-    def probe() -> None:
-        # N8N says that it is ready before its workflows' webhooks are; first of all it answers
-        # everything with 200 and a page, which is no JSON.
-        answer = httpx.post(webhook_url, json=event(stack), timeout=5, trust_env=False)
+    def probe(url: str) -> None:
+        answer = httpx.post(url + _WEBHOOK, json=event(stack), timeout=5, trust_env=False)
         answer.raise_for_status().json()
 
-    command = (str(n8n.node), str(n8n.program))
-    part = Part("n8n", (*command, "start"), probe, environment, ready_seconds=60, stop_seconds=40)
-    supervisor = Supervisor(part, home, print)
-    try:
-        files = {"credentials": home / "credentials.json", "workflow": home / "workflow.json"}
-        write_private(files["credentials"], _credentials(stack))
-        write_private(files["workflow"], _workflow(stack, image))
-        for kind, file in files.items():
-            _run(environment, *command, f"import:{kind}", f"--input={file}")
-        _run(environment, *command, "publish:workflow", f"--id={WORKFLOW_ID}")
-        _without_signature(stack)
-        supervisor.start()
-        supervisor.wait()
-        yield webhook_url
-    finally:
-        supervisor.stop()
-        registry.release()
+    server = N8nServer(n8n, stack.home / "n8n", probe, settings=_FAST)
+    server.load([_credential(stack)], [_workflow(stack, image)])
+    _without_signature(stack)
+    with server:
+        yield server, server.url + _WEBHOOK
 
 
-def _run(environment: Mapping[str, str], *command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        said = done.stdout + done.stderr
-        raise RuntimeError(f"{' '.join(command)} failed:\n{said[-2_000:]}")
-
-
-def _environment(home: Path, port: int, broker_port: int) -> dict[str, str]:
-    """N8N's settings: what its documentation offers for speed, and no calls home."""
-    return environment_of_part(
-        {
-            "N8N_USER_FOLDER": str(home),
-            "TMPDIR": str(home),  # it leaves things there
-            "N8N_LISTEN_ADDRESS": HOST,
-            "N8N_PORT": str(port),
-            "N8N_RUNNERS_BROKER_PORT": str(broker_port),
-            "N8N_CONCURRENCY_PRODUCTION_LIMIT": "-1",
-            "EXECUTIONS_DATA_SAVE_ON_SUCCESS": "none",
-            "EXECUTIONS_DATA_SAVE_ON_PROGRESS": "false",
-            "EXECUTIONS_DATA_SAVE_MANUAL_EXECUTIONS": "false",
-            "N8N_DEFAULT_BINARY_DATA_MODE": "default",
-            "N8N_LOG_LEVEL": "warn",
-            "NODE_ENV": "production",
-            "N8N_DIAGNOSTICS_ENABLED": "false",
-            "N8N_VERSION_NOTIFICATIONS_ENABLED": "false",
-            "N8N_TEMPLATES_ENABLED": "false",
-            "N8N_PERSONALIZATION_ENABLED": "false",
-            "N8N_PYTHON_ENABLED": "false",
-            "N8N_DISABLED_MODULES": "insights,mcp-registry",
-        }
-    )
-
-
-def _workflow(stack: LocalStack, image: Image) -> str:
+def _workflow(stack: LocalStack, image: Image) -> dict[str, Any]:
     [openai] = [each for each in PROTOCOLS if each.kind == "openai"]
     text = WORKFLOW.read_text()
     for name, value in (
@@ -164,15 +116,15 @@ def _workflow(stack: LocalStack, image: Image) -> str:
         ("ODOO_TOKEN", stack.secrets.odoo_token),
     ):
         text = text.replace(name, value)
-    workflow = json.loads(text)
+    workflow: dict[str, Any] = json.loads(text)
     if image != "stored":
         # Past the nodes between: nothing leads to them any more.
         after = workflow["connections"]
         after["Make the image"] = after["Store the image"]
-    return json.dumps(workflow)
+    return workflow
 
 
-def _credentials(stack: LocalStack) -> str:
+def _credential(stack: LocalStack) -> dict[str, Any]:
     keys = {
         "endpoint": stack.s3_url,
         "region": "us-east-1",
@@ -180,7 +132,7 @@ def _credentials(stack: LocalStack) -> str:
         "secretAccessKey": stack.secrets.s3_secret_key,
         "forcePathStyle": True,
     }
-    return json.dumps([{"id": CREDENTIAL_ID, "name": "Store", "type": "s3", "data": keys}])
+    return {"id": CREDENTIAL_ID, "name": "Store", "type": "s3", "data": keys}
 
 
 def check_stored(stack: LocalStack) -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.n8n.install`: N8N from npm, and Node from PyPI, in a cache folder.
+"""`python -m deploy.local.n8n.install`: N8N from npm, and Node from PyPI, in a cache folder.
 
 3 GB, in two to ten minutes, once. What is there already is used as it is; what a killed run left
 behind is made again. `DURAGEN_N8N_HOME` names another folder than `~/.cache/duragen`. It needs
