@@ -79,7 +79,7 @@ test-rabbitmq-full: setup ## The same with all its troubles: killed under load, 
 
 test-n8n: setup ## Tests with a real N8N, which it installs first: 3 GB, once
 	$(BIN)/python -m deploy.local.n8n.install
-	$(BIN)/pytest tests/n8n --ignore tests/n8n/test_troubles.py
+	$(BIN)/pytest --timeout 900 tests/n8n --ignore tests/n8n/test_troubles.py
 
 test-n8n-full: setup ## The same, also killed under load, as the trigger and alone
 	$(BIN)/python -m deploy.local.n8n.install
@@ -89,7 +89,7 @@ test-n8n-full: setup ## The same, also killed under load, as the trigger and alo
 test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian)
 	tests/odoo/install
 	tests/rabbitmq/install
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/odoo --ignore tests/odoo/test_rabbitmq_troubles.py
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 tests/odoo --ignore tests/odoo/test_rabbitmq_troubles.py
 
 # A part: `TAGS=/duragen:TestLedger make test-addon`.
 test-addon: setup ## The addon's own tests alone, inside that Odoo

@@ -16,7 +16,7 @@ from deploy.local.real_odoo.server import RealOdoo
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
-PATIENCE_MS = 60_000
+PATIENCE_MS = 200_000
 """For what happens within seconds unless it never does; the first page compiles Odoo's assets."""
 
 _FLAGS = [

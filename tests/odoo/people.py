@@ -19,7 +19,7 @@ REQUEST = "duragen.generation.request"
 LATENCY_SECONDS = 0.5
 """What the sandbox takes for an image, so that a person sees states pass."""
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 200
 """For what happens within seconds unless it never does."""
 
 

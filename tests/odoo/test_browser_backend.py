@@ -15,7 +15,7 @@ WINDOW = {"width": 1400, "height": 900}
 GENERATIONS = "action-duragen.generation_request_action"
 SETTINGS = "action-duragen.res_config_settings_action"
 
-pytestmark = pytest.mark.timeout(300)  # the first page compiles Odoo's assets of the backend
+pytestmark = pytest.mark.timeout(900)  # the first page compiles Odoo's assets of the backend
 
 Open = Callable[[Login, str], Page]
 

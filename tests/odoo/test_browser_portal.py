@@ -23,7 +23,7 @@ from tests.odoo.browser import (
 )
 from tests.odoo.people import LATENCY_SECONDS
 
-pytestmark = pytest.mark.timeout(300)  # the first has Odoo and the stack started, assets compiled
+pytestmark = pytest.mark.timeout(900)  # the first has Odoo and the stack started, assets compiled
 
 Visit = Callable[..., Visitor]
 
