@@ -358,6 +358,7 @@ from tests.starter.hostile import HOSTILE, broken
 TERMINALS = {
     "peers/terminal.py": "the one place",
     "starter/leaving.py": "runs before it is known whether our packages are ours; plain by itself",
+    "deploy/local/n8n/install.py": "a tool of the tests",
     "deploy/local/real_odoo/install.py": "a tool of the tests",
     "deploy/local/real_odoo/addon_tests.py": "a tool of the tests",
 }
