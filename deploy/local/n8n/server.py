@@ -4,14 +4,14 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from deploy.local.n8n.install import N8n
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.layout import environment_of_part
 from deploy.local.stack.ports import PortRegistry
 from deploy.local.stack.private import private_folder, write_private
+from deploy.local.stack.running import Running
 from deploy.local.stack.supervisor import Part, Supervisor
 
 _QUIET = {
@@ -27,7 +27,7 @@ _QUIET = {
 }
 
 
-class N8nServer:
+class N8nServer(Running):
     """One process with SQLite, running from `start()` (or `with`) until `stop()`.
 
     `probe(url)` raises as long as it is not ready. N8N says that it is before its workflows'
@@ -79,18 +79,6 @@ class N8nServer:
             self._run(f"import:{kind}", f"--input={file}")
         for each in workflows:
             self._run("publish:workflow", f"--id={each['id']}")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Returns when `probe` does. Raises PartFailedError."""

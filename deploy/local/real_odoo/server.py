@@ -7,13 +7,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from deploy.local.real_odoo.places import OUR_ADDONS, OdooFailedError
 from deploy.local.real_odoo.site import OdooSite, Say
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack import processes
+from deploy.local.stack.running import Running
 from deploy.local.stack.supervisor import Part, Supervisor
 
 
@@ -29,7 +28,7 @@ class Serving:
     addons: Sequence[Path] = (OUR_ADDONS,)
 
 
-class RealOdoo:
+class RealOdoo(Running):
     """Odoo on `database` of a running site, from `start()` (or `with`) until `stop()`."""
 
     def __init__(self, site: OdooSite, database: str, say: Say, how: Serving | None = None) -> None:
@@ -41,18 +40,6 @@ class RealOdoo:
         self._evented = site.port_registry.pick(f"{name}-evented")
         self._pid_file = site.home / "run" / f"{name}.json"
         self.supervisor = Supervisor(self._part(name), site.home, say)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from deploy.local.real_odoo.places import (
@@ -33,6 +32,7 @@ from deploy.local.stack import processes, tether
 from deploy.local.stack.layout import environment_of_part
 from deploy.local.stack.ports import PortRegistry
 from deploy.local.stack.private import write_private
+from deploy.local.stack.running import Running
 
 TEMPLATE = "tmpl19"
 """A database with `MODULES` and nothing of ours."""
@@ -45,7 +45,7 @@ _TAIL_LINES = 25
 Say = Callable[[str], None]
 
 
-class OdooSite:
+class OdooSite(Running):
     """The databases of one folder, served from `start()` (or `with`) until `stop()`."""
 
     def __init__(self, places: Places, folder: Path, home: Path, say: Say) -> None:
@@ -89,18 +89,6 @@ class OdooSite:
 
         made_once(folder, recipe, copy)
         return cls(places, folder, home, say)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Returns when the database server is ready."""

@@ -9,8 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack import processes
@@ -19,6 +18,7 @@ from deploy.local.stack.layout import SandboxOptions, Site
 from deploy.local.stack.parts import ALL_PARTS, OURS, SERVERS
 from deploy.local.stack.ports import PortRegistry, Ports
 from deploy.local.stack.private import open_private, private_folder, write_private
+from deploy.local.stack.running import Running
 from deploy.local.stack.supervisor import Part, Supervisor
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class HomeInUseError(Exception):
     """Another stack runs in the same home folder."""
 
 
-class LocalStack:
+class LocalStack(Running):
     """The parts named, running from `start()` (or `with`) until `stop()`.
 
     Ports that are 0 are free ones, the same at the next start in the same home. `odoo_url` is the
@@ -71,18 +71,6 @@ class LocalStack:
         self._running: dict[str, Supervisor] = {}
         private_folder(self.home)
         self.secrets = keep_secrets(self.home / "secrets.json")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Starts the parts and returns when all are ready.
