@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import math
 import re
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -41,6 +42,8 @@ MAX_URL_CHARACTERS = 2_048
 
 _SIDES = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _RATIO = re.compile(r"(\d{1,5}):(\d{1,5})", re.ASCII)
+# spec: RFC 3339, 5.6, with capital letters and no leap seconds
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _VERSION = re.compile(r"(\d{1,5})(\.\d{1,5}){0,2}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 # spec: RFC 3986, 2; whatever else is in a text, HTTP clients read in different ways.
@@ -91,6 +94,16 @@ def _payload_version(text: str) -> str:
         raise ValueError(
             f"major version {match[1]} is not supported; send version {SUPPORTED_MAJOR_VERSION}"
         )
+    return text
+
+
+def _moment(text: str) -> str:
+    if not _MOMENT.fullmatch(text):
+        raise ValueError("must be a moment with its offset, such as 2026-11-27T08:00:00Z")
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a day and a time that exist") from None
     return text
 
 
@@ -165,6 +178,11 @@ PayloadVersion = Annotated[
     ),
     AfterValidator(_payload_version),
 ]
+Moment = Annotated[
+    str,
+    Field(max_length=32, json_schema_extra={"format": "date-time"}),
+    AfterValidator(_moment),
+]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
@@ -203,6 +221,8 @@ class GenerationRequested(WireModel):
     inference_steps: Annotated[int, Field(ge=1, le=200), NumberAlone] | None = None
     cfg_scale: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False), NumberAlone] | None = None
     campaign_id: Uuid | None = None
+    cancel_at: Moment | None = None
+    """From then on it is canceled, wherever it stands; additive."""
     payload_version: PayloadVersion | None = None
 
     @field_validator("*", mode="before")
@@ -240,12 +260,17 @@ class GenerationRequested(WireModel):
     def image_digest(self) -> str:
         """SHA-256 of what makes the image and whose it is; another one is another request.
 
-        Without `correlationId`, `callbackUrl`, `campaignId` and `payloadVersion`: an Odoo that has
-        moved, and asks again, still gets the image that was paid for.
+        Without `correlationId`, `callbackUrl`, `campaignId`, `cancelAt` and `payloadVersion`: an
+        Odoo that has moved, and asks again, still gets the image that was paid for.
         """
-        own = {"correlation_id", "callback_url", "campaign_id", "payload_version"}
+        own = {"correlation_id", "callback_url", "campaign_id", "cancel_at", "payload_version"}
         text = self.model_dump_json(by_alias=True, exclude_none=True, exclude=own)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def deadline(self) -> datetime | None:
+        """`cancelAt`, if there is one."""
+        return datetime.fromisoformat(self.cancel_at) if self.cancel_at else None
 
     @property
     def shaping_fields(self) -> tuple[RequestField, ...]:
@@ -254,13 +279,17 @@ class GenerationRequested(WireModel):
         return tuple(field for field in RequestField if field in given)
 
 
+MAX_WHOLE = 2**31 - 1
+"""Of what receivers keep in columns of 32 bits."""
+
+
 class ImageMetadata(WireModel):
     """What the specification says of an image; `size` in bytes, width and height in pixels."""
 
     format: str
-    size: Annotated[int, Field(ge=1), NumberAlone]
-    width: Annotated[int, Field(ge=1), NumberAlone]
-    height: Annotated[int, Field(ge=1), NumberAlone]
+    size: Annotated[int, Field(ge=1, le=MAX_WHOLE), NumberAlone]
+    width: Annotated[int, Field(ge=1, le=MAX_WHOLE), NumberAlone]
+    height: Annotated[int, Field(ge=1, le=MAX_WHOLE), NumberAlone]
 
 
 def _one_of_data_or_url(schema: dict[str, Any]) -> None:

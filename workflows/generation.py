@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from contracts.tasks import DeliverTask, DeliveryDecision, PlanTask, SpoolNews
     from workflows.announce import notify_user, publish_outcome
+    from workflows.deadline import canceled_at, too_late
     from workflows.delivery import Delivery
     from workflows.display import ERROR_CODE, PROVIDER, progress_of, publish, show_details
     from workflows.generate import Making, make_plan
@@ -124,8 +125,18 @@ class Generation:
         if isinstance(self._request, Failure):
             return Outcome(failure=self._request)
         self._change(avoided=plan.avoided)
+        head, deadline = self._head, self._request.deadline
+        if head and deadline and deadline <= workflow.now():
+            await shielded(canceled_at(deadline, head))
+            return Outcome(failure=too_late())
         self._making = Making(self._request, plan, self, self._storing)
-        return await self._making.outcome()
+        if head is None or deadline is None:
+            return await self._making.outcome()
+        ending = asyncio.create_task(canceled_at(deadline, head))
+        try:
+            return await self._making.outcome()
+        finally:
+            ending.cancel()
 
     def enters_route(self, route: Route) -> None:
         """See `Steps`; the workflow shows where its making is."""

@@ -17,7 +17,15 @@ REQUIRED = (
 )
 # spec: event-driven-architecture, EVT-AIG-001, Required Fields
 
-OPTIONAL = ("negativePrompt", "seed", "inferenceSteps", "cfgScale", "campaignId", "payloadVersion")
+OPTIONAL = (
+    "negativePrompt",
+    "seed",
+    "inferenceSteps",
+    "cfgScale",
+    "campaignId",
+    "cancelAt",
+    "payloadVersion",
+)
 
 
 def read(**changes: Any) -> GenerationRequested:
@@ -73,7 +81,7 @@ def test_optional(name: str) -> None:
 
 
 def test_every_field_is_in_the_specification() -> None:
-    """The model has the specification's fields and payloadVersion, no other."""
+    """The model has the specification's fields, payloadVersion and cancelAt, no other."""
     names = {field.alias for field in GenerationRequested.model_fields.values()}
     assert names == {*REQUIRED, *OPTIONAL}
 
