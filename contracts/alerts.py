@@ -31,6 +31,9 @@ class AlertName(StrEnum):
     IMAGES_WAITING = "DuragenImagesWaiting"
     """Images that are paid for lie on workers' disks: the store does not take them."""
 
+    WEBHOOK_DISABLED = "DuragenWebhookDisabled"
+    """An API user's webhook has failed for days: nothing more is sent there."""
+
     WORKFLOWS_STUCK = "DuragenWorkflowsStuck"
     """Workflow tasks fail again and again: a fault of ours, or a deployment that does not fit."""
 

@@ -30,6 +30,7 @@ from contracts.names import (
     PROBE_NOW_UPDATE,
     RETRY_DELIVERY_UPDATE,
     SEND_ALERTS_ACTIVITY,
+    WEBHOOK_ID_PREFIX,
     odoo_health_id,
     provider_health_id,
     workflow_id,
@@ -40,6 +41,7 @@ from contracts.tasks import DeliveryDecision
 from deploy.local.stack.local_stack import LocalStack
 from starter.operations.bulk import these
 from starter.operations.rerun import Target, rerun
+from tests.developers.world import Developer
 from tests.lab import Handle, Lab
 from tests.workers.worker_process import environment, working_process
 from tests.workflows.relay import Relay, Wire
@@ -92,6 +94,25 @@ async def _canceled_paid(lab: Lab) -> Handle:
             await asyncio.sleep(0.05)
     await handle.cancel()
     return await _ended(handle)
+
+
+async def _too_late(lab: Lab) -> Handle:
+    return await _ended(await lab.start(lab.request(cancel_at=_in(timedelta(seconds=-1)))))
+
+
+async def _webhook(lab: Lab) -> Handle:
+    """One attempt fails, and before the next one the webhook is deleted."""
+    developer = await Developer.new(lab.stack, lab.http)
+    made = (await developer.hooks("POST", "", json={"url": "http://127.0.0.1:1/"})).json()
+    path = f"/{made['id']}"
+    delivery = (await developer.hooks("POST", f"{path}/test")).json()
+    async with asyncio.timeout(120):
+        while (await developer.hooks("GET", f"{path}/deliveries")).json()["deliveries"][0][
+            "attempts"
+        ] < 1:
+            await asyncio.sleep(0.1)
+    await developer.hooks("DELETE", path)
+    return await _ended(lab.client.get_workflow_handle(WEBHOOK_ID_PREFIX + delivery["id"]))
 
 
 async def _parked(lab: Lab) -> Handle:
@@ -263,6 +284,7 @@ RECORDINGS = {
     "failed": _failed,
     "canceled": _canceled,
     "canceled_paid": _canceled_paid,
+    "too_late": _too_late,
     "redelivered": _redelivered,
     "continued": _continued,
     "failed_over": _failed_over,
@@ -278,6 +300,9 @@ RECORDINGS = {
 WITHOUT_NOTIFICATIONS = {"without_notifications": _happy}
 """On a stack whose settings name no notification service."""
 
+WITH_API_USERS = {"webhook": _webhook}
+"""On a stack whose Odoo has them."""
+
 WITH_A_WORKER_OF_THEIR_OWN = {"storing": _storing}
 """On a stack without a worker: theirs reaches the store through a wire that can be cut."""
 
@@ -287,6 +312,7 @@ async def record(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     await _record(folder, RECORDINGS, (*PARTS, "worker", "notifications"))
     await _record(folder, WITHOUT_NOTIFICATIONS, (*PARTS, "worker"))
+    await _record(folder, WITH_API_USERS, (*PARTS, "worker", "gateway"))
     await _record(folder, WITH_A_WORKER_OF_THEIR_OWN, (*PARTS, "notifications"))
 
 

@@ -10,6 +10,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from contracts.events import GenerationRequested, RequestHead
 from contracts.tasks import CollectTask, CutOff, DeliverTask, FindTask, PlanTask, SubmitTask
+from contracts.webhooks import WebhookTask
 from otel.correlation import Correlation, bound
 
 _of_this_activity: ContextVar[Correlation | None] = ContextVar("of_this_activity", default=None)
@@ -52,5 +53,7 @@ def _ids_of(task: BaseModel) -> Correlation | None:
     if isinstance(task, PlanTask):
         task = task.head
     if isinstance(task, GenerationRequested | RequestHead | DeliverTask | CutOff):
+        return Correlation(task.correlation_id, task.request_id)
+    if isinstance(task, WebhookTask) and task.correlation_id and task.request_id:
         return Correlation(task.correlation_id, task.request_id)
     return None

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 from activities.images import FORMATS, MAX_IMAGE_BYTES
 from activities.providers.kind import LinkSettings
 from activities.providers.registry import Provider, kind_of
-from contracts.callbacks import CALLBACK_PATHS
+from contracts.callbacks import CALLBACK_PATHS, WEBHOOKS_PATH
 from contracts.events import HttpUrl, origin_of
 from contracts.generation import Route
 from contracts.names import GENERATION_QUEUE, PROVIDER_QUEUE_PREFIX, provider_queue
@@ -26,12 +26,13 @@ from peers.setting_types import (
     OwnCertificate,
     ProviderName,
     SigningSecret,
+    UrlPath,
 )
 from peers.settings import FileSettings, SettingsError
 from peers.store import StorageSettings
 from workflows.options import STORE_ALLOWANCE
 
-_TABLES_OF_OTHERS = {"gateway", "codec"}
+_TABLES_OF_OTHERS = {"gateway", "developers", "codec"}
 """What other processes read from the same file."""
 
 
@@ -71,6 +72,8 @@ class OdooSettings(Group):
 
     origin: Origin
     callback_paths: CallbackPaths = CALLBACK_PATHS
+    webhooks_path: UrlPath = WEBHOOKS_PATH
+    """Where it has webhooks to API users, for us to send."""
     delivery: Literal["callback", "odoorpc", "rabbitmq"] = "callback"
     token: ApiKey | None = None
     """Bearer token of the callback."""
@@ -163,6 +166,15 @@ class GenerationSettings(Group):
     """An outcome that has been parked for so long is tried on request alone; None: it always is."""
 
 
+class WebhookSettings(Group):
+    """Webhooks to API users."""
+
+    max_in_flight: Annotated[int, Field(ge=10, le=10_000)] = 100
+    """Attempts at a time, a process."""
+    private: tuple[Origin, ...] = ()
+    """Receivers that may be at addresses which are not public: of your own network."""
+
+
 class ProcessSettings(Group):
     """The worker process. `queues`: `generation`, `provider.<name>`; empty is all of them."""
 
@@ -206,6 +218,7 @@ class Settings(FileSettings):
     rabbitmq: RabbitTable | None = None
     alerts: AlertSettings | None = None
     generation: GenerationSettings = GenerationSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     worker: ProcessSettings = ProcessSettings()
 
     @model_validator(mode="before")

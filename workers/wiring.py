@@ -18,6 +18,7 @@ from activities.alerts import AlertActivities
 from activities.backlog import BacklogActivities
 from activities.collect import CollectActivities
 from activities.cut_off import CutOffActivities
+from activities.deadline import DeadlineActivities
 from activities.keeping import ImageKeeper
 from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
@@ -35,12 +36,14 @@ from activities.spool import Spool
 from activities.spool_uploads import SpoolUploads, StoredActivities
 from activities.storage import ImageStore
 from activities.submit import SubmitActivities
+from activities.webhooks import WebhookActivities, WebhookSource
 from contracts.generation import FlowRules
 from contracts.names import (
     BROKER_QUEUE,
     GENERATION_QUEUE,
     NOTIFICATIONS_QUEUE,
     PROVIDER_QUEUE_PREFIX,
+    WEBHOOK_QUEUE,
     odoo_queue,
     provider_jobs_queue,
     provider_queue,
@@ -56,6 +59,7 @@ from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
+from workflows.webhook import WebhookDelivery
 
 HEARTBEAT_EVERY = timedelta(seconds=5)
 """At most this long between the heartbeats that reach the server; a third of the timeout."""
@@ -204,6 +208,7 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
     activities: list[Callable[..., Any]] = [
         planning.plan,
         CutOffActivities(client, clients.reports).report_cut_off,
+        DeadlineActivities(client).cancel_at_deadline,
         delivering.deliver,  # what a version without queues for Odoos has scheduled
         StoredActivities(clients.store).find_stored,
         recovery.probe_odoo,
@@ -248,10 +253,20 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
                 **_common(settings),
             )
         )
+    webhooks = _webhooks(settings, clients)
+    workers.append(
+        Worker(
+            client,
+            task_queue=WEBHOOK_QUEUE,
+            activities=[webhooks.send_webhook, webhooks.report_webhook],
+            max_concurrent_activities=settings.webhooks.max_in_flight,
+            **_common(settings),
+        )
+    )
     generation = Worker(
         client,
         task_queue=GENERATION_QUEUE,
-        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch],
+        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch, WebhookDelivery],
         workflow_runner=(
             SandboxedWorkflowRunner() if settings.worker.sandbox else UnsandboxedWorkflowRunner()
         ),
@@ -307,6 +322,21 @@ def _common(settings: Settings) -> dict[str, Any]:
         "max_heartbeat_throttle_interval": HEARTBEAT_EVERY,
         "default_heartbeat_throttle_interval": HEARTBEAT_EVERY,
     }
+
+
+def _webhooks(settings: Settings, clients: Clients) -> WebhookActivities:
+    sources = {
+        odoo.origin: WebhookSource(odoo.tokens, odoo.signing_secrets, odoo.webhooks_path)
+        for odoo in settings.odoo
+    }
+    return WebhookActivities(
+        sources,
+        clients.odoo_http,
+        clients.http,
+        clients.public,
+        private=frozenset(settings.webhooks.private),
+        slots=settings.webhooks.max_in_flight,
+    )
 
 
 def _alerts(settings: Settings, clients: Clients) -> AlertActivities:

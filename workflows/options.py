@@ -54,6 +54,9 @@ PLAN_TIMEOUT = timedelta(seconds=10)
 # hangs (35 s), and what is left for the disk or, where it is full, for the store once more.
 STORE_ALLOWANCE = timedelta(seconds=90)
 
+# One call to the server, which is tried again until it is made.
+CANCEL_TIMEOUT = timedelta(seconds=20)
+
 # One look-up at the store for an image that waits on a worker's disk; the next one comes by itself.
 FIND_TIMEOUT = timedelta(seconds=60)
 FIND_ALLOWANCE = timedelta(minutes=5)
@@ -117,3 +120,15 @@ COUNT_EVERY = timedelta(seconds=30)
 
 # Failed generations raise an alert for as long as the last of them is not older.
 FAILED_WINDOW = timedelta(minutes=5)
+
+# Odoo has 20 s and the receiver 15 (`activities.webhooks`); the rest is for a slow machine.
+WEBHOOK_TIMEOUT = timedelta(seconds=60)
+
+# An Odoo that is away, a receiver whose turns are taken: neither is a failed attempt. A day.
+WEBHOOK_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=5)
+)
+WEBHOOK_ALLOWANCE = timedelta(days=1)
+
+# An alert about something that has happened, and does not last: seen within a working day.
+WEBHOOK_ALERT_LASTS = timedelta(days=1)

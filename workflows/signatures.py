@@ -9,6 +9,7 @@ from temporalio import activity
 
 from contracts import names
 from contracts.alerts import AlertsSent, AlertTask, Backlog, CountTask
+from contracts.events import RequestHead
 from contracts.generation import Failure, Plan
 from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
 from contracts.provider_health import Probed, ProbeTask
@@ -25,6 +26,7 @@ from contracts.tasks import (
     SubmitTask,
     Submitted,
 )
+from contracts.webhooks import WebhookReported, WebhookSent, WebhookTask
 
 
 class Activities(Protocol):
@@ -49,6 +51,10 @@ class Activities(Protocol):
     @activity.defn(name=names.REPORT_CUT_OFF_ACTIVITY)
     async def report_cut_off(self, task: CutOff) -> Failure:
         """Report a call that the server ended; say more of one that nobody took."""
+
+    @activity.defn(name=names.CANCEL_ACTIVITY)
+    async def cancel_at_deadline(self, head: RequestHead) -> None:
+        """Have the server cancel the workflow that asks."""
 
     @activity.defn(name=names.FIND_STORED_ACTIVITY)
     async def find_stored(self, task: FindTask) -> Found:
@@ -85,3 +91,11 @@ class Activities(Protocol):
     @activity.defn(name=names.COUNT_BACKLOG_ACTIVITY)
     async def count_backlog(self, task: CountTask) -> Backlog:
         """Count what waits for a person."""
+
+    @activity.defn(name=names.SEND_WEBHOOK_ACTIVITY)
+    async def send_webhook(self, task: WebhookTask) -> WebhookSent:
+        """Make one attempt for one receiver."""
+
+    @activity.defn(name=names.REPORT_WEBHOOK_ACTIVITY)
+    async def report_webhook(self, task: WebhookTask) -> WebhookReported:
+        """Inform Odoo of an attempt."""

@@ -34,6 +34,9 @@ ACTIVITIES = {
     names.FIND_STORED_ACTIVITY,
     names.DELIVER_ACTIVITY,
     names.NOTIFY_ACTIVITY,
+    names.CANCEL_ACTIVITY,
+    names.SEND_WEBHOOK_ACTIVITY,
+    names.REPORT_WEBHOOK_ACTIVITY,
 }
 OF_NO_GENERATION = {
     names.PROBE_ACTIVITY,
@@ -128,7 +131,7 @@ async def test_each_queue_has_a_worker_and_jobs_have_their_own(
     """Workflows run on `generation` alone."""
     [odoo] = settings.odoo
     theirs = {names.odoo_queue(odoo.origin), names.provider_jobs_queue("flux")}
-    ours = {"generation", "notifications", "provider.openai", "provider.flux"}
+    ours = {"generation", "notifications", "provider.openai", "provider.flux", "webhooks"}
     assert set(workers) == ours | theirs
     with_workflows = [queue for queue, each in workers.items() if each.config()["workflows"]]
     assert with_workflows == ["generation"]

@@ -30,6 +30,7 @@ from workflows.backlog_watch import BacklogWatch
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
+from workflows.webhook import WebhookDelivery
 
 EXIT_DIVERGED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_UNKNOWN = 1, 2, 3, 4
 
@@ -56,7 +57,7 @@ async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replay
     converter = data_converter()
     await check_readable(history, converter)
     replayer = Replayer(
-        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch],
+        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch, WebhookDelivery],
         data_converter=converter,
         debug_mode=debug,
         # The sandbox forbids what a debugger does.
