@@ -20,6 +20,7 @@
         "views/account_views.xml",
         "views/quota_views.xml",
         "views/start_trouble_views.xml",
+        "views/webhook_views.xml",
         "views/res_config_settings_views.xml",
         "views/menus.xml",
         "views/portal_templates.xml",

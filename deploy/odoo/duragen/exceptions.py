@@ -16,11 +16,12 @@ class CreditsError(UserError):
 
 
 class QuotaError(UserError):
-    """The quota or the rate is used up; there is room again in `retry_after` seconds."""
+    """The quota or the rate of `limit` is used up; there is room again in `retry_after` seconds."""
 
-    def __init__(self, message, retry_after):
+    def __init__(self, message, retry_after, limit):
         super().__init__(message)
         self.retry_after = retry_after
+        self.limit = limit
 
 
 class ConflictError(UserError):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+# RFC 3986, 2, as Duragen reads URLs: whatever else is in one is read in different ways.
+URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _FORMAT = re.compile(r"[a-z0-9.+-]{1,20}", re.IGNORECASE | re.ASCII)
 _NAME = re.compile(r"[A-Za-z]{1,40}", re.ASCII)

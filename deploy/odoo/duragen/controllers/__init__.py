@@ -1,3 +1,5 @@
 from . import callback
+from . import generations
 from . import image
 from . import portal
+from . import webhooks

@@ -23,24 +23,28 @@ PATHS = [
     "/api/v1/influencegen/ai-image-callback",
 ]
 
+# spec: error-handling.sequence, 8.1, 9.1
+FAILURE_PATH = "/ai/generation/failure"
+
 
 MAX_BODY_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 64 * 1024
 """The largest image in base64, and what stands around it."""
 
 
-def _before_the_body(_controller):
+def before_the_body(_controller):
     """How many bytes Odoo may read; who cannot be Duragen is answered before any of them.
 
     Odoo calls it before it looks at the body, also before it takes one for a form.
     """
     try:
-        check_headers(request.httprequest.headers, *_known())
+        check_headers(request.httprequest.headers, *known_secrets())
     except UnauthorizedError as error:
-        abort(_refused(error))
+        abort(refused(error))
     return MAX_BODY_BYTES
 
 
-def _known():
+def known_secrets():
+    """The tokens and the signing secrets that are believed."""
     connection = request.env["duragen.connection"].sudo()
     return connection._in_force("callback_token"), connection._in_force("signing_secret")
 
@@ -49,14 +53,14 @@ class Callback(http.Controller):
     """EVT-AIG-002 and EVT-AIG-003 by POST."""
 
     @http.route(
-        PATHS,
+        [*PATHS, FAILURE_PATH],
         type="http",
         auth="none",  # before `check`, looking the public user up would be a query for a stranger
         methods=["POST"],
         csrf=False,
         save_session=False,
         readonly=False,
-        max_content_length=_before_the_body,
+        max_content_length=before_the_body,
     )
     def callback(self):
         """200 {"status": "applied" or "repeated"}; 401, 404, 413, 422; 503 asks for a repeat later.
@@ -65,9 +69,9 @@ class Callback(http.Controller):
         """
         body = request.httprequest.get_data()
         try:
-            check(request.httprequest.headers, body, *_known())
+            check(request.httprequest.headers, body, *known_secrets())
         except UnauthorizedError as error:
-            return _refused(error)
+            return refused(error)
         _failures.believe(network_of(request.httprequest.remote_addr))
         request.env["ir.http"]._auth_method_public()
         try:
@@ -75,7 +79,9 @@ class Callback(http.Controller):
         except (ValueError, RecursionError):
             return _problem(422, "the body must be JSON in UTF-8")
         try:
-            applied = request.env["duragen.generation.request"].sudo().apply_event(event)
+            requests = request.env["duragen.generation.request"].sudo()
+            is_failure = request.httprequest.path == FAILURE_PATH
+            applied = (requests._apply_failure if is_failure else requests.apply_event)(event)
         except UserError as error:
             # Of a refused event nothing may be committed. Not a savepoint, which is two more
             # queries for each event that is applied: this request does nothing else.
@@ -84,8 +90,11 @@ class Callback(http.Controller):
         return request.make_json_response(applied)
 
 
-def _refused(error):
-    """Nothing was asked of the database yet but what Odoo itself asks; a flood fills no log."""
+def refused(error):
+    """The answer to who is not believed.
+
+    Nothing was asked of the database yet but what Odoo itself asks; a flood fills no log.
+    """
     refusal = _failures.add(network_of(request.httprequest.remote_addr))
     if refusal.is_news:
         _logger.warning("a callback was refused: %s", error)

@@ -10,3 +10,4 @@ UPDATE ir_config_parameter SET value = 'http://neutralized.invalid' WHERE key = 
 INSERT INTO ir_config_parameter (key, value)
 VALUES ('duragen.temporal_address', 'neutralized.invalid:7233')
     ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value;
+UPDATE duragen_webhook_endpoint SET enabled = false, disabled_why = 'user' WHERE enabled;

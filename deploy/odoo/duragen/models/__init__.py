@@ -18,6 +18,9 @@ from . import generation_reconciliation
 from . import generation_portal
 from . import start_trouble
 from . import generated_image
+from . import webhook_endpoint
+from . import webhook_delivery
 from . import api
+from . import api_webhooks
 from . import ir_http
 from . import res_config_settings

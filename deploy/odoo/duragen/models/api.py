@@ -3,175 +3,285 @@
 The caller is a technical user of the group "Gateway"; the API key says which user is served. It is
 one of Odoo's own keys (Preferences, Account Security). Every method answers with a dict:
 {"ok": True, …}, or {"ok": False, "error": CODE, "httpStatus": n, "message": text, "retryAfter":
-seconds or None}.
+seconds or None}. Every method refuses a key that is not valid (401 INVALID_API_KEY) and a user
+who may not ask for images (403 FORBIDDEN).
 """
 
-from odoo import _, api, models
+from datetime import timedelta
+
+from dateutil import tz
+from dateutil.parser import isoparse
+from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, ValidationError
 
+from ..api_parameters import digest_of, reference_of, seconds_of, vals_of
 from ..exceptions import ConflictError, CreditsError, QuotaError
 from ..wire import UUID
 
 SCOPE = "duragen"
 """Keys that users make in their preferences have every scope; one may be made for this alone."""
 
-MAX_REFERENCE_CHARACTERS = 200
+REFERENCE_LASTS = timedelta(hours=24)
+"""So long the same `client_reference` is the same request; afterwards it is free again."""
 
-_PARAMETERS = {
-    "prompt": "prompt",
-    "negativePrompt": "negative_prompt",
-    "resolution": "resolution",
-    "seed": "seed",
-    "inferenceSteps": "inference_steps",
-    "cfgScale": "cfg_scale",
-    "campaignId": "campaign_id",
-}
+MOST_LISTED = 100
+
 _STATUS = {"requested": "pending", "started": "processing"}
+_STATES = {_STATUS.get(state, state): state for state in ("requested", "started")}
+_STATES |= {state: state for state in ("completed", "failed", "canceled")}
+
+_REFUSED = {
+    CreditsError: ("INSUFFICIENT_CREDITS", 402),
+    ConflictError: ("CONFLICT", 409),
+    ValidationError: ("INVALID_INPUT", 422),
+}
+
+
+class Refusal(Exception):  # noqa: N818  # it is an answer, and no fault of ours
+    """A refusal on its way out of a method; `answer` is what the caller gets."""
+
+    def __init__(self, code, status, message):
+        super().__init__(message)
+        self.answer = _refused(code, status, message)
+
+
+class NotFoundRefusal(Refusal):
+    """404, as for what never was."""
+
+    def __init__(self, message):
+        super().__init__("NOT_FOUND", 404, message)
 
 
 class Api(models.AbstractModel):
-    """Authenticate, check, submit, status, cancel. spec: developer-api.sequence, steps 2 to 6."""
+    """Authenticate, check, estimate, submit, status, list, cancel.
+
+    spec: developer-api.sequence, steps 2 to 6.
+    """
 
     _name = "duragen.api"
     _description = "Developer API"
 
     @api.model
     def authenticate(self, api_key):
-        """Whose key it is: {"ok", "userId" (UUID), "login", "companyId"}; 401 for no valid key."""
-        user = self._user(api_key)
-        if not user:
-            return _refused("INVALID_API_KEY", 401, _("The API key is not valid."))
-        requests = self.env["duragen.generation.request"].sudo()
-        user_id = requests.new({"user_id": user.id})._user_uuid()
-        return {"ok": True, "userId": user_id, "login": user.login, "companyId": user.company_id.id}
+        """Whose key it is: {"ok", "userId" (UUID), "login", "companyId"}."""
+        return self._answered(api_key, lambda api, user: api._whose(user))
 
     @api.model
     def check(self, api_key):
-        """Whether one more request would be taken now: {"ok", "balance", "quotas"}; 401, 429."""
-        user = self._user(api_key)
-        if not user:
-            return _refused("INVALID_API_KEY", 401, _("The API key is not valid."))
-        try:
-            self.env["duragen.quota"]._check(user, user.company_id)
-        except QuotaError as error:
-            return _limited(error)
-        return {
-            "ok": True,
-            "balance": self.env["duragen.account"]._balance_of(user, user.company_id),
-            "quotas": self.env["duragen.quota"]._standing(user, user.company_id),
-        }
+        """Whether one more request would be taken now: {"ok", "balance", "quotas", "limits"}; 429.
+
+        `limits` has the rate and the quotas in one shape: {"name", "limit", "remaining", "reset"
+        (seconds)}.
+        """
+        return self._answered(api_key, lambda api, user: api._checked(user))
 
     @api.model
-    def submit(self, api_key, params, client_reference=None):
+    def estimate(self, api_key, params):
+        """What `submit` would charge: {"ok", "price", "balance", "balanceAfter", "limits"}; 422.
+
+        `balanceAfter` is below 0 where the credits do not suffice. Nothing is made or charged.
+        """
+        return self._answered(api_key, lambda api, user: api._estimated(user, params))
+
+    @api.model
+    def submit(
+        self, api_key, params, client_reference=None, cancel_after=None, correlation_id=None
+    ):
         """Check rate, quota and balance, charge and create in one transaction.
 
-        `params` are EVT-AIG-001's names: prompt, modelId, resolution, …; {"ok", "jobId", "status",
-        "price", "balance"}, or 401, 402 (credits), 422 (which parameter), 429. The same
-        `client_reference` twice is one request.
+        `params` are EVT-AIG-001's names: prompt, modelId, resolution, …; answers as `status`, with
+        "balance", "limits" and "replayed"; or 402 (credits), 409, 422 (which parameter), 429.
+        The same `client_reference` within 24 hours is one request: `replayed` says that it was
+        there already, 409 that it was for other parameters. `cancel_after` seconds from now it is
+        canceled, wherever it stands. `correlation_id`, a UUID, is the caller's own.
         """
-        user = self._user(api_key)
-        if not user:
-            return _refused("INVALID_API_KEY", 401, _("The API key is not valid."))
-        requests = self.env["duragen.generation.request"].with_user(user)
-        requests = requests.with_company(user.company_id)
-        try:
-            # A refusal is an answer here, not an exception: nothing of it may be committed.
-            with self.env.cr.savepoint():
-                vals = self._vals(params, client_reference)
-                made = requests.submit_generation(vals)
-        except CreditsError as error:
-            return _refused("INSUFFICIENT_CREDITS", 402, error.args[0])
-        except QuotaError as error:
-            return _limited(error)
-        except ConflictError as error:
-            return _refused("CONFLICT", 409, error.args[0])
-        except ValidationError as error:
-            return _refused("INVALID_INPUT", 422, error.args[0])
-        balance = self.env["duragen.account"]._balance_of(user, user.company_id)
-        return {**self._view(made), "balance": balance}
+        given = (params, client_reference, cancel_after, correlation_id)
+        return self._answered(api_key, lambda api, user: api._submitted(user, *given))
 
     @api.model
     def status(self, api_key, request_id):
-        """The status of a request of this key's user; 401, 404."""
-        made = self._own(api_key, request_id)
-        return made if isinstance(made, dict) else self._view(made)
+        """A request of this key's user: {"ok", "jobId", "status", "price", …}; 404."""
+        return self._answered(api_key, lambda api, user: api._view(api._own(user, request_id)))
+
+    @api.model
+    def list_requests(self, api_key, filters=None):
+        """Requests of this key's user, the newest first: {"ok", "jobs", "next"}; 422.
+
+        `filters` may hold status, since (ISO 8601), modelId, limit (1 to 100; 20) and after, which
+        is the `next` of the page before; `next` is None on the last page.
+        """
+        return self._answered(api_key, lambda api, user: api._listed(user, filters or {}))
 
     @api.model
     def cancel(self, api_key, request_id):
-        """Cancel a request; answers as `status` does; 401, 404."""
-        made = self._own(api_key, request_id)
-        if isinstance(made, dict):
-            return made
-        made.action_cancel()
-        return self._view(made)
+        """Cancel a request; answers as `status` does; 404."""
 
-    def _own(self, api_key, request_id):
-        user = self._user(api_key)
-        if not user:
-            return _refused("INVALID_API_KEY", 401, _("The API key is not valid."))
-        requests = self.env["duragen.generation.request"].with_user(user)
-        wanted = str(request_id).lower()
-        found = UUID.fullmatch(wanted) and requests.sudo().search(
-            [("request_id", "=", wanted), ("user_id", "=", user.id), ("state", "!=", "draft")],
-            limit=1,
-        )
-        if not found:
-            return _refused("NOT_FOUND", 404, _("There is no such request."))
-        return found.with_user(user).sudo(False)
+        def cancel(api, user):
+            made = api._own(user, request_id)
+            made.action_cancel()
+            return api._view(made)
+
+        return self._answered(api_key, cancel)
+
+    def _answered(self, api_key, work):
+        """What `work(api, user)` answers for the key's user, or the refusal that it raised."""
+        try:
+            user = self._user(api_key)
+        except Refusal as refusal:
+            return refusal.answer
+        return self.with_context(lang=user.lang)._served(user, work)
+
+    def _served(self, user, work):
+        """The same for a user who is known already, in the language of this environment."""
+        if not self._may_ask(user):
+            return _refused("FORBIDDEN", 403, _("This user may not ask for images."))
+        try:
+            # A refusal is an answer here, not an exception: nothing of it may be committed.
+            with self.env.cr.savepoint():
+                return {"ok": True, **work(self, user)}
+        except Refusal as refusal:
+            return refusal.answer
+        except QuotaError as error:
+            refusal = _refused("LIMIT_REACHED", 429, error.args[0], error.retry_after)
+            return {**refusal, "limit": error.limit}
+        except tuple(_REFUSED) as error:
+            refused = next(known for kind, known in _REFUSED.items() if isinstance(error, kind))
+            return _refused(*refused, error.args[0])
 
     def _user(self, api_key):
-        """The user of an API key (an empty record for none). Raises AccessError for strangers."""
+        """The user of an API key. Raises Refusal, and AccessError for strangers."""
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
             raise AccessError(_("Only the gateway's own user may serve API users."))
-        users = self.env["res.users"].sudo()
+        invalid = Refusal("INVALID_API_KEY", 401, _("The API key is not valid."))
         if not isinstance(api_key, str) or not (api_key.isascii() and api_key.isalnum()):
-            return users
+            raise invalid
         found = self.env["res.users.apikeys"].sudo()._check_credentials(scope=SCOPE, key=api_key)
-        return users.browse(found or []).filtered("active")
+        user = self.env["res.users"].sudo().browse(found or []).filtered("active")
+        if not user:
+            raise invalid
+        return user
 
-    def _vals(self, params, client_reference):
-        if not isinstance(params, dict):
-            raise ValidationError(_("The parameters must be an object."))
-        texts = ("prompt", "negativePrompt", "resolution", "campaignId")
-        for name in texts:
-            if params.get(name) is not None and not isinstance(params[name], str):
-                raise ValidationError(_("%s: must be a text", name))
-        for name, kinds in (("inferenceSteps", int), ("cfgScale", (int, float)), ("seed", int)):
-            value = params.get(name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
-                raise ValidationError(_("%s: must be a number", name))
-        vals = {ours: params[name] for name, ours in _PARAMETERS.items() if params.get(name)}
-        if params.get("seed") is not None:
-            vals["seed"] = str(params["seed"])
-        model_uuid = str(params.get("modelId") or "")
-        if not UUID.fullmatch(model_uuid):
-            raise ValidationError(_("modelId: must be a UUID"))
-        models_ = self.env["duragen.ai.model"].sudo()
-        model = models_.search([("model_uuid", "=ilike", model_uuid)], limit=1)
-        if not model:
-            raise ValidationError(_("modelId: there is no such model"))
-        vals["model_id"] = model.id
-        vals["origin"] = "api"
-        vals["client_reference"] = self._reference(client_reference)
-        return vals
+    def _may_ask(self, user):
+        """Whether the user may use the API; other modules may be stricter."""
+        return user.has_group("base.group_user") or user.has_group("base.group_portal")
 
-    def _reference(self, given):
-        requests = self.env["duragen.generation.request"]
-        clean = requests._clean({"client_reference": str(given or "")})
-        reference = clean["client_reference"] or ""
-        if len(reference) > MAX_REFERENCE_CHARACTERS:
-            # Cut short, two references with the same beginning would be one request.
-            raise ValidationError(
-                _("clientReference: at most %s characters", MAX_REFERENCE_CHARACTERS)
+    def _whose(self, user):
+        user_id = self._requests(user).sudo().new({"user_id": user.id})._user_uuid()
+        return {"userId": user_id, "login": user.login, "companyId": user.company_id.id}
+
+    def _checked(self, user):
+        quota = self.env["duragen.quota"]
+        quota._check(user, user.company_id)
+        return {
+            "balance": self._balance(user),
+            "quotas": quota._standing(user, user.company_id),
+            "limits": quota._limits(user, user.company_id),
+        }
+
+    def _estimated(self, user, params):
+        vals = vals_of(self.env, params)
+        requests = self._requests(user).sudo()
+        model = self.env["duragen.ai.model"].sudo().browse(vals["model_id"])
+        vals = requests._clean({"resolution": model._sizes()[0], **vals})
+        wanted = requests.new({**vals, "user_id": user.id, "company_id": user.company_id.id})
+        wanted._check_values()
+        balance = self._balance(user)
+        return {
+            "price": model.price,
+            "balance": balance,
+            "balanceAfter": balance - model.price,
+            "limits": self.env["duragen.quota"]._limits(user, user.company_id),
+        }
+
+    def _submitted(
+        self, user, params, client_reference=None, cancel_after=None, correlation_id=None
+    ):  # as above
+        requests = self._requests(user)
+        vals, seconds = vals_of(self.env, params), seconds_of(self.env, cancel_after)
+        reference, digest = reference_of(requests, client_reference), digest_of(params)
+        found = reference and self._referenced(user, reference)
+        if found and not found.sudo().reference_digest:  # of another way in, or of an old version
+            found._unless_other(vals)
+        elif found and found.reference_digest != digest:
+            raise ConflictError(
+                _("This reference (Idempotency-Key) belongs to a request with other parameters.")
             )
-        return reference or False
+        made = found
+        if not found:
+            if seconds:
+                vals["cancel_at"] = fields.Datetime.now() + timedelta(seconds=seconds)
+            ours = {"client_reference": reference, "correlation_id": correlation_id}
+            made = requests.submit_generation({**vals, **ours})
+            made.sudo().reference_digest = reference and digest
+        return {
+            **self._view(made),
+            "balance": self._balance(user),
+            "limits": self.env["duragen.quota"]._limits(user, user.company_id),
+            "replayed": bool(found),
+        }
+
+    def _referenced(self, user, reference):
+        """The request with this reference; one that is old lets go of it."""
+        known = [("user_id", "=", user.id), ("client_reference", "=", reference)]
+        found = self._requests(user).sudo().search(known, limit=1)
+        if found and found.requested_at < fields.Datetime.now() - REFERENCE_LASTS:
+            found.client_reference = False
+            return None
+        return found.with_user(user).sudo(False)
+
+    def _listed(self, user, filters):
+        if not isinstance(filters, dict):
+            raise ValidationError(_("The filters must be an object."))
+        limit = limit_of(self.env, filters.get("limit"))
+        domain = [
+            ("user_id", "=", user.id),
+            ("requested_at", "!=", False),
+            *_chosen(self.env, filters),
+        ]
+        if after := filters.get("after"):
+            last = self._found(user, after)
+            if not last:
+                raise ValidationError(_("after: is not the `next` of a page"))
+            at = last.requested_at
+            same = ["&", ("requested_at", "=", at), ("id", "<", last.id)]
+            domain += ["|", ("requested_at", "<", at), *same]
+        requests = self._requests(user)
+        found = requests.search(domain, order="requested_at desc, id desc", limit=limit + 1)
+        shown = found[:limit]
+        more = shown[-1:].request_id if len(found) > limit else None
+        return {"jobs": [self._view(each) for each in shown], "next": more}
+
+    def _own(self, user, request_id):
+        found = self._found(user, request_id)
+        if not found:
+            raise NotFoundRefusal(_("There is no such request."))
+        return found
+
+    def _found(self, user, request_id):
+        wanted = str(request_id).lower()
+        if not UUID.fullmatch(wanted):
+            return None
+        named = [("request_id", "=", wanted), ("user_id", "=", user.id), ("state", "!=", "draft")]
+        return self._requests(user).sudo().search(named, limit=1).with_user(user).sudo(False)
+
+    def _requests(self, user):
+        """The model as this user in all his companies, first his own."""
+        requests = self.env["duragen.generation.request"].with_user(user).sudo(False)
+        return requests.with_context(lang=user.lang, allowed_company_ids=companies_of(user))
+
+    def _balance(self, user):
+        return self.env["duragen.account"]._balance_of(user, user.company_id)
 
     def _view(self, request):
+        """A request as its user's programs see it."""
         seen = request.portal_values()
         return {
-            "ok": True,
             "jobId": seen["requestId"],
+            "correlationId": request.correlation_id,
             "status": _STATUS.get(seen["state"], seen["state"]),
+            "prompt": seen["prompt"],
+            "modelId": request.model_id.sudo().model_uuid.lower(),
+            "resolution": seen["resolution"],
             "price": seen["price"],
             "charged": seen["charged"],
             "cancelRequested": seen["cancelRequested"],
@@ -184,12 +294,53 @@ class Api(models.AbstractModel):
             if seen["errorCode"]
             else None,
             "createdAt": seen["createdAt"],
+            "cancelAt": seen["cancelAt"],
             "endedAt": seen["endedAt"],
         }
 
     def _link(self, request):
         image = request.sudo().image_id
         return image._signed_url() if image else None
+
+
+def companies_of(user):
+    """The ids of a user's companies, first the one that is his own."""
+    return [user.company_id.id, *(user.company_ids - user.company_id).ids]
+
+
+def limit_of(env, given):
+    """How many a page has. Raises ValidationError."""
+    if given is None:
+        return 20
+    whole = isinstance(given, int) and not isinstance(given, bool)
+    if not whole or not 1 <= given <= MOST_LISTED:
+        raise ValidationError(env._("limit: must be 1 to %s", MOST_LISTED))
+    return given
+
+
+def _chosen(env, filters):
+    """The domain of the filters that narrow the list down."""
+    if (status := filters.get("status")) is not None:
+        if not isinstance(status, str) or status not in _STATES:
+            raise ValidationError(env._("status: must be one of %s", ", ".join(_STATES)))
+        yield ("state", "=", _STATES[status])
+    if (since := filters.get("since")) is not None:
+        yield ("requested_at", ">=", moment_of(env, since))
+    if (model_uuid := filters.get("modelId")) is not None:
+        if not isinstance(model_uuid, str) or not UUID.fullmatch(model_uuid):
+            raise ValidationError(env._("modelId: must be a UUID"))
+        yield ("model_id.model_uuid", "=ilike", model_uuid)
+
+
+def moment_of(env, text):
+    """A moment of ISO 8601, in UTC as Odoo keeps it. Raises ValidationError."""
+    try:
+        moment = isoparse(text if isinstance(text, str) else "")
+        aware = moment.replace(tzinfo=moment.tzinfo or tz.UTC)
+        return aware.astimezone(tz.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        text = env._("since: must be a moment such as 2026-11-27T08:00:00Z")
+        raise ValidationError(text) from None
 
 
 def _refused(code, status, message, retry_after=None):
@@ -200,7 +351,3 @@ def _refused(code, status, message, retry_after=None):
         "message": message,
         "retryAfter": retry_after,
     }
-
-
-def _limited(error):
-    return _refused("LIMIT_REACHED", 429, error.args[0], error.retry_after)

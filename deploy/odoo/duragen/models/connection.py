@@ -50,6 +50,7 @@ DEFAULTS = {
 }
 
 CALLBACK_PATH = "/duragen/v1/callback"
+WEBHOOK_PATH = "/duragen/v1/webhooks"
 
 # spec: developer-api.sequence, steps 7, 10; Duragen's settings have the same as defaults.
 EVENT_KEYS = ("AIGenerationJobRequested", "AIGenerationJobCompleted", "AIGenerationJobFailed")
@@ -91,6 +92,11 @@ class Connection(models.AbstractModel):
         if not base:
             base = self.env["ir.config_parameter"].sudo().get_param("web.base.url")
         return base.rstrip("/") + CALLBACK_PATH
+
+    @api.model
+    def _webhook_source(self):
+        """Where Duragen asks for webhooks to send, beside the callback."""
+        return self._callback_url().removesuffix(CALLBACK_PATH) + WEBHOOK_PATH
 
     @api.model
     def _workflow_url(self, workflow_id):

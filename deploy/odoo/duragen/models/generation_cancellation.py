@@ -20,12 +20,10 @@ class GenerationCancellation(models.Model):
     cancel_warning = fields.Char(compute="_compute_cancel_warning")
 
     def _is_cancellation_paid(self, failure):
-        """Whether the user pays for this outcome of his cancellation."""
-        return (
-            failure.may_have_been_paid
-            and self.canceled_by_id == self.user_id
-            and self._cancellations_cost()
-        )
+        """Whether the user pays for this outcome of his cancellation, or of his deadline."""
+        at_deadline = self.cancel_at and self.cancel_at <= fields.Datetime.now()
+        by_him = self.canceled_by_id == self.user_id or (at_deadline and not self.canceled_by_id)
+        return failure.may_have_been_paid and bool(by_him) and self._cancellations_cost()
 
     def _cancellations_cost(self):
         return self.env["duragen.connection"]._setting("user_cancellations") != "release"

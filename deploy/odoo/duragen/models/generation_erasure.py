@@ -7,7 +7,7 @@ from .generation_request import OPEN_STATES
 
 ERASED = "(erased)"
 _TEXTS = ("negative_prompt", "event", "error_message", "user_message", "start_error")
-_TEXTS += ("progress_note",)
+_TEXTS += ("progress_note", "reference_digest")
 
 
 class GenerationErasure(models.Model):

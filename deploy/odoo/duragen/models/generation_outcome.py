@@ -28,7 +28,7 @@ _FOLLOWS = {
 _READ = (
     *("request_id", "correlation_id", "user_id", "company_id", "state", "price", "charged"),
     *("cancel_requested", "canceled_by_id", "name", "prompt", "model_id", "resolution"),
-    *("requested_at", "started_at", "erased_at"),
+    *("requested_at", "started_at", "erased_at", "cancel_at"),
 )
 """Read with the request in one query; any other field would be a second one."""
 
@@ -61,6 +61,28 @@ class GenerationOutcome(models.Model):
         if request.correlation_id != outcome.correlation_id:
             raise ValidationError(_("correlationId: is not the one of this request"))
         return {"status": request._apply(outcome), "requestId": request.request_id}
+
+    def _apply_failure(self, event):
+        """Apply a failure by the names of the specification's other document; as `apply_event`.
+
+        `generationRequestId`, `errorType`, `isSystemError` or `isUserError`; without the
+        correlationId, which the request has. spec: error-handling.sequence, 8.1, 9.1.
+        """
+        given = event if isinstance(event, dict) else {}
+        named = [("request_id", "=", str(given.get("generationRequestId")).lower())]
+        request = self.sudo().search(named, limit=1)
+        if not request or request.state == "draft":
+            raise MissingError(_("There is no such request."))
+        said = (given.get(name) for name in ("errorMessage", "errorDetails", "errorType"))
+        return self.apply_event(
+            {
+                **given,
+                "requestId": request.request_id,
+                "correlationId": request.correlation_id,
+                "status": "failed",
+                "errorMessage": next((text for text in said if text), ""),
+            }
+        )
 
     def _apply(self, outcome):
         """Apply an Outcome to this request (sudo); `applied` or `repeated`."""
@@ -99,6 +121,7 @@ class GenerationOutcome(models.Model):
                 self._release()
             self.write({**values, **_failure(failure), "counted": _counts(failure)})
         self._notify_pages()
+        self.env["duragen.webhook.endpoint"]._emit(f"generation.{outcome.state}", self)
         return "applied"
 
     def _may_become(self, state):

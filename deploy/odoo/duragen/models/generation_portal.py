@@ -37,9 +37,10 @@ class GenerationPortal(models.Model):
             "cancelRequested": self.cancel_requested,
             "cancelWarning": self._warning_before_cancel(),
             "price": self.price,
-            "createdAt": _iso(self.requested_at),
-            "startedAt": _iso(self.started_at),
-            "endedAt": _iso(self.ended_at),
+            "createdAt": iso(self.requested_at),
+            "cancelAt": iso(self.cancel_at),
+            "startedAt": iso(self.started_at),
+            "endedAt": iso(self.ended_at),
         }
 
     def _hint(self):
@@ -64,5 +65,6 @@ class GenerationPortal(models.Model):
             user.partner_id._bus_send(BUS_TYPE, {**seen.portal_values(), "balance": balance})
 
 
-def _iso(moment):
+def iso(moment):
+    """A moment of Odoo's as ISO 8601, in whole seconds; False without one."""
     return moment.isoformat(timespec="seconds") + "Z" if moment else False

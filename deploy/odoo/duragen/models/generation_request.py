@@ -7,6 +7,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, UserError
 
 from ..messages import in_language
+from ..untouched import untouched
 
 STATES = [
     ("draft", "Draft"),
@@ -91,6 +92,12 @@ class GenerationRequest(models.Model):
     origin = fields.Selection(ORIGINS, readonly=True, required=True, default="backend", copy=False)
     client_reference = fields.Char(
         readonly=True, copy=False, help="The caller's own id: the same one twice is one request."
+    )
+    reference_digest = fields.Char(
+        copy=False, readonly=True, help="SHA-256 of the parameters that came with the reference."
+    )
+    cancel_at = fields.Datetime(
+        "Deadline", readonly=True, copy=False, help="It is canceled then, wherever it stands."
     )
 
     prompt = fields.Text(required=True)
@@ -239,23 +246,9 @@ class GenerationRequest(models.Model):
             for vals in vals_list:
                 self._refuse_foreign(vals)
         # In sudo: a draft begins with values that its user may not write.
-        whole = [{**self._untouched(), **vals} for vals in vals_list]
+        whole = [{**untouched(self, EDITABLE), **vals} for vals in vals_list]
         made = super(GenerationRequest, self.sudo()).create(whole)
         return made.with_env(self.env)
-
-    def _untouched(self):
-        """What a new request begins with, as explicit values.
-
-        Otherwise Odoo would take them from the caller's context (`default_state`) or from the
-        defaults that every user may keep for himself.
-        """
-        return {
-            name: field.convert_to_write(field.default(self), self) if field.default else False
-            for name, field in self._fields.items()
-            if field.store
-            and not field.compute
-            and name not in EDITABLE | set(models.MAGIC_COLUMNS)
-        }
 
     def write(self, vals):
         """Users change only their drafts."""

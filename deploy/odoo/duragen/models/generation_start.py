@@ -42,32 +42,35 @@ def start_after_commit(registry, request_id):
     One message, that it is being made or that it waits: a second one would cost each submission
     another connection to the database server, which is Odoo's way to wake up the pages.
     """
-    quiet = time.monotonic() < _quiet_until.get(registry.db_name, 0)
-    if quiet or not try_after_commit(registry, request_id, "_start"):
+    if is_quiet(registry) or not try_after_commit(registry, request_id, "_start"):
         try_after_commit(registry, request_id, "_shown_as_waiting")
 
 
-def try_after_commit(registry, request_id, method):
-    """Call `method` of one request, in a hook after the commit; False when it failed.
+def is_quiet(registry):
+    """Whether a call has just found Duragen away: then hooks leave it to the outbox."""
+    return time.monotonic() < _quiet_until.get(registry.db_name, 0)
+
+
+def try_after_commit(registry, record_id, method, model="duragen.generation.request"):
+    """Call `method` of one record, in a hook after the commit; False when it failed.
 
     Odoo skips the hooks behind one that raises, so this never raises; the outbox tries again.
     """
     try:
-        reached = in_own_transaction(registry, request_id, method)
+        reached = in_own_transaction(registry, record_id, method, model=model)
     except Exception:
-        _logger.exception("%s of request %s is left to the outbox", method, request_id)
+        _logger.exception("%s of %s %s is left to the outbox", method, model, record_id)
         return False
     if not reached:
         _quiet_until[registry.db_name] = time.monotonic() + QUIET_SECONDS
     return True
 
 
-def in_own_transaction(registry, request_id, method, *args):
-    """Call a method of one request as the superuser, commit, and return the method's answer."""
+def in_own_transaction(registry, record_id, method, *args, model="duragen.generation.request"):
+    """Call a method of one record as the superuser, commit, and return the method's answer."""
     with registry.cursor() as cr:
         env = api.Environment(cr, api.SUPERUSER_ID, {})
-        request = env["duragen.generation.request"].browse(request_id)
-        return getattr(request, method)(*args)
+        return getattr(env[model].browse(record_id), method)(*args)
 
 
 class GenerationStart(models.Model):
@@ -85,7 +88,9 @@ class GenerationStart(models.Model):
 
         Then managers and Alertmanager are informed, when starts have failed for long.
         """
+        until = time.monotonic() + RUN_SECONDS
         self._run_outbox()
+        self.env["duragen.webhook.delivery"]._run_outbox(until - time.monotonic())
         self.env["duragen.start.trouble"]._watch()
 
     def _run_outbox(self, seconds=RUN_SECONDS):
@@ -205,6 +210,7 @@ class GenerationStart(models.Model):
         )
         self._listen_soon()
         self._notify_pages()
+        self.env["duragen.webhook.endpoint"]._emit("generation.started", self)
 
     def _postpone(self, why):
         now = fields.Datetime.now()

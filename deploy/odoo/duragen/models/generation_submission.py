@@ -19,9 +19,9 @@ MAX_CFG_SCALE = 50
 # A caller over RPC gets records as a list of ids: always on Odoo 19, on 18 with this decorator.
 _returned_as_ids = api.returns("self") if hasattr(api, "returns") else lambda method: method
 
-_VALUES = EDITABLE | {"origin", "client_reference"}
+_VALUES = EDITABLE | {"origin", "client_reference", "cancel_at", "correlation_id"}
 _NUMBERS = frozenset({"inference_steps", "cfg_scale"})
-_TEXTS = _VALUES - _NUMBERS - {"model_id", "origin"}
+_TEXTS = _VALUES - _NUMBERS - {"model_id", "origin", "cancel_at"}
 
 
 class GenerationSubmission(models.Model):
@@ -36,8 +36,9 @@ class GenerationSubmission(models.Model):
 
         Over RPC it is a list of one id.
 
-        `vals` holds what a person writes (`prompt`, `model_id`, `resolution`, …), `origin` and
-        `client_reference`: with the same reference again, the request that exists is returned.
+        `vals` holds what a person writes (`prompt`, `model_id`, `resolution`, …), `origin`,
+        `cancel_at` (it is canceled then), `correlation_id` (a UUID) and `client_reference`: with
+        the same reference again, the request that exists is returned.
         Raises ValidationError, CreditsError, QuotaError, ConflictError; then nothing was written.
         """
         unknown = vals.keys() - _VALUES
@@ -95,9 +96,21 @@ class GenerationSubmission(models.Model):
                 raise ValidationError(_("%s: must be a number", name))
             if name == "inference_steps" and value != int(value):
                 raise ValidationError(_("%s: must be a whole number", name))
+        if correlation_id := clean.pop("correlation_id", None):
+            if not UUID.fullmatch(correlation_id):
+                raise ValidationError(_("%s: must be a UUID", "correlation_id"))
+            clean["correlation_id"] = correlation_id.lower()
+        if vals.get("cancel_at"):
+            clean["cancel_at"] = self._moment("cancel_at", vals["cancel_at"])
         if vals.get("origin", "backend") not in [name for name, _label in ORIGINS]:
             raise ValidationError(_("Unknown: %s", vals["origin"]))
         return clean
+
+    def _moment(self, name, value):
+        try:
+            return fields.Datetime.to_datetime(value)
+        except (TypeError, ValueError):
+            raise ValidationError(_("%s: must be a moment", name)) from None
 
     def action_submit(self):
         """Submit drafts: all, or none. Raises ValidationError, CreditsError, QuotaError."""
@@ -187,6 +200,7 @@ class GenerationSubmission(models.Model):
             "inferenceSteps": self.inference_steps or None,
             "cfgScale": self.cfg_scale or None,
             "campaignId": self.campaign_id or None,
+            "cancelAt": f"{self.cancel_at.isoformat()}Z" if self.cancel_at else None,
         }
         return {name: value for name, value in event.items() if value is not None}
 

@@ -101,7 +101,7 @@ class Quota(models.Model):
                     text = _(
                         "You have used all %(limit)s images of this month.", limit=each["limit"]
                     )
-                raise QuotaError(text, each["resets_in"])
+                raise QuotaError(text, each["resets_in"], each["limit"])
 
     def _check_rate(self, user):
         """Whatever the submissions of the last minute came to, and however they came."""
@@ -115,7 +115,24 @@ class Quota(models.Model):
         last = requests.search_fetch(asked, ["requested_at"], **nth)
         if last or limit < 1:
             wait = int(((last.requested_at or since) - since).total_seconds()) + 1
-            raise QuotaError(_("At most %s requests a minute.", limit), wait)
+            raise QuotaError(_("At most %s requests a minute.", limit), wait, limit)
+
+    @api.model
+    def _limits(self, user, company):
+        """The rate and the quotas, as {"name", "limit", "remaining", "reset" (seconds)}."""
+        rate = self.env["duragen.connection"]._number("api_rate_per_minute")
+        since = fields.Datetime.now() - timedelta(seconds=RATE_SECONDS)
+        requests = self.env["duragen.generation.request"].sudo()
+        asked = requests.search_count([("user_id", "=", user.id), ("requested_at", ">", since)])
+        quotas = (
+            _left(each["period"], each["limit"], each["used"], each["resets_in"])
+            for each in self._standing(user, company)
+        )
+        return [_left("minute", rate, asked, RATE_SECONDS), *quotas]
+
+
+def _left(name, limit, used, reset):
+    return {"name": name, "limit": limit, "remaining": max(limit - used, 0), "reset": reset}
 
 
 def _bounds(period, now):

@@ -20,3 +20,4 @@ from . import (
     test_views,
     test_wire,
 )
+from . import test_webhooks

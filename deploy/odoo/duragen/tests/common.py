@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.calls.append((self.command, self.path, body))
             status, answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
         time.sleep(server.after_seconds)
-        request_id = (body or {}).get("requestId") or self.path.split("/")[3]
+        request_id = (body or {}).get("requestId") or self.path.rpartition("/")[2]
         known = {
             "requestId": request_id,
             "workflowId": f"generation-{request_id}",

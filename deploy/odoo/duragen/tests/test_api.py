@@ -67,8 +67,10 @@ class TestApi(DuragenCase):
                 for answer in (
                     self.api.authenticate(wrong),
                     self.api.check(wrong),
+                    self.api.estimate(wrong, PARAMS),
                     self.api.submit(wrong, PARAMS),
                     self.api.status(wrong, some),
+                    self.api.list_requests(wrong),
                     self.api.cancel(wrong, some),
                 ):
                     self._assert_refused(answer, "INVALID_API_KEY", 401)
@@ -81,6 +83,8 @@ class TestApi(DuragenCase):
             for call in (
                 lambda api=api: api.authenticate(self.key),
                 lambda api=api: api.check(self.key),
+                lambda api=api: api.estimate(self.key, PARAMS),
+                lambda api=api: api.list_requests(self.key),
                 lambda api=api: api.submit(self.key, PARAMS),
                 lambda api=api: api.status(self.key, "x"),
                 lambda api=api: api.cancel(self.key, "x"),
@@ -225,11 +229,149 @@ class TestApi(DuragenCase):
         self.env["duragen.quota"].create({"limit": 1, "user_id": self.anna.id})
         self.grant(self.anna, -self.balance())
         again = self._submits("order 7")
-        self.assertEqual(again, {**first, "balance": 0})
+        more = {"balance": 0, "replayed": True, "limits": again["limits"]}
+        self.assertEqual(again, {**first, **more})
         self.assertEqual(self.requests.search_count([("user_id", "=", self.anna.id)]), 1)
         self.grant(self.bert, 1)
         other = self._submits("order 7", key=self._key(self.bert))
         self.assertNotEqual(other["jobId"], first["jobId"])
+
+    def test_the_same_reference_for_another_image(self):
+        """409, also where only a field is missing or one more is there."""
+        self.assertFalse(self._submits("order 7", modelId=FULL, seed=5)["replayed"])
+        for params in (
+            {"modelId": FULL},
+            {"modelId": FULL, "seed": 6},
+            {"modelId": FULL, "seed": 5, "resolution": "1536x1024"},
+            {"modelId": CHEAP, "seed": 5},
+        ):
+            with self.subTest(params=params):
+                self._assert_refused(self._submits("order 7", **params), "CONFLICT", 409)
+        blank = {"negativePrompt": "", "campaignId": None}
+        self.assertTrue(self._submits("order 7", modelId=FULL, seed=5, **blank)["replayed"])
+
+    def test_a_reference_is_free_again_after_a_day(self):
+        """A caller may count from 1 every day."""
+        first = self._submits("1")
+        made = self.requests.search([("request_id", "=", first["jobId"])])
+        made.requested_at = fields.Datetime.now() - timedelta(hours=23, minutes=59)
+        self.assertEqual(self._submits("1")["jobId"], first["jobId"])
+        made.requested_at = fields.Datetime.now() - timedelta(hours=24, minutes=1)
+        second = self._submits("1", prompt="another fox")
+        self.assertTrue(second["ok"], second)
+        self.assertNotEqual(second["jobId"], first["jobId"])
+        self.assertEqual(self.balance(), CREDITS - 4)
+
+    def test_a_deadline(self):
+        """It is in the event, so that Duragen keeps it; a repeat does not move it."""
+        before = fields.Datetime.now()
+        answer = self.api.submit(self.key, PARAMS, "x", 300)
+        made = self.requests.search([("request_id", "=", answer["jobId"])])
+        self.assertEqual(made.event["cancelAt"], answer["cancelAt"])
+        self.assertGreaterEqual(made.cancel_at, before + timedelta(seconds=300))
+        again = self.api.submit(self.key, PARAMS, "x", 600)
+        self.assertEqual(again["cancelAt"], answer["cancelAt"])
+        for wrong in (4, 86_401, "300", 7.5, True, []):
+            with self.subTest(wrong=wrong):
+                refused = self.api.submit(self.key, PARAMS, None, wrong)
+                self._assert_refused(refused, "INVALID_INPUT", 422)
+
+    def test_the_estimate(self):
+        """Price and balance, and nothing is made; what `submit` would refuse is refused."""
+        before = self.requests.search_count([])
+        answer = self.api.estimate(self.key, {**PARAMS, "modelId": FULL, "seed": 5})
+        expected = {"ok": True, "price": 3, "balance": CREDITS, "balanceAfter": CREDITS - 3}
+        self.assertEqual({name: answer[name] for name in expected}, expected)
+        self.assertEqual([each["name"] for each in answer["limits"]], ["minute"])
+        for wrong in ({"prompt": ""}, {"modelId": "x"}, {"seed": 5}, {"resolution": "8x8"}):
+            with self.subTest(wrong=wrong):
+                refused = self.api.estimate(self.key, {**PARAMS, **wrong})
+                self._assert_refused(refused, "INVALID_INPUT", 422)
+        self.assertEqual(self.requests.search_count([]), before)
+
+    def test_a_user_who_may_not_ask(self):
+        """403: the key is sound, and neither an employee's nor a portal user's."""
+        key = self._key(self.env.ref("base.public_user"))
+        self.env.ref("base.public_user").active = True
+        self.env.flush_all()
+        self._assert_refused(self.api.submit(key, PARAMS), "FORBIDDEN", 403)
+
+    def test_a_user_of_several_companies(self):
+        """Jobs of another company of his are still his, whichever is his own by now."""
+        made = self._submits()
+        other = self.env["res.company"].create({"name": "Another"})
+        self.anna.write({"company_ids": [(4, other.id)], "company_id": other.id})
+        status = self.api.status(self.key, made["jobId"])
+        self.assertEqual((status["ok"], status["status"]), (True, "pending"))
+        self.assertEqual(self._listed()[0], [made["jobId"]])
+        self.assertTrue(self.api.cancel(self.key, made["jobId"])["ok"])
+
+    def test_a_reference_of_another_way_in(self):
+        """It has no digest: the same image is the same request, another one is a conflict."""
+        made = self.asks(prompt="a fox", client_reference="mine")
+        again = self.api.submit(self.key, PARAMS, "mine")
+        self.assertTrue(again["ok"], again)
+        self.assertEqual((again["jobId"], again["replayed"]), (made.request_id, True))
+        other = {**PARAMS, "prompt": "another"}
+        self._assert_refused(self.api.submit(self.key, other, "mine"), "CONFLICT", 409)
+
+    # The list -----------------------------------------------------------------------------------
+
+    def _listed(self, **filters):
+        answer = self.api.list_requests(self.key, filters)
+        self.assertTrue(answer["ok"], answer)
+        return [job["jobId"] for job in answer["jobs"]], answer["next"]
+
+    def test_the_list_page_by_page(self):
+        """The newest first, each once, also when several have the same second; no draft."""
+        self.draft()
+        self.asks(self.bert)
+        made = [self._submits()["jobId"] for _ in range(5)]
+        pages, after = [], None
+        while True:
+            ids, after = self._listed(limit=2, **({"after": after} if after else {}))
+            pages.append(ids)
+            if not after:
+                break
+        newest_first = made[::-1]
+        self.assertEqual(pages, [newest_first[:2], newest_first[2:4], newest_first[4:]])
+
+    def test_the_list_narrowed_down(self):
+        """By state, moment and model, in any combination."""
+        old = self.asks()
+        old.requested_at = fields.Datetime.now() - timedelta(days=2)
+        self.deliver(self.completed(old))
+        full = self._submits(modelId=FULL)["jobId"]
+        since = (fields.Datetime.now() - timedelta(hours=49)).isoformat()
+        for filters, expected in (
+            ({}, [full, old.request_id]),
+            ({"status": "completed"}, [old.request_id]),
+            ({"status": "pending"}, [full]),
+            ({"status": "processing"}, []),
+            ({"since": since + "Z"}, [full, old.request_id]),
+            ({"since": since + "-02:00"}, [full]),
+            ({"modelId": FULL.upper()}, [full]),
+            ({"modelId": CHEAP, "status": "completed"}, [old.request_id]),
+        ):
+            with self.subTest(filters=filters):
+                self.assertEqual(self._listed(**filters), (expected, None))
+
+    def test_a_filter_that_is_wrong_is_named(self):
+        """422, whatever its type."""
+        of_bert = self.asks(self.bert).request_id
+        for name, wrongs in {
+            "status": ("x", "started", 7, []),
+            "since": ("x", "2026-13-01", 7, [], "9999-12-31T23:59:59-23:59"),
+            "modelId": ("x", 7, "%"),
+            "limit": (0, 101, "7", True, 1.5),
+            "after": ("x", str(uuid.uuid4()), of_bert, 7),
+        }.items():
+            for wrong in wrongs:
+                with self.subTest(name=name, wrong=wrong):
+                    answer = self.api.list_requests(self.key, {name: wrong})
+                    self._assert_refused(answer, "INVALID_INPUT", 422)
+                    self.assertIn(name, answer["message"])
+        self._assert_refused(self.api.list_requests(self.key, ["x"]), "INVALID_INPUT", 422)
 
     def test_a_reference_that_is_too_long_is_refused(self):
         """Cut short, it could be the same as another reference."""

@@ -1,5 +1,8 @@
 """What a cancellation costs: the credits, and a place of a quota."""
 
+from datetime import timedelta
+
+from odoo import fields
 from odoo.tests import tagged
 
 from ..exceptions import QuotaError
@@ -21,6 +24,16 @@ class TestCancellation(DuragenCase):
         self.assertEqual(self.deliver(self.failed(made, outcome)), "applied")
         self.assertEqual(made.state, "canceled")
         return made
+
+    def test_a_deadline_costs_as_a_cancellation(self):
+        """The user's own, `cancel_at`: charged when the image service may have been paid."""
+        for paid, booked in ((PAID, CHARGED), (TAKEN_BACK, FREE)):
+            made = self.asks(cancel_at=fields.Datetime.now() - timedelta(seconds=1))
+            self.deliver(self.failed(made, paid))
+            self.assertEqual(self.booked(made), booked)
+        early = self.asks(cancel_at=fields.Datetime.now() + timedelta(hours=1))
+        self.deliver(self.failed(early, PAID))  # an operator's
+        self.assertEqual(self.booked(early), FREE)
 
     def test_what_may_have_been_paid_is_charged(self):
         """Whatever the policy on users' errors is."""

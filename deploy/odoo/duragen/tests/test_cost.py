@@ -241,7 +241,7 @@ class TestRate(DuragenCase):
     def _api(self):
         answer = self.api.submit(self.key, {"prompt": "a fox", "modelId": FULL})
         if answer.get("httpStatus") == 429:
-            raise QuotaError(answer["message"], answer["retryAfter"])
+            raise QuotaError(answer["message"], answer["retryAfter"], answer["limit"])
         self.assertTrue(answer["ok"], answer)
 
     def test_every_way_in_counts_and_is_limited(self):

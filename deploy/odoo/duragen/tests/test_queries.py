@@ -42,7 +42,7 @@ class TestQueries(DuragenCase):
     def test_a_delivery(self):
         """With the image left in S3; Odoo itself adds what each HTTP request costs."""
         event = self._left_in_s3(self._started())
-        self.assertLessEqual(self._queries(lambda: self.deliver(event)), 14)
+        self.assertLessEqual(self._queries(lambda: self.deliver(event)), 16)
 
     def test_a_repeated_delivery(self):
         """It only looks."""
@@ -69,4 +69,4 @@ class TestQueries(DuragenCase):
     def test_what_follows_a_start(self):
         """The record and the open pages are brought up to date."""
         made = self.asks()
-        self.assertLessEqual(self._queries(made._started), 7)
+        self.assertLessEqual(self._queries(made._started), 8)

@@ -22,7 +22,13 @@ CALLABLE = {
         "action_erase_words",
     },
     "duragen.grant.credits": {"action_grant"},
-    "duragen.api": {"authenticate", "check", "submit", "status", "cancel"},
+    "duragen.api": {
+        *("authenticate", "check", "estimate", "submit", "status", "list_requests", "cancel"),
+        *("webhook_create", "webhook_list", "webhook_get", "webhook_update", "webhook_delete"),
+        *("webhook_rotate", "webhook_test", "webhook_deliveries", "webhook_redeliver"),
+    },
+    "duragen.webhook.endpoint": {"action_rotate", "action_show_secret", "action_test"},
+    "duragen.webhook.delivery": {"action_redeliver"},
 }
 OF_THE_ORM = {"create", "write", "unlink", "init", "copy"}
 

@@ -33,7 +33,8 @@ class TestViews(TransactionCase):
     def test_a_user_opens_what_he_has(self):
         """His generations, images and credits; nothing to configure."""
         user = new_test_user(self.env, "duragen_views_user", "duragen.group_user")
-        self.assertEqual(self._open(user), {"My Generations", "Images", "Accounts", "Entries"})
+        names = {"My Generations", "Images", "Accounts", "Entries", "Webhooks"}
+        self.assertEqual(self._open(user), names)
 
     def test_a_manager_opens_everything_but_settings(self):
         """Settings are an administrator's."""

@@ -1,0 +1,77 @@
+"""What API users send, as the record takes it: EVT-AIG-001's names and types to Odoo's own."""
+
+import hashlib
+import json
+
+from odoo.exceptions import ValidationError
+
+from .wire import UUID
+
+MAX_REFERENCE_CHARACTERS = 200
+CANCEL_AFTER_SECONDS = (5, 86_400)
+"""The least and the most of `cancelAfter`."""
+
+_PARAMETERS = {
+    "prompt": "prompt",
+    "negativePrompt": "negative_prompt",
+    "resolution": "resolution",
+    "seed": "seed",
+    "inferenceSteps": "inference_steps",
+    "cfgScale": "cfg_scale",
+    "campaignId": "campaign_id",
+}
+_TEXTS = ("prompt", "negativePrompt", "resolution", "campaignId")
+_NUMBERS = (("inferenceSteps", int), ("cfgScale", (int, float)), ("seed", int))
+
+
+def vals_of(env, params):
+    """The record's values. Raises ValidationError, naming the parameter."""
+    if not isinstance(params, dict):
+        raise ValidationError(env._("The parameters must be an object."))
+    for name in _TEXTS:
+        if params.get(name) is not None and not isinstance(params[name], str):
+            raise ValidationError(env._("%s: must be a text", name))
+    for name, kinds in _NUMBERS:
+        value = params.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            raise ValidationError(env._("%s: must be a number", name))
+    vals = {ours: params[name] for name, ours in _PARAMETERS.items() if params.get(name)}
+    if params.get("seed") is not None:
+        vals["seed"] = str(params["seed"])
+    model_uuid = str(params.get("modelId") or "")
+    if not UUID.fullmatch(model_uuid):
+        raise ValidationError(env._("modelId: must be a UUID"))
+    model = env["duragen.ai.model"].sudo().search([("model_uuid", "=ilike", model_uuid)], limit=1)
+    if not model:
+        raise ValidationError(env._("modelId: there is no such model"))
+    return {**vals, "model_id": model.id, "origin": "api"}
+
+
+def reference_of(requests, given):
+    """A caller's own id for a request, as the record keeps it. Raises ValidationError."""
+    clean = requests._clean({"client_reference": str(given or "")})
+    reference = clean["client_reference"] or ""
+    if len(reference) > MAX_REFERENCE_CHARACTERS:
+        # Cut short, two references with the same beginning would be one request.
+        raise ValidationError(
+            requests.env._("clientReference: at most %s characters", MAX_REFERENCE_CHARACTERS)
+        )
+    return reference or False
+
+
+def seconds_of(env, cancel_after):
+    """`cancelAfter` as whole seconds, None without one. Raises ValidationError."""
+    if cancel_after is None or cancel_after is False:
+        return None
+    least, most = CANCEL_AFTER_SECONDS
+    whole = isinstance(cancel_after, int) and not isinstance(cancel_after, bool)
+    if not whole or not least <= cancel_after <= most:
+        raise ValidationError(env._("cancelAfter: must be %s to %s whole seconds", least, most))
+    return cancel_after
+
+
+def digest_of(params):
+    """SHA-256 of what was asked for: two bodies that mean the same have the same."""
+    given = {name: value for name, value in params.items() if value not in (None, "")}
+    text = json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
