@@ -41,9 +41,8 @@ from contracts.broker import (
     REQUESTS_QUEUE,
 )
 from contracts.events import HttpUrl
-from contracts.names import OWNER_PATTERN
 from contracts.plain import one_line
-from peers.setting_types import CaFile, Group, OwnCertificate
+from peers.setting_types import CaFile, Group, OwnCertificate, OwnerName
 
 CONNECT_SECONDS = 15.0
 """From the first packet to a channel that is open."""
@@ -66,14 +65,6 @@ def _amqp_url(given: SecretStr) -> SecretStr:
     if not good or parts.query or parts.fragment:
         raise ValueError("must be amqps://USER:PASSWORD@HOST[:PORT]/VHOST, without a query")
     return given
-
-
-def _owner(text: str) -> str:
-    if text and not re.fullmatch(OWNER_PATTERN, text):
-        raise ValueError(
-            "must be up to 40 of a to z, 0 to 9, - and _, and not begin with check-; or empty"
-        )
-    return text
 
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -110,7 +101,7 @@ class RabbitTable(Group):
     health_host: str = "127.0.0.1"
     health_port: Annotated[int, Field(ge=0, le=65_535)] = 8_095
     """Of `duragen rabbitmq`: `/health` and `/health/ready`. 0 takes a free port."""
-    owner: Annotated[str, AfterValidator(_owner)] = ""
+    owner: OwnerName = ""
     """Whose the generations are; "": of those with direct access to Temporal. An Odoo that asks
     the gateway for them needs a key of this owner."""
     callback_url: HttpUrl | None = None

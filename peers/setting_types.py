@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, Sec
 
 from contracts.callbacks import plain_path
 from contracts.events import HttpUrl, origin_of
+from contracts.names import OWNER_PATTERN
 
 # Standard Webhooks, "Signature scheme": secrets of 24 to 64 bytes.
 MIN_SIGNING_BYTES = 24
@@ -25,9 +26,9 @@ def _origin(text: str) -> str:
 
 Origin = Annotated[HttpUrl, AfterValidator(_origin)]
 
-CallbackPaths = Annotated[
-    tuple[Annotated[str, AfterValidator(plain_path)], ...], Field(min_length=1)
-]
+UrlPath = Annotated[str, AfterValidator(plain_path)]
+
+CallbackPaths = Annotated[tuple[UrlPath, ...], Field(min_length=1)]
 """The path prefixes at an origin that outcomes may go to; `/` is every path."""
 
 
@@ -115,6 +116,18 @@ def _digest(text: str) -> str:
 
 Sha256 = Annotated[str, AfterValidator(_digest)]
 """Of a key that is not kept itself."""
+
+
+def _owner(text: str) -> str:
+    if text and not re.fullmatch(OWNER_PATTERN, text):
+        raise ValueError(
+            "must be up to 40 of a to z, 0 to 9, - and _, and not begin with check-; or empty"
+        )
+    return text
+
+
+OwnerName = Annotated[str, AfterValidator(_owner)]
+"""Whose generations are: the owner of a key of the gateway, "" for those of none."""
 
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 """Part of a queue's name and of a variable's, so without dots and capitals."""

@@ -78,10 +78,10 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> R
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[Peer]:
-    """A peer on a port that no other test process calls."""
+async def listening(port: int | None = None) -> AsyncIterator[Peer]:
+    """A peer on a port that no other test process calls, or on this one."""
     peer = Peer()
-    peer.port = free_port()
+    peer.port = port or free_port()
     server = await asyncio.start_server(peer.serve, "127.0.0.1", peer.port, limit=1024 * 1024)
     try:
         yield peer

@@ -54,6 +54,10 @@ def delivering(
     return OdooActivities({url: delivery}, clients.store, OdooGates([url]))
 
 
+def _no_api(method: str, _arguments: list[Any]) -> object:
+    raise LookupError(method)
+
+
 class Odoo:
     """The sandbox's JSON-RPC on a peer, which counts what was asked."""
 
@@ -62,7 +66,7 @@ class Odoo:
         self.asked: list[str] = []
         self._raises = raises
         self._returns = {"status": "applied"} if returns is None else returns
-        self._rpc = JsonRpc("sandbox", "duragen", PASSWORD, self._apply)
+        self._rpc = JsonRpc("sandbox", "duragen", PASSWORD, self._apply, _no_api)
 
     def _apply(self, payload: dict[str, Any]) -> object:
         if self._raises:

@@ -243,15 +243,22 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
 
 SECRETS = (
     *("api_key", "s3_secret_key", "odoo_token", "odoo_signing_secret", "odoo_password"),
-    *("notify_token", "store_key", "key of openai", "key of flux", *MORE),
+    *("developer_key", "notify_token", "store_key", "key of openai", "key of flux", *MORE),
 )
 
 
 def test_every_secret_is_looked_for(left: Left) -> None:
     """The list is complete, and the search finds: the settings file has what a worker needs."""
     assert {*SECRETS, "s3_access_key"} == set(left.secrets)
-    # Of callers' keys there are hashes; one is the store's own; two are nowhere.
-    needed = set(SECRETS) - {"api_key", "codec_key", "store_key", "wrong_key", "query"}
+    # Of callers' keys there are hashes; one is the store's own, one Odoo's; two are nowhere.
+    needed = set(SECRETS) - {
+        "api_key",
+        "codec_key",
+        "store_key",
+        "wrong_key",
+        "query",
+        "developer_key",
+    }
     assert all(left.holding(left.secrets[name], "settings") for name in needed)
     assert left.holding(PROMPT, "histories", "database") == ["histories", "database"]
     assert b"submit_generation" in left.texts["traces"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.stack.ports import PortRegistry
+from deploy.local.stack.parts import ALL_PARTS
+from deploy.local.stack.ports import PortRegistry, Ports
 
 
 @pytest.fixture
@@ -45,3 +46,12 @@ def test_a_port_where_somebody_listens_is_passed_over(
     first.release()
     with socket.create_server(("127.0.0.1", port)):
         assert second.pick("worker") != port
+
+
+def test_a_receiver_that_listens_already_is_no_obstacle(tmp_path: Path) -> None:
+    """It is a developer's own: the stack is started again beside it, and delivers to it."""
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        port = receiver.getsockname()[1]
+        registry = PortRegistry(tmp_path / "ports.json")
+        assert registry.settle(Ports(receiver=port), ALL_PARTS).receiver == port
+        registry.release()

@@ -81,7 +81,7 @@ async def test_wrong_signature(odoo: httpx.AsyncClient, sign: Sign, completed: J
     """A signature of another body is a 401."""
     headers = sign(json.dumps(completed))
     answer = await odoo.post(PATH, content=json.dumps(completed | {"x": 1}), headers=headers)
-    assert (answer.status_code, answer.json()["error"][:15]) == (401, "wrong signature")
+    assert (answer.status_code, answer.json()["error"]["detail"][:15]) == (401, "wrong signature")
 
 
 async def test_no_signature(odoo: httpx.AsyncClient, completed: Json) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -74,20 +75,27 @@ def test_ends_everything(up: Up, home: Path, how: signal.Signals) -> None:
 
 
 def test_says_where_everything_is(up: Up, home: Path) -> None:
-    """It prints the addresses, the API key and a request to paste."""
+    """It prints the addresses, the API keys and requests to paste."""
     printed = _until(up(), "Ctrl-C ends everything")
-    key = json.loads((home / "secrets.json").read_text())["api_key"]
+    secrets = json.loads((home / "secrets.json").read_text())
+    receiver = json.loads((home / "ports.json").read_text())["receiver"]
     for text in (
         "Web UI",
         "Odoo",
         "curl http://127.0.0.1:",
-        key,
+        secrets["api_key"],
         '"callbackUrl"',
+        f"developer key  {secrets['developer_key']}  (1000 credits at first)",
+        f"webhooks to    127.0.0.1:{receiver}",
+        f"Bearer {secrets['developer_key']}'",
+        "/v1/generate ",
         "duragen.toml",
         "Alertmanager",
     ):
         assert text in printed
     assert "duragen worker" in printed  # how to run by hand what was left out
+    tables = tomllib.loads((home / "duragen.toml").read_text())
+    assert f"http://127.0.0.1:{receiver}" in tables["webhooks"]["private"]
 
 
 def test_shows_a_log(up: Up) -> None:

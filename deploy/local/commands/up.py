@@ -96,6 +96,9 @@ def up(  # noqa: PLR0913  # each is an option of the command line
     ] = STANDARD_PORTS.notifications,
     gateway_port: Annotated[int, _port("gateway", "the gateway")] = STANDARD_PORTS.gateway,
     worker_port: Annotated[int, _port("worker", "the worker's health")] = STANDARD_PORTS.worker,
+    receiver_port: Annotated[
+        int, _port("receiver", "your own receiver of webhooks")
+    ] = STANDARD_PORTS.receiver,
 ) -> None:
     """Run the whole stack on this machine, without Docker, until Ctrl-C.
 
@@ -104,7 +107,7 @@ def up(  # noqa: PLR0913  # each is an option of the command line
     _end_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     ports = Ports(
         *(temporal_port, ui_port, s3_port, images_port, odoo_port, notifications_port),
-        *(gateway_port, worker_port),
+        *(gateway_port, worker_port, receiver_port),
     )
     ending = threading.Event()
     options = SandboxOptions(latency_seconds=latency, credits=credits_granted)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from deploy.local.real_odoo.configure import Login
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
+from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.config import BUCKET, CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
 
@@ -25,6 +26,7 @@ def welcome(stack: LocalStack, people: Collection[Login] = ()) -> str:
         **_informed(stack),
         "gateway": f"{stack.gateway_url}  (its documentation: {stack.gateway_url}/docs)",
         "API key": stack.secrets.api_key,
+        **_developer(stack),
         "image service": f"{stack.images_url}  (calls: {stack.images_url}/_sandbox/calls)",
         "S3": f"{stack.s3_url}  (bucket {BUCKET}, keys in the settings)",
         "Temporal": stack.temporal_address,
@@ -43,6 +45,7 @@ Ask for an image:
 
 {_in_odoo(stack) if people else _curl(stack)}
 
+{_as_developer(stack)}\
 {_by_hand(stack)}It is for one person's machine: Temporal and the sandboxes ask for no key.
 Ctrl-C ends everything; what is stored is kept for the next start."""
 
@@ -69,6 +72,30 @@ def _informed(stack: LocalStack) -> dict[str, str]:
 def _in_odoo(stack: LocalStack) -> str:
     """A request of Odoo's begins in Odoo: it would refuse the outcome of any other."""
     return f"  log in as portal, and write a prompt at {stack.odoo_url}/my/images"
+
+
+def _developer(stack: LocalStack) -> dict[str, str]:
+    """What an app of an API user needs; keys of a real Odoo are made there."""
+    rows = {"webhooks to": f"{HOST}:{stack.ports.receiver}  (a receiver of your own)"}
+    if "odoo" not in stack.parts:
+        return rows
+    granted = f"{stack.options.credits} credits at first"
+    return {"developer key": f"{stack.secrets.developer_key}  ({granted})", **rows}
+
+
+def _as_developer(stack: LocalStack) -> str:
+    """The developer API's first call; pasting it twice starts one generation."""
+    if "odoo" not in stack.parts:
+        return ""
+    wanted = {"prompt": "a lighthouse at dawn, watercolour", "modelId": str(FLUX_MODEL_ID)}
+    return f"""Ask for one as an app with a developer key, and wait for it (docs/api.md):
+
+  curl {stack.gateway_url}/v1/generate \\
+    -H 'Authorization: Bearer {stack.secrets.developer_key}' \\
+    -H 'Content-Type: application/json' -H 'Prefer: wait=60' -H 'Idempotency-Key: {uuid4()}' \\
+    -d '{json.dumps(wanted)}'
+
+"""
 
 
 def _curl(stack: LocalStack) -> str:

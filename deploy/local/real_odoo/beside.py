@@ -81,7 +81,7 @@ def stack_for(  # noqa: PLR0913  # each is LocalStack's own
     home.mkdir(parents=True, exist_ok=True)
     who = technical_user(keep_secrets(home / "secrets.json"))
     account = {"database": odoo.database, "login": who.login, "password": who.password}
-    ours = {"odoo": {"delivery": delivery, **account}}
+    ours = {"odoo": {"delivery": delivery, **account}, "developers": account}
     return LocalStack(
         home,
         [part for part in parts if part != "odoo"],

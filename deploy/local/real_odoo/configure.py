@@ -78,6 +78,23 @@ def browse(odoo: RealOdoo, who: Login) -> httpx.Client:
     return client
 
 
+def api_key(session: httpx.Client, who: Login) -> str:
+    """A new key of an internal user's, made as the dialog of the preferences makes one."""
+    table = "res.users.apikeys.description"
+    made = _called(session, table, "create", {"name": "a program of mine"})
+    check = _called(session, table, "make_key", [made])
+    proof = {"context": {"password": who.password}}
+    shown = _called(session, check["res_model"], "run_check", [check["res_id"]], **proof)
+    key: str = shown["context"]["default_key"]
+    return key
+
+
+def _called(session: httpx.Client, model: str, method: str, *args: Any, **kwargs: Any) -> Any:
+    params = {"model": model, "method": method, "args": args, "kwargs": kwargs}
+    answer = session.post(f"/web/dataset/call_kw/{model}/{method}", json={"params": params})
+    return answer.raise_for_status().json()["result"]
+
+
 def configure(
     odoo: RealOdoo, stack: LocalStack, *, start_path: str = "temporal", image_storage: str = "odoo"
 ) -> None:

@@ -47,6 +47,8 @@ class Secrets:
     odoo_token: str
     odoo_signing_secret: str
     odoo_password: str
+    developer_key: str
+    """An API user's, at the sandbox Odoo."""
     notify_token: str
 
 
@@ -61,6 +63,7 @@ def keep_secrets(file: Path) -> Secrets:
         odoo_token=_random(),
         odoo_signing_secret="whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
         odoo_password=_random(),
+        developer_key=secrets.token_hex(20),
         notify_token=_random(),
     )
     found = json.loads(file.read_text()) if file.exists() else {}
@@ -135,10 +138,20 @@ def settings(ports: Ports, known: Secrets, peers: Peers, home: Path) -> dict[str
                 }
             ],
         },
+        "developers": {
+            "url": peers.odoo,
+            "database": ODOO_DATABASE,
+            "login": ODOO_LOGIN,
+            "password": known.odoo_password,
+        },
         "worker": {
             "health_host": HOST,
             "health_port": ports.worker,
             "spool_dir": str(home / "spool"),
+        },
+        # A receiver of webhooks on this machine: everything else that is private is refused.
+        "webhooks": {
+            "private": [f"http://{name}:{ports.receiver}" for name in (HOST, "localhost")]
         },
     }
     if peers.notify:

@@ -171,10 +171,14 @@ def odoo(site: Site) -> Part:
         *("--database", ODOO_DATABASE, "--login", ODOO_LOGIN),
         *("--user-errors", site.options.user_errors, "--credits", str(site.options.credits)),
     ]
+    if site.ports.gateway:
+        command += ["--gateway-url", f"http://{HOST}:{site.ports.gateway}"]
     keys = {
         "DURAGEN_SANDBOX_TOKEN": site.secrets.odoo_token,
         "DURAGEN_SANDBOX_SIGNING_SECRET": site.secrets.odoo_signing_secret,
         "DURAGEN_SANDBOX_PASSWORD": site.secrets.odoo_password,
+        "DURAGEN_SANDBOX_GATEWAY_KEY": site.secrets.api_key,
+        "DURAGEN_SANDBOX_API_KEY": site.secrets.developer_key,
     }
     probe = _answers(f"http://{HOST}:{site.ports.odoo}/_sandbox/health")
     return Part("odoo", command, probe, environment=environment_of_part(keys))

@@ -36,6 +36,8 @@ class Ports:
     notifications: int = 0
     gateway: int = 0
     worker: int = 0
+    receiver: int = 0
+    """Where a developer's own receiver of webhooks may listen; no part of the stack does."""
 
 
 STANDARD_PORTS = Ports(
@@ -47,6 +49,7 @@ STANDARD_PORTS = Ports(
     notifications=8_093,
     gateway=8_090,
     worker=8_089,
+    receiver=8_096,
 )
 """What `duragen up` takes when nothing else is said."""
 
@@ -60,7 +63,7 @@ PART_OF_PORT = {
     "gateway": "gateway",
     "worker": "worker",
 }
-"""Which part listens on which of the ports."""
+"""Which part listens on which of the ports; none on the receiver's."""
 
 _WHAT = {
     "temporal": "the Temporal server",
@@ -125,7 +128,7 @@ class PortRegistry:
         """The ports with every 0 replaced. Raises PortTakenError for a part that will start."""
         settled = {}
         for name, port in asdict(wanted).items():
-            if port and PART_OF_PORT[name] in parts and not free(port):
+            if port and PART_OF_PORT.get(name) in parts and not free(port):
                 raise PortTakenError(
                     f"Port {port} is taken, and {_WHAT[name]} wants it. End what listens there, or"
                     f" give another port: --{name}-port PORT or DURAGEN_LOCAL_{name.upper()}_PORT"

@@ -4,9 +4,12 @@
         --token TOKEN --signing-secret whsec_…
 
 It has the callback (bearer token and Standard Webhooks signature), JSON-RPC for `odoorpc`, a page
-to look at, and failures on demand (`PUT /_sandbox/faults`). Secrets come by options or from
+to look at, and failures on demand (`faults.py`). Secrets come by options or from
 `DURAGEN_SANDBOX_TOKEN`, `…_SIGNING_SECRET` and `…_PASSWORD`. `PUT /_sandbox/secrets` changes them,
 as an administrator does on the settings page of a real Odoo: two of each, while they change.
+
+With `--gateway-url` it also has API users, whose jobs it starts there: `POST /_sandbox/keys` makes
+a key, `PUT /_sandbox/limits` says how much they may ask for.
 """
 
 import argparse
@@ -16,26 +19,28 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from contracts.callback_openapi import FAILURE_PATH
+from contracts.callbacks import CALLBACK_PATHS, WEBHOOKS_PATH
 from contracts.events import GenerationCompleted, GenerationFailed, GenerationRequested
 from contracts.names import CORRELATION_HEADER
+from deploy.local.sandbox.odoo.api_users import api_user_routes
 from deploy.local.sandbox.odoo.callers import CallbackSecrets
+from deploy.local.sandbox.odoo.failures import event_of_failure, faults_of, refusal
+from deploy.local.sandbox.odoo.faults import Faults, Hold
+from deploy.local.sandbox.odoo.jobs import Jobs, user_of
 from deploy.local.sandbox.odoo.ledger import Envelope, Ledger, OverdrawnError
 from deploy.local.sandbox.odoo.page import CONTENT_SECURITY_POLICY, page
-from deploy.local.sandbox.odoo.rpc import METHOD, JsonRpc, OdooError, error_object
-from deploy.local.sandbox.serving import no_answer, serve
+from deploy.local.sandbox.odoo.rpc import API_MODEL, METHOD, JsonRpc, OdooError, error_object
+from deploy.local.sandbox.odoo.starting import Starting
+from deploy.local.sandbox.serving import HOST, no_answer, serve
 
-CALLBACK_PATHS = (
-    "/duragen/v1/callback",
-    "/influencegen/n8ncallback/aiimage",
-    "/api/v1/influencegen/ai-image-callback",
-)
 RPC_PATHS = ("/jsonrpc", "/web/webclient/version_info", "/web/session/authenticate")
 
 _OUTCOME: TypeAdapter[GenerationCompleted | GenerationFailed] = TypeAdapter(
@@ -43,73 +48,82 @@ _OUTCOME: TypeAdapter[GenerationCompleted | GenerationFailed] = TypeAdapter(
 )
 
 
-class Faults(BaseModel):
-    """What is wrong with the next `times` deliveries; None is all of them, 0 none.
-
-    The first that is set happens: `hang` before and `commit_then_hang` after the event is booked.
-    `late_seconds` pass between the booking and a right answer.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: Annotated[int, Field(ge=200, le=599)] | None = None
-    hang: bool = False
-    commit_then_hang: bool = False
-    html: bool = False
-    jsonrpc_error: bool = False
-    late_seconds: Annotated[float, Field(ge=0, le=600)] = 0
-    times: Annotated[int, Field(ge=0)] | None = None
-
-    def take(self) -> bool:
-        """Whether this delivery meets the fault."""
-        if self.times is None:
-            return True
-        self.times -= 1
-        return self.times >= 0
-
-
 class SandboxOdoo:
-    """The handlers, over one ledger."""
+    """The handlers, over one ledger; `starting` where API users' jobs can be started."""
 
-    def __init__(self, ledger: Ledger, secrets: CallbackSecrets) -> None:
+    def __init__(
+        self, ledger: Ledger, secrets: CallbackSecrets, jobs: Jobs, starting: Starting | None = None
+    ) -> None:
         self.ledger = ledger
+        self.jobs = jobs
+        self.starting = starting
         self.faults = Faults()
+        self.hold = starting.hold if starting else Hold()
         self.secrets = secrets
 
     async def callback(self, request: Request) -> ASGIApp:
-        """EVT-AIG-002 and 003: 200 also for a repeat; 401, 422."""
+        """EVT-AIG-002 and 003: 200 also for a repeat; 401, 404, 422."""
         body = await request.body()
         envelope = _envelope(request, "callback", body)
-        faulty = self.faults.take()
+        faulty = self.faults.take("deliveries")
         if faulty and (answer := self._broken(envelope)):
             return answer
         if problem := self.secrets.problem(request.headers, body):
             self.ledger.refuse(envelope, f"refused: {problem}")
-            return JSONResponse({"error": problem}, 401)
+            return refusal(401, problem)
         try:
+            if request.url.path == FAILURE_PATH:
+                body = event_of_failure(body, self.ledger)
             event = _OUTCOME.validate_json(body)
+        except LookupError:
+            self.ledger.refuse(envelope, "refused: unknown")
+            return refusal(404, "There is no such request.")
         except ValidationError as error:
             self.ledger.refuse(envelope, "refused: invalid")
-            return Response(error.json(include_input=False), 422, media_type="application/json")
+            return refusal(422, faults_of(error))
         effect = self.ledger.apply(event, envelope)
+        if self.starting:
+            await self.starting.after_commit()
         if faulty and self.faults.commit_then_hang:
             return no_answer
         if faulty and self.faults.late_seconds:
             await asyncio.sleep(self.faults.late_seconds)
         return JSONResponse({"status": effect, "requestId": str(event.request_id)})
 
-    async def rpc(self, request: Request, rpc: JsonRpc) -> ASGIApp:
-        """JSON-RPC; faults meet only the calls that deliver an event."""
+    async def webhooks(self, request: Request) -> Response:
+        """Duragen asks for a webhook to send, or says what came of it; 401, 422."""
         body = await request.body()
-        delivers = METHOD.encode() in body
-        faulty = delivers and self.faults.take()
+        if problem := self.secrets.problem(request.headers, body):
+            return JSONResponse({"error": problem}, 401)
+        try:
+            said = json.loads(body)
+            delivery_id = said["deliveryId"]
+            if said["do"] == "prepare":
+                return JSONResponse(self.jobs.webhooks.prepared(delivery_id))
+            return JSONResponse(self.jobs.webhooks.reported(delivery_id, said))
+        except (ValueError, KeyError, TypeError) as error:
+            return JSONResponse({"error": repr(error)}, 422)
+
+    async def rpc(self, request: Request, rpc: JsonRpc) -> ASGIApp:
+        """JSON-RPC; faults meet only the calls that deliver an event, or those of the API."""
+        body = await request.body()
+        faulty = (METHOD.encode() in body and self.faults.take("deliveries")) or (
+            API_MODEL.encode() in body and self.faults.take("api")
+        )
         if faulty and (answer := self._broken(_envelope(request, "odoorpc", body))):
             return answer
         try:
             envelope = json.loads(body or b"{}")
         except ValueError:
             return Response("Invalid JSON data", 400)
+        of_api = API_MODEL.encode() in body
+        if of_api:
+            await self.hold.passed("asked")
         answered = rpc.answer(request.url.path, envelope)
+        if self.starting:
+            await self.starting.after_commit()
+        if of_api:
+            await self.hold.passed("answering")
         if faulty and self.faults.commit_then_hang:
             return no_answer
         if faulty and self.faults.late_seconds:
@@ -220,18 +234,23 @@ def build(odoo: SandboxOdoo, rpc: JsonRpc) -> Starlette:
         return HTMLResponse(page(odoo.ledger.requests()), headers=headers)
 
     return Starlette(
+        lifespan=odoo.starting.running if odoo.starting else None,
         routes=[
             *(Route(path, odoo.callback, methods=["POST"]) for path in CALLBACK_PATHS),
+            Route(FAILURE_PATH, odoo.callback, methods=["POST"]),
             *(Route(path, call, methods=["POST"]) for path in RPC_PATHS),
             Route("/", index),
             Route("/_sandbox/health", health),
             Route("/_sandbox/faults", put_faults, methods=["PUT"]),
+            *odoo.hold.routes(),
             Route("/_sandbox/secrets", odoo.put_secrets, methods=["PUT"]),
             Route("/_sandbox/requests", odoo.submit, methods=["POST"]),
             Route("/_sandbox/requests/{request_id}", one),
             Route("/_sandbox/users/{user_id:uuid}", user),
             Route("/_sandbox/deliveries", deliveries),
-        ]
+            *api_user_routes(odoo.jobs),
+            Route(WEBHOOKS_PATH, odoo.webhooks, methods=["POST"]),
+        ],
     )
 
 
@@ -255,14 +274,24 @@ def main() -> None:
     options.add_argument(
         "--credits", type=int, default=1_000, help="what a new user is granted; a request costs 1"
     )
+    options.add_argument("--gateway-url", help="where jobs of API users are started")
+    options.add_argument("--gateway-key", default=env("DURAGEN_SANDBOX_GATEWAY_KEY", ""))
+    options.add_argument("--api-key", default=env("DURAGEN_SANDBOX_API_KEY", ""))
     chosen = options.parse_args()
     ledger = Ledger(chosen.state, chosen.user_errors, chosen.credits)
     secrets = CallbackSecrets(
         tokens=tuple(filter(None, [chosen.token])),
         signing_secrets=tuple(filter(None, [chosen.signing_secret])),
     )
-    odoo = SandboxOdoo(ledger, secrets)
-    rpc = JsonRpc(chosen.database, chosen.login, chosen.password, odoo.apply_event)
+    here = f"http://{HOST}:{chosen.port}"
+    jobs = Jobs(ledger, here + CALLBACK_PATHS[0])
+    if chosen.api_key:
+        jobs.add_key(chosen.api_key, user_of("developer"))
+    starting = None
+    if url := chosen.gateway_url:
+        starting = Starting(jobs, ledger, url, chosen.gateway_key, here + WEBHOOKS_PATH)
+    odoo = SandboxOdoo(ledger, secrets, jobs, starting)
+    rpc = JsonRpc(chosen.database, chosen.login, chosen.password, odoo.apply_event, jobs.answer)
     serve(build(odoo, rpc), chosen.port)
 
 

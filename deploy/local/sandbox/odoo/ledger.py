@@ -7,7 +7,7 @@ not booked. Entries of the credit ledger are unique by request and kind: the dat
 
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -115,13 +115,15 @@ class Ledger:
         self, state: Path, user_errors: UserErrors = "release", credits_granted: int = 1_000
     ) -> None:
         state.mkdir(parents=True, exist_ok=True)
+        self.on_change: Callable[[str], None] = lambda _request_id: None
+        """Called with each request that has ended, inside the transaction."""
         self._user_errors = user_errors
         self._granted = credits_granted
-        self._db = sqlite3.connect(state / "odoo.sqlite", isolation_level=None)
-        self._db.row_factory = sqlite3.Row
+        self.database = sqlite3.connect(state / "odoo.sqlite", isolation_level=None)
+        self.database.row_factory = sqlite3.Row
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_SCHEMA)
+            self.database.execute(f"PRAGMA {pragma}")
+        self.database.executescript(_SCHEMA)
 
     def submit(self, event: GenerationRequested) -> bool:
         """EVT-AIG-001: the record and its reservation; False when it was there already.
@@ -129,31 +131,37 @@ class Ledger:
         Raises OverdrawnError, and then nothing is written. Submissions take turns: the balance that
         is looked at is the one that is reserved from.
         """
+        with self.transaction():
+            return self.reserve(event)
+
+    def reserve(self, event: GenerationRequested) -> bool:
+        """As `submit`, inside the caller's transaction."""
         now, user_id = time.time(), str(event.user_id)
-        with self._transaction():
-            made = self._db.execute(
-                "INSERT OR IGNORE INTO requests (request_id, correlation_id, state, prompt,"
-                " user_id, created_at, updated_at) VALUES (?, ?, 'requested', ?, ?, ?, ?)",
-                (
-                    *(str(event.request_id), str(event.correlation_id), event.prompt),
-                    *(user_id, now, now),
-                ),
+        made = self.database.execute(
+            "INSERT OR IGNORE INTO requests (request_id, correlation_id, state, prompt,"
+            " user_id, created_at, updated_at) VALUES (?, ?, 'requested', ?, ?, ?, ?)",
+            (
+                *(str(event.request_id), str(event.correlation_id), event.prompt),
+                *(user_id, now, now),
+            ),
+        )
+        if made.rowcount:
+            account = self.account(user_id)
+            if account.balance < PRICE:
+                raise OverdrawnError(account)
+            self.database.execute(
+                "INSERT OR IGNORE INTO users VALUES (?, ?)", (user_id, self._granted)
             )
-            if made.rowcount:
-                account = self.account(user_id)
-                if account.balance < PRICE:
-                    raise OverdrawnError(account)
-                self._db.execute(
-                    "INSERT OR IGNORE INTO users VALUES (?, ?)", (user_id, self._granted)
-                )
-                self._book(str(event.request_id), "reserve", now)
+            self._book(str(event.request_id), "reserve", now)
         return bool(made.rowcount)
 
     def account(self, user_id: str) -> Account:
         """A user's credits; one who never asked has what new users are granted."""
-        row = self._db.execute("SELECT granted FROM users WHERE user_id = ?", (user_id,)).fetchone()
+        row = self.database.execute(
+            "SELECT granted FROM users WHERE user_id = ?", (user_id,)
+        ).fetchone()
         granted = row["granted"] if row else self._granted
-        (spent,) = self._db.execute(_SPENT, (user_id,)).fetchone()
+        (spent,) = self.database.execute(_SPENT, (user_id,)).fetchone()
         return Account(granted, granted - PRICE * spent)
 
     def apply(self, event: Outcome, envelope: Envelope) -> str:
@@ -164,8 +172,8 @@ class Ledger:
         learn of it.
         """
         request_id, now = str(event.request_id), time.time()
-        with self._transaction():
-            self._db.execute(
+        with self.transaction():
+            self.database.execute(
                 "INSERT OR IGNORE INTO requests (request_id, correlation_id, state, created_at,"
                 " updated_at) VALUES (?, ?, 'requested', ?, ?)",
                 (request_id, str(event.correlation_id), now, now),
@@ -175,6 +183,8 @@ class Ledger:
             else:
                 changed = self._fail(request_id, event, now)
             effect = "applied" if changed else "repeated"
+            if changed:
+                self.on_change(request_id)
             self._record(envelope, effect, now, request_id, event.status)
         return effect
 
@@ -184,22 +194,29 @@ class Ledger:
 
     def request(self, request_id: str) -> dict[str, Any] | None:
         """The record with its ledger entries, what it costs its user, and its deliveries."""
-        row = self._db.execute(
+        row = self.database.execute(
             "SELECT * FROM requests WHERE request_id = ?", (request_id,)
         ).fetchone()
         if row is None:
             return None
-        ledger = self._db.execute(
-            "SELECT kind, at FROM ledger WHERE request_id = ? ORDER BY id", (request_id,)
-        )
-        entries = [dict(entry) for entry in ledger]
+        entries = self._entries(request_id)
         cost = cost_of([entry["kind"] for entry in entries])
         deliveries = self.deliveries(request_id)
         return dict(row) | {"ledger": entries, "cost": cost, "deliveries": deliveries}
 
+    def cost(self, request_id: str) -> int:
+        """What a request costs its user now."""
+        return cost_of([entry["kind"] for entry in self._entries(request_id)])
+
+    def _entries(self, request_id: str) -> list[dict[str, Any]]:
+        rows = self.database.execute(
+            "SELECT kind, at FROM ledger WHERE request_id = ? ORDER BY id", (request_id,)
+        )
+        return [dict(row) for row in rows]
+
     def requests(self, limit: int = 100) -> list[dict[str, Any]]:
         """The latest requests with the kinds of their ledger entries."""
-        rows = self._db.execute(
+        rows = self.database.execute(
             "SELECT r.*, (SELECT group_concat(kind, ', ') FROM (SELECT kind FROM ledger l"
             " WHERE l.request_id = r.request_id ORDER BY l.id)) AS entries,"
             " (SELECT count(*) FROM deliveries d WHERE d.request_id = r.request_id) AS delivered"
@@ -213,7 +230,7 @@ class Ledger:
 
         One that met a fault was not read: it is known by its webhook-id alone.
         """
-        rows = self._db.execute(
+        rows = self.database.execute(
             "SELECT * FROM deliveries WHERE id > ?"
             " AND (? IS NULL OR request_id = ? OR webhook_id LIKE ? || '.%') ORDER BY id",
             (after, request_id, request_id, request_id),
@@ -222,7 +239,7 @@ class Ledger:
 
     def _complete(self, request_id: str, event: GenerationCompleted, now: float) -> bool:
         image = event.image_metadata
-        changed = self._db.execute(
+        changed = self.database.execute(
             "UPDATE requests SET state = 'completed', image_url = ?, hash_value = ?, format = ?,"
             " size = ?, width = ?, height = ?, error_code = NULL, error_message = NULL,"
             " user_message = NULL, updated_at = ? WHERE request_id = ? AND state <> 'completed'",
@@ -236,7 +253,7 @@ class Ledger:
         return bool(changed.rowcount)
 
     def _fail(self, request_id: str, event: GenerationFailed, now: float) -> bool:
-        changed = self._db.execute(
+        changed = self.database.execute(
             "UPDATE requests SET state = 'failed', error_code = ?, error_message = ?,"
             " user_message = ?, updated_at = ? WHERE request_id = ? AND state = 'requested'",
             (event.error_code, event.error_message, event.user_message, now, request_id),
@@ -256,7 +273,7 @@ class Ledger:
         return self._user_errors if charge is Charge.POLICY else "release"
 
     def _book(self, request_id: str, kind: str, now: float) -> None:
-        self._db.execute(
+        self.database.execute(
             "INSERT OR IGNORE INTO ledger (request_id, kind, at) VALUES (?, ?, ?)",
             (request_id, kind, now),
         )
@@ -269,12 +286,13 @@ class Ledger:
         request_id: str | None,
         status: str | None,
     ) -> None:
-        self._db.execute(
+        self.database.execute(
             "INSERT INTO deliveries (at, request_id, channel, webhook_id, correlation_id,"
             " traceparent, body, status, effect) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (now, request_id, *envelope, status, effect),
         )
 
-    def _transaction(self) -> sqlite3.Connection:
-        self._db.execute("BEGIN IMMEDIATE")
-        return self._db  # as a context manager it commits, or rolls back on an exception
+    def transaction(self) -> sqlite3.Connection:
+        """One transaction: as a context manager it commits, or rolls back on an exception."""
+        self.database.execute("BEGIN IMMEDIATE")
+        return self.database

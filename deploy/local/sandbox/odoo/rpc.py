@@ -6,6 +6,7 @@ from typing import Any
 
 SERVER_VERSION = "18.0"
 MODEL, METHOD = "duragen.generation.request", "apply_event"
+API_MODEL = "duragen.api"
 _UID = 2
 
 _FIELDS = {
@@ -24,7 +25,10 @@ class OdooError(Exception):
 
 
 class JsonRpc:
-    """One database with one user; `apply_event` is the method that takes an event's payload."""
+    """One database with one user; `apply_event` is the method that takes an event's payload.
+
+    `api` answers the methods of `duragen.api`, and raises LookupError for those that are not there.
+    """
 
     def __init__(
         self,
@@ -32,9 +36,11 @@ class JsonRpc:
         login: str,
         password: str,
         apply_event: Callable[[dict[str, Any]], object],
+        api: Callable[[str, list[Any]], object],
     ) -> None:
         self._credentials = (database, login, password)
         self._apply_event = apply_event
+        self._api = api
 
     def answer(self, path: str, envelope: Any) -> dict[str, Any]:
         """The JSON-RPC answer, errors in Odoo's own form (with status 200, as Odoo does)."""
@@ -101,6 +107,12 @@ class JsonRpc:
                 return [1] if wanted == MODEL else []
             case str(), str(), [dict() as payload] if (model, method) == (MODEL, METHOD):
                 return self._apply_event(payload)
+            case str(), str(), _ if model == API_MODEL:
+                try:
+                    return self._api(method, given)
+                except LookupError:
+                    text = f"The method '{model}.{method}' does not exist"
+                    raise OdooError("builtins.AttributeError", text) from None
             case str(), _, _ if model != MODEL:
                 raise OdooError("builtins.KeyError", f"'{model}'")
             case _:
