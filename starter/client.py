@@ -89,6 +89,7 @@ Event = Mapping[str, Any]
 
 # Repeated from contracts/names.py and contracts/events.py; a test holds them together.
 WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
+WEBHOOK_WORKFLOW, WEBHOOK_ID_PREFIX = "WebhookDelivery", "webhook-"
 STATUS_QUERY, DIGEST_MEMO, FAILURE_MEMO = "status", "payloadSha256", "failure"
 STATUS_ATTRIBUTE, OWNER_ATTRIBUTE = "GenerationStatus", "Owner"
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
@@ -101,7 +102,7 @@ EVENT_ATTRIBUTES = {
     "campaignId": "CampaignId",
 }
 UUID_FIELDS = ("requestId", "correlationId", "userId", "modelId", "campaignId")
-TEXT_FIELDS = ("prompt", "resolution", "aspectRatio", "callbackUrl", "negativePrompt")
+TEXT_FIELDS = ("prompt", "resolution", "aspectRatio", "callbackUrl", "negativePrompt", "cancelAt")
 REQUIRED_FIELDS = (*UUID_FIELDS[:4], *TEXT_FIELDS[:4])
 INTEGER_FIELDS, NUMBER_FIELDS = ("seed", "inferenceSteps"), ("cfgScale",)
 FIELDS = (*UUID_FIELDS, *TEXT_FIELDS, *INTEGER_FIELDS, *NUMBER_FIELDS, "payloadVersion")
@@ -474,6 +475,16 @@ class AsyncDuragenClient:
                 return image_of(await self.status(request_id))
         raise NotFinishedError(f"{workflow_id} goes on after {timeout} s")
 
+    async def start_webhook(self, delivery: Event, *, owner: str = "") -> bool:
+        """Have one webhook of an API user delivered; False when it was started before.
+
+        `delivery` has deliveryId (UUID), source (the Odoo's route that has the request to send),
+        receiver (whose it is, any short text), and requestId and correlationId, where there are.
+        Raises ValidationError, UnavailableError, UnauthorizedError, SetupError.
+        """
+        task = webhook_task(delivery)
+        return await self._call(lambda client: _start_webhook(client, task, owner))
+
     async def exists(self, request_id: str) -> bool:
         """Whether Temporal knows this generation."""
         workflow_id = workflow_id_of(request_id)
@@ -604,6 +615,52 @@ async def _start(client: Client, event: dict[str, Any], owner: str) -> Started:
             raise ConflictError(text) from None
         return Started(request_id, workflow_id, existing.run_id, created=False)
     return Started(request_id, workflow_id, handle.result_run_id or "", created=True)
+
+
+def webhook_task(delivery: Event) -> dict[str, Any]:
+    """A delivery as the workflow takes it. Raises ValidationError, naming each field."""
+    errors, task = [], {}
+    for field, name, needed in (
+        ("deliveryId", "delivery_id", True),
+        ("source", "source", True),
+        ("receiver", "receiver", True),
+        ("requestId", "request_id", False),
+        ("correlationId", "correlation_id", False),
+    ):
+        value = delivery.get(field)
+        if value is None and not needed:
+            continue
+        is_id = field not in {"source", "receiver"}
+        if not isinstance(value, str) or not value or (is_id and not _UUID.fullmatch(value)):
+            message = "must be a UUID" if is_id else "must be a text"
+            errors.append({"field": field, "rule": "type", "message": message})
+        else:
+            task[name] = value.lower() if is_id else value
+    if errors:
+        raise ValidationError(errors)
+    return task
+
+
+async def _start_webhook(client: Client, task: dict[str, Any], owner: str) -> bool:
+    known = {"RequestId": task.get("request_id"), "CorrelationId": task.get("correlation_id")}
+    known[OWNER_ATTRIBUTE] = owner or _origin_of(task["source"])
+    attributes = TypedSearchAttributes(
+        [SearchAttributePair(SearchAttributeKey.for_keyword(n), v) for n, v in known.items() if v]
+    )
+    try:
+        await client.start_workflow(
+            WEBHOOK_WORKFLOW,
+            task,
+            id=f"{WEBHOOK_ID_PREFIX}{task['delivery_id']}{f'.{owner}' if owner else ''}",
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=attributes,
+            priority=Priority(fairness_key=task["receiver"][:64]),
+        )
+    except WorkflowAlreadyStartedError:
+        return False
+    return True
 
 
 def _fairness_key(user_id: str, owner: str, origin: str) -> str:
@@ -822,6 +879,10 @@ class DuragenClient:
     def redeliver(self, request_id: str) -> None:
         """See AsyncDuragenClient.redeliver."""
         self._run(lambda client: client.redeliver(request_id))
+
+    def start_webhook(self, delivery: Event, *, owner: str = "") -> bool:
+        """See AsyncDuragenClient.start_webhook."""
+        return self._run(lambda client: client.start_webhook(delivery, owner=owner))
 
     def ping(self) -> None:
         """See AsyncDuragenClient.ping."""

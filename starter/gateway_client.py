@@ -33,6 +33,7 @@ from .client import (
     image_of,
     normalized,
     traced,
+    webhook_task,
     workflow_id_of,
 )
 
@@ -73,6 +74,7 @@ class GatewayClient:
             fault = {"field": "url", "rule": "url", "message": "must be an http or https URL"}
             raise ValidationError([fault])
         self._url = url.rstrip("/") + "/v1/generations"
+        self._webhooks_url = url.rstrip("/") + "/v1/webhook-deliveries"
         self._key = key
         self._timeout = timeout
         self._retry_seconds = retry_seconds
@@ -98,6 +100,13 @@ class GatewayClient:
         """See AsyncDuragenClient.redeliver."""
         self._call("POST", f"/{self._id(request_id)}/redeliver")
 
+    def start_webhook(self, delivery: Event) -> bool:
+        """See AsyncDuragenClient.start_webhook."""
+        webhook_task(delivery)  # raises
+        given = {name: value for name, value in delivery.items() if value is not None}
+        answer = self._call("POST", "", canonical(given), url=self._webhooks_url)
+        return bool(answer["created"])
+
     def ping(self) -> None:
         """Return when the gateway answers and takes our key; raise what `start` would."""
         with suppress(NotFoundError):  # no generation has this id; a wrong key gets 401
@@ -120,9 +129,16 @@ class GatewayClient:
         return workflow_id_of(request_id)[len(WORKFLOW_ID_PREFIX) :].partition(".")[0]
 
     def _call(
-        self, method: str, path: str, body: bytes | None = None, headers: Event | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Event | None = None,
+        *,
+        url: str = "",
     ) -> dict[str, Any]:
-        request = urllib.request.Request(self._url + path, body, method=method)  # noqa: S310
+        address = (url or self._url) + path
+        request = urllib.request.Request(address, body, method=method)  # noqa: S310
         all_headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         for name, value in {**all_headers, **(headers or {})}.items():
             request.add_header(name, value)

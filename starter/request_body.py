@@ -35,6 +35,7 @@ class BodyRoom:
         self._everybodys = everybodys
         self._of_one = of_one
         self._held: Counter[str] = Counter()
+        self._all = 0
 
     @contextmanager
     def held(self, caller: str) -> Iterator[Callable[[int], None]]:
@@ -48,13 +49,17 @@ class BodyRoom:
             nonlocal mine
             mine += more
             self._held[caller] += more
-            if self._held[caller] > self._of_one or self._held.total() > self._everybodys:
+            self._all += more
+            if self._held[caller] > self._of_one or self._all > self._everybodys:
                 raise BodyRefusedError(503, "too many bodies are coming at once: send it again")
 
         try:
             yield take
         finally:
+            self._all -= mine
             self._held[caller] -= mine
+            if not self._held[caller]:  # callers may be as many as somebody makes up
+                del self._held[caller]
 
 
 async def bounded_body(request: Request, max_bytes: int, room: BodyRoom, caller: str) -> bytes:

@@ -10,12 +10,20 @@ from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from contracts.events import GenerationRequested
-from contracts.names import CORRELATION_HEADER
+from contracts.names import CORRELATION_HEADER, WEBHOOK_ID_PREFIX
+from peers.clients import named_client
 from starter.client import AsyncDuragenClient
 from starter.gateway import problems
-from starter.gateway.body import read_event
+from starter.gateway.body import read_event, read_model
 from starter.gateway.callers import Caller, Callers
 from starter.gateway.calls_log import CallsLog
+from starter.gateway.developers.callers import Developers
+from starter.gateway.developers.desk import Desk
+from starter.gateway.developers.refusals import Refusals
+from starter.gateway.developers.routes import developers_api
+from starter.gateway.developers.settings import DeveloperApi
+from starter.gateway.developers.waiting import Waiting
+from starter.gateway.developers.webhooks import webhooks_api
 from starter.gateway.images import ImageLinks
 from starter.gateway.models import (
     EXAMPLE_EVENT,
@@ -24,9 +32,11 @@ from starter.gateway.models import (
     GenerationStatus,
     Health,
     RedeliverAnswer,
+    WebhookAccepted,
+    WebhookDelivery,
 )
 from starter.gateway.paths import OneSpelling
-from starter.gateway.problems import FieldError, Problem, ProblemError, invalid
+from starter.gateway.problems import FieldError, ProblemError, documented, invalid
 from starter.gateway.readiness import Readiness
 from starter.gateway.settings import GatewaySettings
 from starter.private_answers import PrivateAnswers
@@ -51,6 +61,12 @@ _EVENT_BODY = {
         },
     }
 }
+_WEBHOOK_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": WebhookDelivery.model_json_schema()}},
+    }
+}
 _TELEMETRY = TelemetryConfig(auto_configure=False)
 """FASTAPI_OTEL_AUTO_CONFIGURE would add an exporter of FastAPI's own, past otel/setup.py."""
 _WEBHOOK_NAME = {
@@ -73,6 +89,7 @@ class GatewayState:
         self.callers = Callers(settings.gateway.keys, client)
         self.entry_point = EntryPoint(client, settings.callbacks)
         self.images = ImageLinks(settings.storage, client)
+        self.webhook_sources = {odoo.origin: (odoo.webhooks_path,) for odoo in settings.odoo}
 
     def status_url(self, request_id: UUID) -> str:
         """The link to a generation's status."""
@@ -92,7 +109,7 @@ async def _authenticated(
         raise ProblemError(
             401, "send Authorization: Bearer KEY", headers={"WWW-Authenticate": "Bearer"}
         )
-    request.state.caller = caller
+    request.state.caller, request.state.caller_name = caller, caller.key.name
     caller.check_rate()
 
 
@@ -106,17 +123,6 @@ def _generation(request: Request, request_id: UUID) -> str:
     return _caller(request).generation(request_id)
 
 
-def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems an operation may answer, for OpenAPI."""
-    return {
-        status: {
-            "description": problems.NAMES[status].replace("_", " "),
-            "content": {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-        }
-        for status in statuses
-    }
-
-
 generations = APIRouter(tags=["generations"], dependencies=[Depends(_authenticated)])
 health = APIRouter(tags=["health"])
 readiness = APIRouter(tags=["health"])
@@ -126,7 +132,7 @@ readiness = APIRouter(tags=["health"])
     "/v1/generations",
     status_code=202,
     response_model=Accepted,
-    responses=_documented(400, 401, 408, 409, 413, 415, 422, 429, 503),
+    responses=documented(400, 401, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=_EVENT_BODY,
     summary="Start a generation (EVT-AIG-001)",
 )
@@ -134,7 +140,7 @@ readiness = APIRouter(tags=["health"])
     "/webhook/{name:path}",
     status_code=202,
     response_model=Accepted,
-    responses=_documented(400, 401, 404, 408, 409, 413, 415, 422, 429, 503),
+    responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra={**_EVENT_BODY, "parameters": [_WEBHOOK_NAME]},
     summary="The same, under the path of an existing webhook trigger",
 )
@@ -176,9 +182,29 @@ async def start(request: Request) -> JSONResponse:
     return JSONResponse(answer.model_dump(mode="json"), 202, headers)
 
 
+@generations.post(
+    "/v1/webhook-deliveries",
+    status_code=202,
+    responses=documented(400, 401, 408, 413, 415, 422, 429, 503),
+    openapi_extra=_WEBHOOK_BODY,
+    summary="Deliver a webhook of an API user",
+)
+async def start_webhook(request: Request) -> WebhookAccepted:
+    """For an Odoo that has API users: Duragen asks it for the request, and makes the attempts."""
+    state, caller = _state(request), _caller(request)
+    limit = state.settings.max_body_bytes
+    delivery = await read_model(WebhookDelivery, request, limit, state.room, caller.key.name)
+    caller.check_source(delivery.source, state.webhook_sources)
+    owner = caller.key.owner_name
+    given = delivery.model_dump(mode="json", exclude_none=True)
+    created = await state.client.start_webhook(given, owner=owner)
+    name = f"{WEBHOOK_ID_PREFIX}{delivery.delivery_id}{f'.{owner}' if owner else ''}"
+    return WebhookAccepted(workflow_id=name, created=created)
+
+
 @generations.get(
     "/v1/generations/{request_id}",
-    responses=_documented(401, 404, 422, 429, 503),
+    responses=documented(401, 404, 422, 429, 503),
     summary="Where a generation stands",
 )
 async def status(request: Request, request_id: UUID) -> GenerationStatus:
@@ -193,7 +219,7 @@ async def status(request: Request, request_id: UUID) -> GenerationStatus:
     response_class=RedirectResponse,
     responses={
         307: {"description": "`Location` is a link to the image's bytes, good for a while"},
-        **_documented(401, 404, 422, 429, 503),
+        **documented(401, 404, 422, 429, 503),
     },
     summary="A fresh link to the image",
 )
@@ -209,7 +235,7 @@ async def image(request: Request, request_id: UUID) -> RedirectResponse:
     response_model=CancelAnswer,
     responses={
         200: {"model": CancelAnswer, "description": "It had already ended; nothing changes"},
-        **_documented(401, 404, 422, 429, 503),
+        **documented(401, 404, 422, 429, 503),
     },
     summary="Cancel a generation",
 )
@@ -230,7 +256,7 @@ async def cancel(request: Request, request_id: UUID) -> JSONResponse:
 @generations.post(
     "/v1/generations/{request_id}/redeliver",
     status_code=202,
-    responses=_documented(401, 404, 422, 429, 503),
+    responses=documented(401, 404, 422, 429, 503),
     summary="Deliver a parked outcome now",
 )
 async def redeliver(request: Request, request_id: UUID) -> RedeliverAnswer:
@@ -251,7 +277,7 @@ async def live() -> Health:
     return Health(status="live")
 
 
-@readiness.get("/health/ready", responses=_documented(503), summary="Requests can be taken")
+@readiness.get("/health/ready", responses=documented(503), summary="Requests can be taken")
 async def ready(request: Request) -> Health:
     """200 when Temporal answers and has the namespace; asked once a second at most."""
     await _state(request).readiness.check()
@@ -285,10 +311,26 @@ def create_app(settings: GatewaySettings, client: AsyncDuragenClient | None = No
     app.state.gateway = GatewayState(settings, client or impatient_client())
     problems.install(app)
     app.include_router(generations)
+    if settings.developers:
+        app.state.developers = _developers(settings.developers, app.state.gateway)
+        app.include_router(developers_api)
+        app.include_router(webhooks_api)
     app.include_router(health)
     if settings.gateway.health_port is None:
         app.include_router(readiness)
     return app
+
+
+def _developers(settings: DeveloperApi, state: GatewayState) -> Developers:
+    ca_files = {settings.url: settings.ca_file} if settings.ca_file else {}
+    client = named_client(ca_files, use_proxies=settings.use_proxies)
+    return Developers(
+        desk=Desk(settings, client),
+        waiting=Waiting(state.client, settings.owner, settings.waits),
+        refusals=Refusals(),
+        room=BodyRoom(),  # strangers fill it: their keys are looked at after their bodies
+        public_url=(state.settings.public_url or "").rstrip("/"),
+    )
 
 
 def create_health_app(app: FastAPI) -> FastAPI:

@@ -1,9 +1,10 @@
 """Who calls, and what is theirs: the keys of the settings, with what is left of their limits."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 from contracts.callbacks import callback_fault
+from contracts.events import origin_of
 from contracts.names import workflow_id
 from starter.client import AsyncDuragenClient
 from starter.gateway.limits import Budget, KeyLimits, OwnerUsage
@@ -39,6 +40,14 @@ class Caller:
             raise invalid(
                 [FieldError(field="callbackUrl", rule="callback_not_allowed", message=message)]
             )
+
+    def check_source(self, url: str, allowed: Mapping[str, Collection[str]]) -> None:
+        """422 when webhooks may not be asked for there."""
+        mine = {origin_of(each) for each in self.key.callbacks}
+        known = {origin: paths for origin, paths in allowed.items() if not mine or origin in mine}
+        if callback_fault(url, known):
+            message = "is not the route for webhooks of an Odoo that this key may name"
+            raise invalid([FieldError(field="source", rule="origin_not_allowed", message=message)])
 
     async def admitted(self, request_id: UUID) -> list[Budget]:
         """What is left when this one is started; 429 when nothing is.

@@ -10,8 +10,8 @@ logger = logging.getLogger(__name__)
 class CallsLog:
     """Writes the line when the answer begins, so that it is there when the caller has it.
 
-    `request.state` says what it holds: `caller` (without one there is no line), `request_id`, and
-    `problem`, the name of what was answered when it was refused.
+    `request.state` says what it holds: `caller_name` (without one there is no line), `request_id`,
+    and `problem`, the name of what was answered when it was refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,9 +35,9 @@ class CallsLog:
 
 def _write(scope: Scope, status: int) -> None:
     known = scope["state"]
-    if "caller" not in known:
+    if "caller_name" not in known:
         return
-    said = {"caller": known["caller"].key.name, "status": status}
+    said = {"caller": known["caller_name"], "status": status}
     if "request_id" in known:
         said["requestId"] = str(known["request_id"])
     if "problem" in known:

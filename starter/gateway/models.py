@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from contracts.errors import ErrorCode, ErrorKind
-from contracts.events import WireModel
+from contracts.events import HttpUrl, Uuid, WireModel
 from contracts.generation import Failure, GenerationState
 
 EXAMPLE_EVENT: dict[str, Any] = {
@@ -31,6 +31,23 @@ class Accepted(WireModel):
     run_id: str
     created: Annotated[bool, Field(description="False when the same request was sent before.")]
     status_url: Annotated[str, Field(examples=[f"/v1/generations/{EXAMPLE_EVENT['requestId']}"])]
+
+
+class WebhookDelivery(WireModel):
+    """One webhook of an API user, for Duragen to deliver; `source` is the Odoo's own route."""
+
+    delivery_id: Uuid
+    source: HttpUrl
+    receiver: Annotated[str, Field(min_length=1, max_length=64)]
+    request_id: Uuid | None = None
+    correlation_id: Uuid | None = None
+
+
+class WebhookAccepted(WireModel):
+    """It is durable. `created` is False when it was started before."""
+
+    workflow_id: str
+    created: bool
 
 
 class CancelAnswer(WireModel):

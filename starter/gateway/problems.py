@@ -1,11 +1,12 @@
 """Every error the gateway answers, as an RFC 9457 problem document.
 
-    400  malformed_json      408  body_too_slow          422  invalid_event
-    401  unauthorized        409  conflict               429  rate_limited
-    404  not_found           413  too_large              429  too_many_in_flight
-    404  no_image            415  wrong_content_type     429  daily_limit
-    404  no_such_path                                    500  internal
-    405  method_not_allowed                              503  unavailable
+    400  malformed_json         405  method_not_allowed     422  invalid_request
+    401  unauthorized           408  body_too_slow          429  rate_limited
+    402  insufficient_credits   409  conflict               429  too_many_in_flight
+    403  forbidden              413  too_large              429  daily_limit
+    404  not_found              415  wrong_content_type     429  limit_reached
+    404  no_image               422  invalid_event          500  internal
+    404  no_such_path                                       503  unavailable
 
 Texts say what is wrong and never repeat what was sent: a prompt is private.
 """
@@ -24,6 +25,7 @@ from starlette.exceptions import HTTPException
 
 from starter import client
 from starter.faults import field_faults
+from starter.gateway.openapi import header, schema_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ RETRY_AFTER_SECONDS = 1
 NAMES = {
     400: "malformed_json",
     401: "unauthorized",
+    402: "insufficient_credits",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     408: "body_too_slow",
@@ -54,6 +58,39 @@ class FieldError(BaseModel):
     message: str
 
 
+_FIELD_EXAMPLE: dict[str, Any] = {
+    "field": "seed",
+    "rule": "greater_than_equal",
+    "message": "Input should be greater than or equal to 0",
+}
+_DETAILS = {
+    400: "the body is not valid JSON",
+    401: "send Authorization: Bearer KEY",
+    402: "a request costs 1, and 0 is left",
+    403: "your user may not ask for images",
+    404: "there is none of yours with this id",
+    408: "the body did not come in time",
+    409: "it was used for something else",
+    413: "the body is over 256 KB",
+    415: "send Content-Type: application/json, in UTF-8",
+    422: "seed: Input should be greater than or equal to 0",
+    429: "too many requests",
+    503: "not now; send it again",
+}
+"""Examples of texts, for OpenAPI."""
+
+_HEADERS = {
+    401: {"WWW-Authenticate": header("Bearer.")},
+    429: {
+        "Retry-After": header("Seconds to wait.", "integer"),
+        "RateLimit-Limit": header("Of the limit that is used up.", "integer"),
+        "RateLimit-Remaining": header("What is left of it.", "integer"),
+        "RateLimit-Reset": header("Seconds until there is more.", "integer"),
+    },
+    503: {"Retry-After": header("Seconds to wait.", "integer")},
+}
+
+
 class Problem(BaseModel):
     """RFC 9457. `type` is stable and made for machines; `errors` names every faulty field."""
 
@@ -63,14 +100,8 @@ class Problem(BaseModel):
                 "type": "urn:duragen:problem:invalid_event",
                 "title": "Unprocessable Entity",
                 "status": 422,
-                "detail": "seed: Input should be greater than or equal to 0",
-                "errors": [
-                    {
-                        "field": "seed",
-                        "rule": "greater_than_equal",
-                        "message": "Input should be greater than or equal to 0",
-                    }
-                ],
+                "detail": _DETAILS[422],
+                "errors": [_FIELD_EXAMPLE],
             }
         }
     )
@@ -105,6 +136,31 @@ class ProblemError(Exception):
 def invalid(errors: list[FieldError]) -> ProblemError:
     """422 with every faulty field."""
     return ProblemError(422, "; ".join(f"{e.field}: {e.message}" for e in errors), errors=errors)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems an operation may answer, for OpenAPI."""
+    return {
+        status: {
+            "description": NAMES[status].replace("_", " "),
+            "headers": _HEADERS.get(status, {}),
+            "content": {MEDIA_TYPE: {"schema": schema_of(Problem), "example": _example(status)}},
+        }
+        for status in statuses
+    }
+
+
+def _example(status: int) -> dict[str, Any]:
+    """What such an answer looks like."""
+    name, detail = NAMES[status], _DETAILS.get(status, "")
+    errors = [_FIELD_EXAMPLE] if status == 422 else []
+    return {
+        "type": f"urn:duragen:problem:{name}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "errors": errors,
+    }
 
 
 def field_errors(error: ModelError | RequestValidationError) -> list[FieldError]:

@@ -22,7 +22,8 @@ from starter.gateway.settings import GatewayProcess, GatewaySettings
 logger = logging.getLogger(__name__)
 
 GRACEFUL_SECONDS = 10
-"""How long accepted requests may take to end after SIGTERM; each needs milliseconds."""
+"""How long accepted requests may take to end after SIGTERM. Each needs milliseconds, those that ask
+Odoo some seconds; who waits for an image (`Prefer: wait`) is answered at once."""
 
 
 HEALTH_CONNECTIONS = 16
@@ -63,7 +64,20 @@ async def _serve(
             await stack.enter_async_context(
                 served(server_config(create_health_app(app), limits, backlog=16), health)
             )
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await _Server(config, app).serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which ends waits before it waits for the last requests."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if developers := getattr(self._app.state, "developers", None):
+            developers.waiting.close()
+        await super().shutdown(sockets)
 
 
 def _limits(process: GatewayProcess) -> ConnectionLimits:

@@ -16,13 +16,14 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from contracts.callbacks import CALLBACK_PATHS, plain_path
+from contracts.callbacks import CALLBACK_PATHS, WEBHOOKS_PATH, plain_path
 from contracts.events import HttpUrl, origin_of
 from contracts.names import OWNER_PATTERN
-from peers.setting_types import CallbackPaths, Group, Origin, Sha256
+from peers.setting_types import CallbackPaths, Group, Origin, Sha256, UrlPath
 from peers.settings import FileSettings
 from peers.store import StorageSettings
 from starter.client import MAX_BODY_BYTES
+from starter.gateway.developers.settings import DeveloperApi
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -155,6 +156,7 @@ class AllowedOdoo(Group):
 
     origin: Origin
     callback_paths: CallbackPaths = CALLBACK_PATHS
+    webhooks_path: UrlPath = WEBHOOKS_PATH
 
 
 class GatewaySettings(FileSettings):
@@ -165,6 +167,8 @@ class GatewaySettings(FileSettings):
     gateway: GatewayProcess
     storage: StorageSettings | None = None
     """For links to images; the rest of what a gateway does needs no store."""
+    developers: DeveloperApi | None = None
+    """For `/v1/generate`; without it there is no such path."""
     odoo: tuple[AllowedOdoo, ...] = ()
 
     @property

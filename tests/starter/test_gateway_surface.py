@@ -16,6 +16,7 @@ OPENAPI: dict[str, Any] = create_app(gateway_settings()).openapi()["paths"]
 OPERATIONS = {
     ("POST", "/v1/generations"),
     ("POST", "/webhook/{name}"),
+    ("POST", "/v1/webhook-deliveries"),
     ("GET", "/v1/generations/{request_id}"),
     ("GET", "/v1/generations/{request_id}/image"),
     ("DELETE", "/v1/generations/{request_id}"),

@@ -182,6 +182,7 @@ async def test_the_document_has_each_operation_once(http: httpx.AsyncClient) -> 
     assert set(operations) == {
         ("post", "/v1/generations"),
         ("post", "/webhook/{name}"),
+        ("post", "/v1/webhook-deliveries"),
         ("get", one),
         ("get", f"{one}/image"),
         ("delete", one),
