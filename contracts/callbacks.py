@@ -17,6 +17,9 @@ CALLBACK_PATHS = (
 )
 """The routes of the addon for Odoo: what a setting that is left out allows."""
 
+WEBHOOKS_PATH = "/duragen/v1/webhooks"
+"""The addon's route for webhooks to API users: what to send, and what came of it."""
+
 # RFC 3986, 2.3, the unreserved characters: all that no software reads in a second way.
 _PATH = r"(?:/[A-Za-z0-9._~-]+)*/?"
 _PLAIN_PATH = re.compile(_PATH)
