@@ -8,7 +8,7 @@ OUT ?= build
 TEST_PROCESSES ?= 4
 
 .PHONY: help setup demo demo-odoo up addon client format check test test-system test-rabbitmq \
-  test-rabbitmq-full test-n8n test-n8n-full test-odoo test-addon \
+  test-rabbitmq-full test-n8n test-n8n-full test-developers-full test-odoo test-addon \
   bench plots profile chaos audit lock schemas histories
 
 help: ## List the targets
@@ -85,6 +85,11 @@ test-n8n-full: setup ## The same, also killed under load, as the trigger and alo
 	$(BIN)/python -m deploy.local.n8n.install
 	$(BIN)/pytest --timeout 900 tests/n8n
 
+test-developers-full: setup ## Gateway and Odoo killed while developers ask: the sandbox 200 times, Odoo 19 20 times
+	KILLS=200 $(BIN)/pytest --timeout 2400 -s tests/developers/test_kills.py
+	tests/odoo/install
+	KILLS=20 $(BIN)/pytest --timeout 900 tests/odoo/test_developer_kills.py
+
 # Two processes, each with an Odoo and a stack of its own; those of a file stay together.
 test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian)
 	tests/odoo/install
@@ -120,9 +125,10 @@ chaos: setup ## Break things under load, count what comes of it, write docs/reli
 audit: setup ## Known weaknesses of what requirements.lock pins
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements.lock
 
-schemas: setup ## docs/schemas/ and docs/asyncapi.json again, after a change of the events
+schemas: setup ## docs/schemas/, docs/asyncapi.json, docs/openapi/ again, after a change of the events
 	$(BIN)/python -m contracts.schemas docs/schemas
 	$(BIN)/python -m contracts.asyncapi docs/asyncapi.json
+	$(BIN)/python -m contracts.callback_openapi docs/openapi/odoo-callback.json
 
 histories: setup ## New recorded histories, after an intended change of the flow
 	$(BIN)/python -m tests.record_histories tests/histories

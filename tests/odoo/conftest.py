@@ -19,6 +19,7 @@ from deploy.local.real_odoo.site import OdooSite, scratch_site
 from deploy.local.stack.config import keep_secrets
 from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.private import private_folder
+from tests.developers.world import RECEIVER_PORTS
 from tests.odoo.desk import Desk
 from tests.odoo.lone import Lone
 from tests.odoo.people import LATENCY_SECONDS, PATIENCE_SECONDS
@@ -98,7 +99,11 @@ def threaded(running: Start, broker: RabbitServer) -> Iterator[Beside]:
         secret = {"signing_secret": known.odoo_signing_secret}
         called = {"origin": odoo.url, "token": known.odoo_token, **secret}
         listens = {"origin": other_origin(odoo), "delivery": "rabbitmq", **secret}
-        tables = {"odoo": [called, listens], "rabbitmq": {"publish_outcomes": False}}
+        tables = {
+            "odoo": [called, listens],
+            "rabbitmq": {"publish_outcomes": False},
+            "webhooks": {"private": [f"http://127.0.0.1:{port}" for port in RECEIVER_PORTS]},
+        }
         return {"rabbitmq_url": broker.url, "overrides": tables}
 
     with running("threaded", more=at_two_addresses) as beside:
