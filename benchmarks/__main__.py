@@ -1,7 +1,8 @@
 """`make bench`: measure, print the table, and keep it as JSON under benchmarks/results/.
 
 `python -m benchmarks SUITE…` measures a part of it; `--help` has what is larger on request. `odoo`
-is a real Odoo, and needs what `make test-odoo` does; `against` and `curve` install N8N.
+is a real Odoo, and needs what `make test-odoo` does; `developers` needs nginx
+(`tests/system/install`); `against` and `curve` install N8N.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import asyncio
 import json
 import os
 import platform
+import sys
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.against import against
 from benchmarks.curve import curve
+from benchmarks.developers import submitted
 from benchmarks.measures import (
     Figure,
     gateway_acknowledgement,
@@ -30,11 +33,16 @@ from benchmarks.odoo import inside_odoo
 from benchmarks.redelivery import redelivered
 from benchmarks.scale import grown
 from benchmarks.soak import soaked
+from benchmarks.webhooks import among_waiting
 from deploy.local.n8n.install import VERSION as N8N_VERSION
+from deploy.local.nginx import program as nginx_program
+from deploy.local.stack.layout import ProgramMissingError
 
 RESULTS = Path(__file__).parent / "results"
 # (in flight, latency of the image service in seconds, generations)
 LOADS = ((50, 0, 600), (200, 0, 600), (50, 2, 400), (200, 2, 800))
+WAITING = (10, 10_000)
+"""Webhooks of another receiver that wait for their next attempt."""
 
 Measured = tuple[list[Figure], dict[str, Any]]
 """Figures for the table, and what the plots are made of, by name."""
@@ -58,6 +66,15 @@ async def _throughput(_: Larger) -> Measured:
 async def _gateway(_: Larger) -> Measured:
     ways = (False, True)
     return [each for way in ways for each in await gateway_acknowledgement(working=way)], {}
+
+
+async def _developers(_: Larger) -> Measured:
+    alone = await submitted(working=False, rate=50)
+    return [*alone, *await submitted(working=True, rate=10)], {}
+
+
+async def _webhooks(_: Larger) -> Measured:
+    return [figure for many in WAITING for figure in await among_waiting(many)], {}
 
 
 async def _redeliver(_: Larger) -> Measured:
@@ -90,6 +107,8 @@ SUITES: dict[str, Callable[[Larger], Awaitable[Measured]]] = {
     "latency": _latency,
     "throughput": _throughput,
     "gateway": _gateway,
+    "developers": _developers,
+    "webhooks": _webhooks,
     "redeliver": _redeliver,
     "odoo": _odoo,
     "against": _against,
@@ -139,6 +158,14 @@ def keep(figures: list[Figure], series: dict[str, Any]) -> Path:
     return file
 
 
+def _nginx_is_there() -> None:
+    """Say what is missing now, and not after an hour of other suites."""
+    try:
+        nginx_program()
+    except ProgramMissingError as error:
+        sys.exit(str(error))
+
+
 def main() -> None:
     """Read the options, measure and keep."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -154,8 +181,11 @@ def main() -> None:
     chosen = options.parse_args()
     if unknown := set(chosen.suites) - set(SUITES):
         options.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    suites = chosen.suites or [*SUITES]
+    if "developers" in suites:
+        _nginx_is_there()
     larger = Larger(chosen.minutes, tuple(chosen.numbers))
-    figures, series = asyncio.run(measure(chosen.suites or SUITES, larger))
+    figures, series = asyncio.run(measure(suites, larger))
     print(f"kept in {keep(figures, series)}")
 
 

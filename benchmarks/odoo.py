@@ -21,7 +21,7 @@ from standardwebhooks import Webhook
 
 from benchmarks.measures import Figure
 from deploy.local.real_odoo.beside import Beside, stack_with_odoo
-from deploy.local.real_odoo.configure import ADMIN, connect
+from deploy.local.real_odoo.configure import ADMIN, api_key, browse, connect
 from deploy.local.real_odoo.server import RealOdoo, Serving
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID
 from deploy.local.stack.config import CALLBACK_PATH, Secrets
@@ -47,6 +47,8 @@ def inside_odoo() -> list[Figure]:
         figures = [*_submissions(beside, "no worker"), *_deliveries(beside)]
     with _beside(0) as beside:
         figures += _submissions(beside, "worker busy")
+    with _beside(0, (*ALONE, "gateway")) as beside:
+        figures += _by_api(beside)
     with _beside(LONG_SECONDS) as beside:
         return [*figures, *_reconciliation(beside)]
 
@@ -107,6 +109,36 @@ def _submissions(beside: Beside, beside_it: str) -> list[Figure]:
         Figure(f"{name}: p95", p95, "ms"),
         Figure(f"{name}: CPU of Odoo for each", cpu, "ms"),
         Figure(f"{name}: SQL queries for each", queries, ""),
+    ]
+
+
+def _by_api(beside: Beside) -> list[Figure]:
+    """Submissions of one API user to the gateway, which asks the real Odoo; no worker beside it."""
+    with browse(beside.odoo, ADMIN) as session:
+        headers = {"Authorization": f"Bearer {api_key(session, ADMIN)}"}
+    body = {"prompt": "a red fox in the snow", "modelId": str(FLUX_MODEL_ID)}
+    url = beside.stack.gateway_url
+    with (
+        httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as http,
+        ThreadPoolExecutor(SENDERS) as senders,
+    ):
+
+        def submit(number: int) -> float:
+            began = time.perf_counter()
+            key = {"Idempotency-Key": f"bench-{number}"}
+            http.post("/v1/generate", json=body, headers=key).raise_for_status()
+            return (time.perf_counter() - began) * 1_000
+
+        submit(-1)  # it connects, and fills Odoo's caches
+        before, began = _cpu(beside.odoo), time.perf_counter()
+        taken = list(senders.map(submit, range(SUBMISSIONS)))
+        lasted, cpu = time.perf_counter() - began, _cpu(beside.odoo) - before
+    name = f"developer API over a real Odoo, {SENDERS} at once"
+    return [
+        Figure(f"{name}: in a second", SUBMISSIONS / lasted, "/s"),
+        Figure(f"{name}: p50", statistics.median(taken), "ms"),
+        Figure(f"{name}: p95", statistics.quantiles(taken, n=20)[-1], "ms"),
+        Figure(f"{name}: CPU of Odoo for each", cpu / SUBMISSIONS * 1_000, "ms"),
     ]
 
 
