@@ -46,7 +46,7 @@ class WebhookDelivery(models.Model):
     _rec_name = "event"
 
     delivery_uuid = fields.Char(
-        "ID", required=True, readonly=True, default=lambda _: str(uuid.uuid4())
+        "Delivery ID", required=True, readonly=True, default=lambda _: str(uuid.uuid4())
     )
     message_id = fields.Char(
         required=True, readonly=True, help="webhook-id: the same when it is sent again."

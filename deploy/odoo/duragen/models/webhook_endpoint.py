@@ -44,7 +44,7 @@ class WebhookEndpoint(models.Model):
     _rec_name = "url"
 
     public_id = fields.Char(
-        "ID", required=True, readonly=True, copy=False, default=lambda _: str(uuid.uuid4())
+        "Webhook ID", required=True, readonly=True, copy=False, default=lambda _: str(uuid.uuid4())
     )
     user_id = fields.Many2one(
         "res.users",
