@@ -4,23 +4,18 @@ import asyncio
 import shutil
 import socket
 import ssl
-from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peers import addresses
 from peers.addresses import AddressError, is_public
 from peers.clients import public_client
 from tests.activities.http_peer import Peer, answer
 from tests.activities.test_kubernetes_tls import certificate
-
-HERE = "127.0.0.2"
-"""Stands in for a public address: the machine's own, so that something answers there."""
+from tests.peers.resolving import HERE, here_is_public, resolving
 
 
 @pytest.mark.parametrize(
@@ -92,31 +87,9 @@ async def test_however_this_machine_is_spelt(peer: Peer, host: str) -> None:
     assert peer.received == []
 
 
-def resolving(*answers: str) -> tuple[Any, list[str]]:
-    """A resolver with an answer for each question, the last one from then on; and who asked."""
-    asked: list[str] = []
-
-    def getaddrinfo(host: str | bytes, port: int, *_: object, **__: object) -> list[Any]:
-        name = host.decode() if isinstance(host, bytes) else host
-        asked.append(name)
-        found = answers[min(len(asked), len(answers)) - 1]
-        return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found.split(",")
-        ]
-
-    return getaddrinfo, asked
-
-
-@pytest.fixture
-def _here_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of this machine's addresses all but one are as they are."""
-    others = IPv4Network("127.0.0.0/8").address_exclude(IPv4Network(f"{HERE}/32"))
-    monkeypatch.setattr(addresses, "_NOT_PUBLIC_V4", tuple(others))
-
-
-@pytest.mark.usefixtures("_here_is_public")
 async def test_a_name_that_changes(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """DNS rebinding: it is resolved once, and what was checked is connected to."""
+    here_is_public(monkeypatch)
     peer.says(answer(200, "secret"))
     public = Peer()
     server = await asyncio.start_server(public.serve, HERE, peer.port)
@@ -130,9 +103,9 @@ async def test_a_name_that_changes(peer: Peer, monkeypatch: pytest.MonkeyPatch) 
     assert public.received[0].headers["host"] == f"rebound.example:{peer.port}"
 
 
-@pytest.mark.usefixtures("_here_is_public")
 async def test_a_name_with_both(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the addresses of a name, those that are not public are left away."""
+    here_is_public(monkeypatch)
     peer.says(answer(200, "secret"))
     getaddrinfo, _ = resolving(f"127.0.0.1,{HERE}")  # where nobody listens
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -142,10 +115,10 @@ async def test_a_name_with_both(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> 
     assert peer.received == []
 
 
-@pytest.mark.usefixtures("_here_is_public")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys")
 async def test_tls_verifies_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number is connected to; SNI and certificate are the name's."""
+    here_is_public(monkeypatch)
     signed = certificate(tmp_path, HERE)  # good for the number alone
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*signed)
