@@ -7,66 +7,26 @@ from typing import Any
 import httpx
 import jsonschema_rs
 import pytest
-import schemathesis
-from requests import PreparedRequest
-from requests.auth import AuthBase
 
 from deploy.local.stack.local_stack import LocalStack
-from tests.developers.contract import call_everything
+from tests.developers.contract import (
+    OPERATIONS,
+    TAGS,
+    Key,
+    call_everything,
+    document,
+    kept_for,
+)
 from tests.developers.world import Developer
 
-TAGS = ["developers", "webhooks"]
-RECEIVER = "http://127.0.0.1:1/hook"
-"""An address that the worker refuses: nothing is sent to those that were made up."""
 
-
-class Key(AuthBase):
-    """The key, in place of what schemathesis makes up."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Set it."""
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
-class Known:
-    """Puts ids that are there in place of every other one that schemathesis makes up."""
-
-    def __init__(self, job_ids: list[str], webhook_ids: list[str]) -> None:
-        self._ids = {"job_id": job_ids, "webhook_id": webhook_ids}
-        self._turn = 0
-
-    def __call__(self, case: schemathesis.Case) -> None:
-        """Change the case."""
-        self._turn += 1
-        if isinstance(case.body, dict) and str(case.body.get("url")).startswith("http"):
-            case.body["url"] = RECEIVER
-        right = case.meta is not None and case.meta.generation.mode.is_positive
-        for name, ids in self._ids.items():
-            gone = case.method == "DELETE"
-            if right and self._turn % 2 and name in case.path_parameters and len(ids) > gone:
-                case.path_parameters[name] = ids.pop() if gone else ids[-1]
-
-
-async def test_the_document_is_kept(
-    developer: Developer, whole: LocalStack, http: httpx.AsyncClient
-) -> None:
+async def test_the_document_is_kept(developer: Developer) -> None:
     """Whatever is sent with a good key: no 5xx, no answer that the document does not have."""
-    jobs = [(await developer.asks()).json()["jobId"] for _ in range(2)]
-    made = [await developer.hooks("POST", "", json={"url": RECEIVER}) for _ in range(4)]
-    known = Known(jobs, [each.json()["id"] for each in made])
-    answers = await asyncio.to_thread(
-        call_everything, document(whole), Key(developer.key), examples=6, adapt=known
-    )
+    answers = await kept_for(developer, examples=6)
     operations = {label for label, _ in answers}
-    assert len(operations) == 14
+    assert len(operations) == OPERATIONS
     well = {label for label, status in answers if status < 300}
     assert operations - well == set()
-    for job in jobs:
-        await developer.becomes(job, "completed", "canceled")
 
 
 async def test_a_wrong_key_gets_no_further(whole: LocalStack) -> None:
@@ -74,12 +34,6 @@ async def test_a_wrong_key_gets_no_further(whole: LocalStack) -> None:
     wrong = "0" * 40
     answers = await asyncio.to_thread(call_everything, document(whole), Key(wrong), examples=2)
     assert {status for _, status in answers} == {401}
-
-
-def document(whole: LocalStack) -> Any:
-    """The operations of API users."""
-    found = schemathesis.openapi.from_url(f"{whole.gateway_url}/openapi.json")
-    return found.include(tag=TAGS)
 
 
 # The document itself ----------------------------------------------------------------------------

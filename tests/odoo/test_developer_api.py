@@ -12,6 +12,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from deploy.local.real_odoo.beside import Beside
+from tests.developers.contract import OPERATIONS, kept_for
 from tests.developers.hooks import deliveries, hearing, until
 from tests.developers.world import PARAMETERS
 from tests.odoo.api_user import ApiUser
@@ -226,3 +227,11 @@ async def test_a_receiver_that_wants_no_more(user: ApiUser) -> None:
         assert answer.status_code == 202
         await receiver.next()
         await until(user, webhook, status="delivered")
+
+
+async def test_the_document_is_kept(threaded: Beside, http: httpx.AsyncClient) -> None:
+    """Whatever is sent with a good key: no 5xx, no answer that the gateway's document lacks."""
+    user = await ApiUser.of(threaded, http, 900)
+    with user.desk.set_up(api_rate_per_minute="100000"):
+        answers = await kept_for(user, examples=2)
+    assert len({label for label, _ in answers}) == OPERATIONS

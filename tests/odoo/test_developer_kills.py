@@ -20,7 +20,7 @@ from tests.developers.world import PATIENCE_SECONDS
 from tests.odoo.api_user import ApiUser
 from tests.odoo.desk import CAPTURED, NOW
 
-TRIES = int(os.environ.get("KILLS", "4"))
+TRIES = int(os.environ.get("KILLS", "2"))
 
 
 @pytest.fixture
