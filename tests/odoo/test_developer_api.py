@@ -103,14 +103,16 @@ async def test_credits_quota_and_rate(user: ApiUser) -> None:
     finally:
         desk.admin("duragen.quota", "unlink", [quota])
     with desk.set_up(api_rate_per_minute="1"):
-        over = await user.asks()
+        answers = [await user.asks() for _ in range(2)]  # a minute may have passed before
+        over = answers[-1]
         assert (over.status_code, over.headers["RateLimit-Limit"]) == (429, "1")
-        assert 0 < int(over.headers["Retry-After"]) <= 60
-    wizard = {"user_id": int(user.user_id), "credits": -4}
-    made = desk.admin("duragen.grant.credits", "create", wizard)
-    desk.admin("duragen.grant.credits", "action_grant", [made])
+        assert 0 < int(over.headers["Retry-After"]) <= 61  # rounded up
+    made = 1 + [each.status_code for each in answers].count(202)
+    wizard = {"user_id": int(user.user_id), "credits": made - 5}
+    grant = desk.admin("duragen.grant.credits", "create", wizard)
+    desk.admin("duragen.grant.credits", "action_grant", [grant])
     assert (await user.asks()).status_code == 402
-    assert len(await user.job_ids()) == 1
+    assert len(await user.job_ids()) == made
 
 
 async def test_the_price_is_odoos(user: ApiUser) -> None:
