@@ -129,6 +129,7 @@ schemas: setup ## docs/schemas/, docs/asyncapi.json, docs/openapi/ again, after 
 	$(BIN)/python -m contracts.schemas docs/schemas
 	$(BIN)/python -m contracts.asyncapi docs/asyncapi.json
 	$(BIN)/python -m contracts.callback_openapi docs/openapi/odoo-callback.json
+	$(BIN)/python -m starter.gateway.developers.web_app docs/openapi/odoo-web-app.json
 
 histories: setup ## New recorded histories, after an intended change of the flow
 	$(BIN)/python -m tests.record_histories tests/histories

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from standardwebhooks import Webhook
 
 from benchmarks.measures import Figure
 from deploy.local.real_odoo.beside import Beside, stack_with_odoo
-from deploy.local.real_odoo.configure import ADMIN, api_key, browse, connect
+from deploy.local.real_odoo.configure import ADMIN, MANAGER, USER, api_key, browse, connect
 from deploy.local.real_odoo.server import RealOdoo, Serving
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID
 from deploy.local.stack.config import CALLBACK_PATH, Secrets
@@ -31,6 +31,9 @@ REQUESTS = "duragen.generation.request"
 SUBMISSIONS, DELIVERIES, OPEN = 200, 300, 1_000
 SENDERS = 4
 """As many deliveries at once as keep one Odoo process busy."""
+
+CALLERS = (ADMIN, MANAGER, USER)
+"""API users: each has an account of his own."""
 
 NO_SERVER = "127.0.0.1:9"
 LONG_SECONDS = 600.0
@@ -113,32 +116,48 @@ def _submissions(beside: Beside, beside_it: str) -> list[Figure]:
 
 
 def _by_api(beside: Beside) -> list[Figure]:
-    """Submissions of one API user to the gateway, which asks the real Odoo; no worker beside it."""
-    with browse(beside.odoo, ADMIN) as session:
-        headers = {"Authorization": f"Bearer {api_key(session, ADMIN)}"}
-    body = {"prompt": "a red fox in the snow", "modelId": str(FLUX_MODEL_ID)}
-    url = beside.stack.gateway_url
-    with (
-        httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as http,
-        ThreadPoolExecutor(SENDERS) as senders,
-    ):
+    """Submissions to the gateway, which asks the real Odoo; no worker beside it.
 
-        def submit(number: int) -> float:
-            began = time.perf_counter()
-            key = {"Idempotency-Key": f"bench-{number}"}
-            http.post("/v1/generate", json=body, headers=key).raise_for_status()
-            return (time.perf_counter() - began) * 1_000
-
-        submit(-1)  # it connects, and fills Odoo's caches
-        before, began = _cpu(beside.odoo), time.perf_counter()
-        taken = list(senders.map(submit, range(SUBMISSIONS)))
-        lasted, cpu = time.perf_counter() - began, _cpu(beside.odoo) - before
-    name = f"developer API over a real Odoo, {SENDERS} at once"
+    By several API users, each one after the other; and by one of them, several at once: these
+    take turns at his credits.
+    """
+    keys = []
+    for who in CALLERS:
+        with closing(browse(beside.odoo, who)) as session:
+            keys.append(api_key(session, who))
+    name = "developer API over a real Odoo"
     return [
-        Figure(f"{name}: in a second", SUBMISSIONS / lasted, "/s"),
+        *_asked_by(beside, keys, f"{name}, {len(keys)} users"),
+        *_asked_by(beside, keys[:1] * SENDERS, f"{name}, one user {SENDERS} times"),
+    ]
+
+
+def _asked_by(beside: Beside, keys: list[str], name: str) -> list[Figure]:
+    body = {"prompt": "a red fox in the snow", "modelId": str(FLUX_MODEL_ID)}
+    taken: list[float] = []
+
+    def submits(key: str, times: int) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        url = beside.stack.gateway_url
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as http:
+            for _ in range(times):
+                began = time.perf_counter()
+                own = {"Idempotency-Key": str(uuid.uuid4())}
+                http.post("/v1/generate", json=body, headers=own).raise_for_status()
+                taken.append((time.perf_counter() - began) * 1_000)
+
+    for key in keys:
+        submits(key, 1)  # it connects, and fills Odoo's caches
+    taken.clear()
+    before, began = _cpu(beside.odoo), time.perf_counter()
+    with ThreadPoolExecutor(len(keys)) as senders:
+        list(senders.map(submits, keys, [SUBMISSIONS // len(keys)] * len(keys)))
+    lasted, cpu = time.perf_counter() - began, _cpu(beside.odoo) - before
+    return [
+        Figure(f"{name}: in a second", len(taken) / lasted, "/s"),
         Figure(f"{name}: p50", statistics.median(taken), "ms"),
         Figure(f"{name}: p95", statistics.quantiles(taken, n=20)[-1], "ms"),
-        Figure(f"{name}: CPU of Odoo for each", cpu / SUBMISSIONS * 1_000, "ms"),
+        Figure(f"{name}: CPU of Odoo for each", cpu / len(taken) * 1_000, "ms"),
     ]
 
 

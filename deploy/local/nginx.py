@@ -19,7 +19,7 @@ from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.layout import ProgramMissingError, environment_of_part
 from deploy.local.stack.ports import PortRegistry
 from deploy.local.stack.private import private_folder, write_private
-from deploy.local.stack.running import Running
+from deploy.local.stack.program import Program
 from deploy.local.stack.supervisor import Part, Supervisor
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ http {{
 """
 
 
-class Nginx(Running):
+class Nginx(Program):
     """From `start()` (or `with`) until `stop()`, at `https://127.0.0.1:PORT`.
 
     `gateway` and `odoo` are `HOST:PORT`; port 0 is a free one. `changes` are texts of the file, and
@@ -68,8 +68,8 @@ class Nginx(Running):
         say: Callable[[str], None] = print,
     ) -> None:
         private_folder(home)
-        self._registry = PortRegistry(home / "ports.json")
-        self.port = port or self._registry.pick("nginx")
+        self.ports = PortRegistry(home / "ports.json")
+        self.port = port or self.ports.pick("nginx")
         self.url = f"https://{HOST}:{self.port}"
         self.certificate, key = home / "fullchain.pem", home / "privkey.pem"
         _certify(self.certificate, key)
@@ -86,20 +86,6 @@ class Nginx(Running):
         command = (program(), "-e", "stderr", "-p", str(home), "-c", str(home / "nginx.conf"))
         part = Part("nginx", command, self._probe, environment_of_part(), killable=True)
         self.supervisor = Supervisor(part, home, say)
-
-    def start(self) -> None:
-        """Returns when it takes connections. Raises PartFailedError, with what it says."""
-        try:
-            self.supervisor.start()
-            self.supervisor.wait()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Returns when it is gone."""
-        self.supervisor.stop()
-        self._registry.release()
 
     def _probe(self) -> None:
         socket.create_connection((HOST, self.port), timeout=5).close()

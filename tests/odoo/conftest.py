@@ -1,12 +1,13 @@
 """A real Odoo 19 with our addon, and the stack beside it, once a session."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
@@ -20,6 +21,7 @@ from deploy.local.stack.config import keep_secrets
 from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.private import private_folder
 from tests.developers.world import RECEIVER_PORTS
+from tests.odoo.api_user import ApiUser
 from tests.odoo.desk import Desk
 from tests.odoo.lone import Lone
 from tests.odoo.people import LATENCY_SECONDS, PATIENCE_SECONDS
@@ -108,6 +110,19 @@ def threaded(running: Start, broker: RabbitServer) -> Iterator[Beside]:
 
     with running("threaded", more=at_two_addresses) as beside:
         yield beside
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """Without a key and a session."""
+    async with httpx.AsyncClient(timeout=200, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def user(threaded: Beside, http: httpx.AsyncClient) -> ApiUser:
+    """An API user who was not there before, with five credits."""
+    return await ApiUser.of(threaded, http)
 
 
 def other_origin(odoo: RealOdoo) -> str:

@@ -4,11 +4,9 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import httpx
-import pytest
 from standardwebhooks import Webhook
 
 from deploy.local.real_odoo.beside import Beside
@@ -19,19 +17,6 @@ from tests.odoo.api_user import ApiUser
 from tests.odoo.desk import CAPTURED
 
 RELEASED = [["reserve", "-1"], ["release", "1"]]
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    """Without a key and a session."""
-    async with httpx.AsyncClient(timeout=200, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-async def user(threaded: Beside, http: httpx.AsyncClient) -> ApiUser:
-    """A new one, with five credits."""
-    return await ApiUser.of(threaded, http)
 
 
 async def test_from_a_key_to_a_verified_webhook(user: ApiUser, http: httpx.AsyncClient) -> None:
@@ -157,31 +142,6 @@ async def test_a_key_and_whose_it_is(
     for key in (user.key, user.key[::-1], "f" * 40, "x"):
         user.key = key
         assert (await user.call("GET", f"/{job_id}/status")).status_code == 401
-
-
-async def test_the_web_app(user: ApiUser, threaded: Beside, http: httpx.AsyncClient) -> None:
-    """`POST /api/v1/generations` with the session of Odoo: 202, one job for one key."""
-    url = "/api/v1/generations"
-
-    def ask(**how: object) -> httpx.Response:
-        return user.session.post(url, headers={"Idempotency-Key": "mine"}, **how)  # type: ignore[arg-type]
-
-    asked = await asyncio.to_thread(ask, json=PARAMETERS)
-    again = await asyncio.to_thread(ask, json=PARAMETERS)
-    assert (asked.status_code, again.status_code) == (202, 202)
-    request_id = asked.json()["requestId"]
-    assert (again.json()["requestId"], again.json()["replayed"]) == (request_id, True)
-    await user.becomes(request_id, "completed")
-    shown = await asyncio.to_thread(user.session.get, f"{url}/{request_id}")
-    assert (shown.status_code, shown.json()["status"]) == (200, "completed")
-    for status, how in {
-        415: {"data": {"prompt": "a form"}},
-        400: {"content": b"{", "headers": {"Content-Type": "application/json"}},
-        422: {"json": {}},
-    }.items():
-        answer = await asyncio.to_thread(lambda how=how: user.session.post(url, **how))  # type: ignore[misc]
-        assert answer.status_code == status, answer.text
-    assert (await http.post(threaded.odoo.url + url, json=PARAMETERS)).status_code == 401
 
 
 async def test_the_failure_path(user: ApiUser, threaded: Beside, http: httpx.AsyncClient) -> None:

@@ -11,7 +11,7 @@ from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.layout import environment_of_part
 from deploy.local.stack.ports import PortRegistry
 from deploy.local.stack.private import private_folder, write_private
-from deploy.local.stack.running import Running
+from deploy.local.stack.program import Program
 from deploy.local.stack.supervisor import Part, Supervisor
 
 _QUIET = {
@@ -27,7 +27,7 @@ _QUIET = {
 }
 
 
-class N8nServer(Running):
+class N8nServer(Program):
     """One process with SQLite, running from `start()` (or `with`) until `stop()`.
 
     `probe(url)` raises as long as it is not ready. N8N says that it is before its workflows'
@@ -44,8 +44,8 @@ class N8nServer(Running):
         say: Callable[[str], None] = print,
     ) -> None:
         self.home = private_folder(home)
-        self._registry = PortRegistry(home / "ports.json")
-        port, broker = self._registry.pick("n8n"), self._registry.pick("n8n_broker")
+        self.ports = PortRegistry(home / "ports.json")
+        port, broker = self.ports.pick("n8n"), self.ports.pick("n8n_broker")
         self.url = f"http://{HOST}:{port}"
         self._command = (str(n8n.node), str(n8n.program))
         self._environment = environment_of_part(
@@ -79,20 +79,6 @@ class N8nServer(Running):
             self._run(f"import:{kind}", f"--input={file}")
         for each in workflows:
             self._run("publish:workflow", f"--id={each['id']}")
-
-    def start(self) -> None:
-        """Returns when `probe` does. Raises PartFailedError."""
-        try:
-            self.supervisor.start()
-            self.supervisor.wait()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Returns when it is gone."""
-        self.supervisor.stop()
-        self._registry.release()
 
     def _run(self, *arguments: str) -> None:
         command = (*self._command, *arguments)

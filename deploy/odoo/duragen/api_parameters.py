@@ -28,6 +28,8 @@ def vals_of(env, params):
     """The record's values. Raises ValidationError, naming the parameter."""
     if not isinstance(params, dict):
         raise ValidationError(env._("The parameters must be an object."))
+    if unknown := sorted({*params} - {*_PARAMETERS, "modelId"}):
+        raise ValidationError(env._("%s: there is no such parameter", unknown[0][:40]))
     for name in _TEXTS:
         if params.get(name) is not None and not isinstance(params[name], str):
             raise ValidationError(env._("%s: must be a text", name))
@@ -35,6 +37,8 @@ def vals_of(env, params):
         value = params.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
             raise ValidationError(env._("%s: must be a number", name))
+        if value == 0 and name != "seed":  # the record's own word for none
+            raise ValidationError(env._("%s: must be above 0", name))
     vals = {ours: params[name] for name, ours in _PARAMETERS.items() if params.get(name)}
     if params.get("seed") is not None:
         vals["seed"] = str(params["seed"])

@@ -42,7 +42,7 @@ class Generations(http.Controller):
         )
 
     @http.route(
-        "/api/v1/generations/<string:request_id>",
+        "/api/v1/generations/<path:request_id>",  # also what is none: 404 as JSON, not a page
         type="http",
         auth="public",
         methods=["GET"],

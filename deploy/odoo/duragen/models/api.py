@@ -294,8 +294,8 @@ class Api(models.AbstractModel):
             if seen["errorCode"]
             else None,
             "createdAt": seen["createdAt"],
-            "cancelAt": seen["cancelAt"],
-            "endedAt": seen["endedAt"],
+            "cancelAt": seen["cancelAt"] or None,
+            "endedAt": seen["endedAt"] or None,
         }
 
     def _link(self, request):

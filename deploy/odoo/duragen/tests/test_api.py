@@ -287,6 +287,11 @@ class TestApi(DuragenCase):
             with self.subTest(wrong=wrong):
                 refused = self.api.estimate(self.key, {**PARAMS, **wrong})
                 self._assert_refused(refused, "INVALID_INPUT", 422)
+        for wrong in ({"promt": "a fox"}, {"inferenceSteps": 0}, {"cfgScale": 0.0}):
+            with self.subTest(wrong=wrong):
+                refused = self.api.estimate(self.key, {**PARAMS, "modelId": FULL, **wrong})
+                self._assert_refused(refused, "INVALID_INPUT", 422)
+                self.assertIn(*wrong, refused["message"])
         self.assertEqual(self.requests.search_count([]), before)
 
     def test_a_user_who_may_not_ask(self):
