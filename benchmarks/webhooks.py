@@ -41,6 +41,7 @@ class _Receivers:
         self.at: list[float] = []
         """When each that was taken came."""
         self._came = asyncio.Condition()
+        self._open: set[asyncio.StreamWriter] = set()
 
     async def until(self, *, taken: int = 0, refused: int = 0) -> None:
         """Wait until so many were taken, or refused."""
@@ -52,8 +53,11 @@ class _Receivers:
         async with await asyncio.start_server(self._serve, HOST, 0) as server:
             self.url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
             yield
+            for writer in self._open:
+                writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -70,6 +74,7 @@ class _Receivers:
                 writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+            self._open.discard(writer)
 
 
 class _User:
