@@ -23,7 +23,7 @@ class Receiver:
         self.answers: list[int] = []
         self.silent = False
         self.most_at_once = 0
-        self._open = 0
+        self._open: set[asyncio.StreamWriter] = set()
         self._heard: asyncio.Queue[Heard] = asyncio.Queue()
 
     @classmethod
@@ -33,6 +33,8 @@ class Receiver:
         receiver = cls(port)
         async with await asyncio.start_server(receiver._take, "127.0.0.1", port):
             yield receiver
+            for writer in receiver._open:  # or who calls would wait for an answer for long
+                writer.close()
 
     async def next(self) -> Heard:
         """The next request that comes, or has come."""
@@ -45,8 +47,8 @@ class Receiver:
         headers = {name.lower(): value for name, _, value in fields}
         body = (await reader.readexactly(int(headers["content-length"]))).decode()
         self._heard.put_nowait(Heard(headers, body))
-        self._open += 1
-        self.most_at_once = max(self.most_at_once, self._open)
+        self._open.add(writer)
+        self.most_at_once = max(self.most_at_once, len(self._open))
         if self.silent:
             await reader.read()
         else:
@@ -54,5 +56,5 @@ class Receiver:
             writer.write(
                 f"HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode()
             )
-        self._open -= 1
+        self._open.discard(writer)
         writer.close()

@@ -28,6 +28,20 @@ def vals_of(env, params):
     """The record's values. Raises ValidationError, naming the parameter."""
     if not isinstance(params, dict):
         raise ValidationError(env._("The parameters must be an object."))
+    _check_types(env, params)
+    vals = {ours: params[name] for name, ours in _PARAMETERS.items() if params.get(name)}
+    if params.get("seed") is not None:
+        vals["seed"] = str(params["seed"])
+    model_uuid = str(params.get("modelId") or "")
+    if not UUID.fullmatch(model_uuid):
+        raise ValidationError(env._("modelId: must be a UUID"))
+    model = env["duragen.ai.model"].sudo().search([("model_uuid", "=ilike", model_uuid)], limit=1)
+    if not model:
+        raise ValidationError(env._("modelId: there is no such model"))
+    return {**vals, "model_id": model.id, "origin": "api"}
+
+
+def _check_types(env, params):
     if unknown := sorted({*params} - {*_PARAMETERS, "modelId"}):
         raise ValidationError(env._("%s: there is no such parameter", unknown[0][:40]))
     for name in _TEXTS:
@@ -39,16 +53,6 @@ def vals_of(env, params):
             raise ValidationError(env._("%s: must be a number", name))
         if value == 0 and name != "seed":  # the record's own word for none
             raise ValidationError(env._("%s: must be above 0", name))
-    vals = {ours: params[name] for name, ours in _PARAMETERS.items() if params.get(name)}
-    if params.get("seed") is not None:
-        vals["seed"] = str(params["seed"])
-    model_uuid = str(params.get("modelId") or "")
-    if not UUID.fullmatch(model_uuid):
-        raise ValidationError(env._("modelId: must be a UUID"))
-    model = env["duragen.ai.model"].sudo().search([("model_uuid", "=ilike", model_uuid)], limit=1)
-    if not model:
-        raise ValidationError(env._("modelId: there is no such model"))
-    return {**vals, "model_id": model.id, "origin": "api"}
 
 
 def reference_of(requests, given):
