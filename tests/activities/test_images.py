@@ -137,7 +137,7 @@ def test_sizes_that_are_rounded(
 def test_a_ratio_alone(found: tuple[int, int], ratio: tuple[int, int], taken: bool) -> None:
     """Where the model chooses the pixels, the shape counts, and that it is no bomb."""
     wanted = Wanted("png", (128, 72), ratio=ratio)
-    data = encoded("PNG", found)
+    data = encoded("PNG", found, "1")
     if taken:
         assert check_image(data, wanted) == found
     else:

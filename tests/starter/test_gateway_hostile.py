@@ -119,7 +119,7 @@ def call_everything(gateway: str) -> int:
         operation = result.ok()
         for mode in schemathesis.GenerationMode:
 
-            @settings(max_examples=25, deadline=None, database=None, suppress_health_check=ALL)
+            @settings(max_examples=15, deadline=None, database=None, suppress_health_check=ALL)
             @given(case=operation.as_strategy(generation_mode=mode))
             def call(case: schemathesis.Case) -> None:
                 nonlocal tried
