@@ -7,9 +7,10 @@ from typing import Self
 import httpx
 
 from deploy.local.real_odoo.beside import Beside
-from deploy.local.real_odoo.configure import ADMIN, USER, Login, api_key, browse, connect
+from deploy.local.real_odoo.configure import USER, api_key, browse
 from tests.developers.world import Developer
 from tests.odoo.desk import Desk
+from tests.odoo.newcomers import admin_of, newcomer
 
 _fresh = count(1)
 
@@ -23,17 +24,13 @@ class ApiUser(Developer):
     @classmethod
     async def of(cls, beside: Beside, http: httpx.AsyncClient, credits_left: int = 5) -> Self:
         """Somebody who was not there before, with so many credits."""
-        login = Login(f"developer{next(_fresh)}", "developer", USER.groups)
-        return await asyncio.to_thread(cls._of, beside, http, login, credits_left)
+        name = f"developer{next(_fresh)}"
+        return await asyncio.to_thread(cls._of, beside, http, name, credits_left)
 
     @classmethod
-    def _of(cls, beside: Beside, http: httpx.AsyncClient, who: Login, credits_left: int) -> Self:
-        admin = connect(beside.odoo, ADMIN)
-        groups = [admin.env.ref(group).id for group in who.groups]
-        vals = {"name": who.login, "login": who.login, "password": who.password}
-        vals |= {"group_ids": [(6, 0, groups)], "email": f"{who.login}@example.com"}
-        quiet = {"context": {"no_reset_password": True}}
-        [user] = admin.execute_kw("res.users", "create", [[vals]], quiet)
+    def _of(cls, beside: Beside, http: httpx.AsyncClient, name: str, credits_left: int) -> Self:
+        user, who = newcomer(beside.odoo, name, *USER.groups)
+        admin = admin_of(beside.odoo)
         [account] = admin.execute("duragen.account", "search_read", [("user_id", "=", user)]) or [
             {"balance": int(admin.env["ir.config_parameter"].get_param("duragen.initial_credits"))}
         ]

@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from deploy.local.real_odoo.beside import Beside
-from deploy.local.real_odoo.configure import Login, browse, connect
+from deploy.local.real_odoo.configure import Login, browse
 from deploy.local.real_odoo.server import RealOdoo
+from tests.odoo.newcomers import newcomer
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
@@ -39,15 +40,10 @@ def chromium() -> Iterator[Browser]:
         running.close()
 
 
-def newcomer(beside: Beside) -> Login:
-    """A new customer with a login of their own, so that no test sees another's images."""
-    session = connect(beside.odoo)
-    name = f"customer-{uuid4().hex[:8]}"
-    groups = [session.env.ref("base.group_portal").id]
-    values = {"name": name, "login": name, "password": name, "group_ids": [(6, 0, groups)]}
-    quiet = {"context": {"no_reset_password": True}}
-    session.execute_kw("res.users", "create", [[values]], quiet)
-    return Login(name, name)
+def customer(beside: Beside) -> Login:
+    """A new one with a login of their own, so that no test sees another's images."""
+    _, login = newcomer(beside.odoo, f"customer-{uuid4().hex[:8]}", "base.group_portal")
+    return login
 
 
 def log_in(page: Page, url: str, who: Login) -> None:

@@ -10,17 +10,17 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from deploy.local.real_odoo.beside import Beside
-from deploy.local.real_odoo.configure import connect
 from tests.odoo.browser import (
     DESKTOP,
     PATIENCE_MS,
     PHONE,
     Visitor,
     chromium,
+    customer,
     is_logged_in,
     log_in,
-    newcomer,
 )
+from tests.odoo.newcomers import admin_of
 from tests.odoo.people import LATENCY_SECONDS
 
 pytestmark = pytest.mark.timeout(900)  # the first has Odoo and the stack started, assets compiled
@@ -43,7 +43,7 @@ def visit(browser: Browser, threaded: Beside) -> Iterator[Visit]:
     def begin(*, by_form: bool = False, **options: Any) -> Visitor:
         context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **options})
         contexts.append(context)
-        who = newcomer(threaded)
+        who = customer(threaded)
         if not by_form:
             is_logged_in(context, threaded.odoo, who)
         visitor = Visitor(context.new_page(), threaded.odoo.url)
@@ -78,7 +78,7 @@ def _calls(beside: Beside) -> int:
 @pytest.fixture
 def dear_model(threaded: Beside) -> Iterator[str]:
     """The name of a model that no user can pay."""
-    models = connect(threaded.odoo).env["duragen.ai.model"]
+    models = admin_of(threaded.odoo).env["duragen.ai.model"]
     values = {"name": "Too Dear", "price": 100_000, "resolutions": "256x256", "sequence": 99}
     made = models.create({**values, "model_uuid": "99999999-9999-4999-8999-999999999999"})
     yield values["name"]
@@ -190,7 +190,7 @@ def test_a_used_up_quota_is_shown(visit: Visit, threaded: Beside) -> None:
     """It says so and when there is room again; nothing is made."""
     visitor = visit()
     visitor.opens_images()
-    session = connect(threaded.odoo)
+    session = admin_of(threaded.odoo)
     login = visitor.page.locator("#top_menu .dropdown-toggle").inner_text().strip()
     [user] = session.env["res.users"].search([("login", "=", login)])
     session.env["duragen.quota"].create({"user_id": user, "period": "day", "limit": 0})
@@ -228,7 +228,7 @@ def test_what_was_missed_offline_is_shown_afterwards(
     card = visitor.asks_for("a lonely lighthouse")
     context = visitor.page.context
     context.set_offline(True)
-    requests = connect(threaded.odoo).env["duragen.generation.request"]
+    requests = admin_of(threaded.odoo).env["duragen.generation.request"]
     wanted = [("id", "=", int(card.get_attribute("data-id") or 0)), ("state", "=", "completed")]
     expect_soon(lambda: requests.search(wanted))
     expect(card).to_have_attribute("data-phase", "pending")
@@ -368,7 +368,7 @@ def test_strangers_and_nonsense_get_nothing(visit: Visit, threaded: Beside) -> N
         answer = ask.get(f"{stranger.url}/my/images/{query}".replace("/?", "?"))
         assert answer.status == 200, query
         assert "mine alone" not in answer.text()
-    [model] = connect(threaded.odoo).env["duragen.ai.model"].search([], limit=1)
+    [model] = admin_of(threaded.odoo).env["duragen.ai.model"].search([], limit=1)
     good = {"csrf_token": token, "prompt": "x", "model_id": str(model)}
     wrong = [
         {"prompt": ""},
