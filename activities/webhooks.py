@@ -6,6 +6,7 @@ two secrets are valid while they are being rotated.
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections import Counter
@@ -28,6 +29,8 @@ from otel.correlation import outgoing_headers
 from peers.addresses import AddressError
 from peers.bodies import ASKED_ENCODING, BodyError
 from peers.http import Answer, call, parsed
+
+logger = logging.getLogger(__name__)
 
 RECEIVER_SECONDS = 15.0
 """For a receiver's answer: as Svix has it."""
@@ -198,7 +201,9 @@ async def _posted(
     except TimeoutError:
         why = f"no answer within {RECEIVER_SECONDS:.0f} s"
     except AddressError as error:
-        why = str(error)
+        # Its user reads the answer: what our own names lead to is not for him.
+        logger.warning("a webhook is not sent: %s", error)
+        why = "its address is not public"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         why = f"{type(error).__name__}: {error}"
     else:
