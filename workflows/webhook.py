@@ -97,4 +97,6 @@ async def _alert(task: WebhookTask) -> None:
             summary=alert.summary,
         )
     except ActivityError as error:
+        if is_cancellation(error):
+            raise
         workflow.logger.warning("no alert: %s", failure_of(error).detail)

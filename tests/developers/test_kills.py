@@ -79,6 +79,12 @@ async def test_temporal_is_away(developer: Developer, whole: LocalStack) -> None
     finally:
         await up(whole, ["temporal"])
     await developer.becomes(answer.json()["jobId"], "completed")
+    await down(whole, ["temporal"])
+    try:  # what has ended needs no Temporal to say so
+        ended = await developer.asks(idempotency_key="k", prefer="wait=60")
+        assert (ended.status_code, ended.json()["status"]) == (200, "completed")
+    finally:
+        await up(whole, ["temporal"])
     again = await insist(developer, "k")
     counts = await judged(whole, [(developer, again)])
     assert again.job_id == answer.json()["jobId"]
@@ -93,6 +99,9 @@ async def test_odoo_is_gone(developer: Developer, whole: LocalStack) -> None:
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         assert "same Idempotency-Key" in answer.json()["detail"]
+        unsure = await developer.asks()
+        assert (unsure.status_code, unsure.json()["type"][-11:]) == (503, "unavailable")
+        assert "may have charged it: look" in unsure.json()["detail"]
     finally:
         await up(whole, ["odoo"])
     for _ in range(2):

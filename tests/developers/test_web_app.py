@@ -18,7 +18,7 @@ def test_the_file_is_current() -> None:
 def test_each_example_is_right() -> None:
     """Of each model; and what is sent has no other names."""
     models = json.loads(DOCUMENT.read_text())["components"]["schemas"]
-    assert {*models} == {"Parameters", "Request", "Accepted", "Refusal"}
+    assert {*models} == {"Parameters", "Request", "Accepted", "Refusal", "Problem"}
     for schema in models.values():
         validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
         assert [str(fault) for fault in validator.iter_errors(schema["example"])] == []

@@ -49,6 +49,10 @@ async def test_the_web_app(user: ApiUser, threaded: Beside, http: httpx.AsyncCli
     }.items():
         answer = await asyncio.to_thread(lambda how=how: user.session.post(PATH, **how))  # type: ignore[misc]
         assert answer.status_code == status, answer.text
+    empty = await asyncio.to_thread(
+        lambda: user.session.post(PATH, json=PARAMETERS, headers={"Idempotency-Key": ""})
+    )
+    assert empty.status_code == 422
     assert (await http.post(threaded.odoo.url + PATH, json=PARAMETERS)).status_code == 401
 
 

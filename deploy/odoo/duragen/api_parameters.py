@@ -79,7 +79,14 @@ def seconds_of(env, cancel_after):
 
 
 def digest_of(params):
-    """SHA-256 of what was asked for: two bodies that mean the same have the same."""
+    """SHA-256 of what was asked for: two bodies that mean the same have the same.
+
+    For parameters that `vals_of` has taken.
+    """
     given = {name: value for name, value in params.items() if value not in (None, "")}
+    for name in given.keys() & {"modelId", "campaignId"}:
+        given[name] = str(given[name]).lower()
+    if "cfgScale" in given:
+        given["cfgScale"] = float(given["cfgScale"])
     text = json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

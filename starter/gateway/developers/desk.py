@@ -22,7 +22,7 @@ CALL_SECONDS = 10.0
 """For one call of Odoo, its turn included: the caller asks again, and nothing is charged twice."""
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""25 jobs (`routes.MOST_AT_ONCE`), each with a prompt of 32,000 characters of four bytes."""
+"""More than `routes.MOST_AT_ONCE` jobs, each with a prompt of 32,000 characters of six bytes."""
 
 TRIES = 3
 """Odoo runs a transaction that met another one five times; then it is asked again."""

@@ -86,11 +86,16 @@ CorrelationId = Annotated[
     ),
 ]
 
-MOST_AT_ONCE = 25
-"""Jobs that Odoo is asked for at a time: so many prompts of 32,000 characters are 3.2 MB."""
+MOST_AT_ONCE = 20
+"""Jobs that Odoo is asked for at a time: so many prompts of 32,000 characters are 3.84 MB when
+each character is written as six bytes, as control characters are."""
 
-_TWICE = (
+_AGAIN = (
     "Odoo does not answer: send it again with the same Idempotency-Key, nothing is charged twice"
+)
+_LOOK_FIRST = (
+    "Odoo does not answer, and may have charged it: look at GET /v1/generate before you send it"
+    " again; with an Idempotency-Key that would be harmless"
 )
 
 developers_api = APIRouter(prefix="/v1/generate", tags=["developers"])
@@ -132,7 +137,7 @@ async def generate(
     # Without one of the caller's, it makes our own second try harmless.
     reference = given or f"gateway-{uuid.uuid4()}"
     asked = (parameters, reference, seconds, correlation_id_of(x_correlation_id))
-    answer = await _submitted(caller, asked)
+    answer = await _submitted(caller, asked, _AGAIN if given else _LOOK_FIRST)
     job = caller.job(answer)
     request.state.request_id = job.job_id
     headers = {
@@ -145,7 +150,8 @@ async def generate(
     if wait := wait_of(prefer):
         headers["Preference-Applied"] = f"wait={wait}"
         left = min(wait, MAX_WAIT_SECONDS - (time.monotonic() - began))
-        if await developers.waiting.ended(job.job_id, left, request):
+        # A repeat may be of one that ended long ago, which Temporal has forgotten.
+        if job.status.is_final or await developers.waiting.ended(job.job_id, left, request):
             with suppress(ProblemError):  # it is accepted, whatever Odoo says now
                 ended = caller.job(await caller.ask("status", str(job.job_id)))
                 if ended.status.is_final:
@@ -241,8 +247,11 @@ async def cancel(request: Request, caller: Caller, job_id: JobId) -> JSONRespons
     return JSONResponse(job.model_dump(mode="json"), 200 if job.status.is_final else 202)
 
 
-async def _submitted(caller: Asker, asked: tuple[Any, ...]) -> dict[str, Any]:
-    """Odoo's answer, asked for once more when the first one is lost. Raises ProblemError."""
+async def _submitted(caller: Asker, asked: tuple[Any, ...], lost: str) -> dict[str, Any]:
+    """Odoo's answer, asked for once more when the first one is lost.
+
+    Raises ProblemError, which says `lost` when the second one is lost, too.
+    """
     try:
         return await caller.ask("submit", *asked)
     except DeskError:
@@ -250,7 +259,7 @@ async def _submitted(caller: Asker, asked: tuple[Any, ...]) -> dict[str, Any]:
     try:
         return await caller.ask("submit", *asked)
     except DeskError:
-        raise ProblemError(503, _TWICE) from None
+        raise ProblemError(503, lost) from None
 
 
 async def _parameters(request: Request, room: BodyRoom) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     python -m starter.gateway.developers.web_app docs/openapi/odoo-web-app.json
 
 The addon serves it, not the gateway: a page calls it with the cookie of a user who is logged in.
+nginx stands before it, and refuses by itself with the problem documents of the developer API.
 spec: error-handling.sequence, steps 1 and 2.
 """
 
@@ -20,22 +21,23 @@ from starter.gateway.developers.models import (
     Parameters,
 )
 from starter.gateway.openapi import header, schema_of
+from starter.gateway.problems import Problem
 
 PATH = "/api/v1/generations"
 
 _REFUSALS = {
-    "400": "The body is no JSON",
+    "400": "The body is no JSON; by nginx: no HTTP request that could be passed on",
     "401": "Nobody is logged in",
     "402": "The credits do not suffice",
     "403": "This user may not ask for images",
-    "404": "This user has no such request",
+    "404": "This user has no such request; by nginx: no such path",
     "409": "The key belongs to a request with other parameters",
     "415": "The body is not said to be JSON",
-    "422": "A parameter breaks a rule; `detail` begins with its name",
-    "429": "The user's rate or quota is reached",
+    "422": "A parameter breaks a rule; `detail` says which, in the user's language",
+    "429": "The user's rate or quota is reached; by nginx: too many from this address",
 }
-_ASKING = ("400", "401", "402", "403", "409", "415", "422", "429")
-_LOOKING = ("401", "403", "404")
+_ASKING = ("401", "402", "403", "409", "415", "422")
+_LOOKING = ("401", "403")
 
 
 def document() -> dict[str, Any]:
@@ -56,7 +58,7 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "schemas": {"Parameters": schema_of(Parameters), "Request": _request()}
-            | {"Accepted": _accepted(), "Refusal": _REFUSAL},
+            | {"Accepted": _accepted(), "Refusal": _REFUSAL, "Problem": schema_of(Problem)},
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "session_id"},
             },
@@ -69,7 +71,7 @@ def _submit() -> dict[str, Any]:
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The same within 24 hours is the same request, charged once.",
-        "schema": {"type": "string", "maxLength": 200},
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     }
     return {
         "operationId": "submit",
@@ -78,8 +80,13 @@ def _submit() -> dict[str, Any]:
         "requestBody": {"required": True, "content": _json("Parameters")},
         "responses": {
             "202": _answer("Charged, and it will be made", "Accepted"),
-            **{status: _refusal(status) for status in _ASKING},
-            "413": {"description": "More than 256 KiB"},
+            **{status: _answer(_REFUSALS[status], "Refusal") for status in _ASKING},
+            **{status: _refusal(status) for status in ("400", "429")},
+            "413": {
+                "description": "More than 256 KiB; by Odoo a page",
+                "content": {**_PROBLEM, "text/html": {"schema": {"type": "string"}}},
+            },
+            **_AWAY,
         },
     }
 
@@ -98,7 +105,9 @@ def _status() -> dict[str, Any]:
         "parameters": [request_id],
         "responses": {
             "200": _answer("The request", "Request"),
-            **{status: _refusal(status) for status in _LOOKING},
+            **{status: _answer(_REFUSALS[status], "Refusal") for status in _LOOKING},
+            **{status: _refusal(status) for status in ("400", "404", "429")},
+            **_AWAY,
         },
     }
 
@@ -160,11 +169,22 @@ def _without_url(job: dict[str, Any]) -> dict[str, Any]:
     return {"requestId": values.pop("jobId"), **values}
 
 
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_RETRY_AFTER = {"Retry-After": header("Seconds to wait.", "integer")}
+_AWAY = {
+    "503": {
+        "description": "By nginx: Odoo does not answer. With the same key it is the same request.",
+        "content": _PROBLEM,
+        "headers": _RETRY_AFTER,
+    }
+}
+
+
 def _refusal(status: str) -> dict[str, Any]:
+    """By Odoo, or by nginx."""
     answer = _answer(_REFUSALS[status], "Refusal")
-    if status == "429":
-        answer["headers"] = {"Retry-After": header("Seconds to wait.", "integer")}
-    return answer
+    answer["content"] = {**answer["content"], **_PROBLEM}
+    return {**answer, "headers": _RETRY_AFTER} if status == "429" else answer
 
 
 def _answer(text: str, model: str) -> dict[str, Any]:

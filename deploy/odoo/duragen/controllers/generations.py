@@ -37,6 +37,9 @@ class Generations(http.Controller):
             return _problem(400, "the body must be JSON in UTF-8")
         api, user = request.env["duragen.api"].sudo(), request.env.user
         reference = headers.get("Idempotency-Key")
+        if reference is not None and not reference.strip():
+            # As no key it would let each repeat be charged.
+            return _problem(422, "Idempotency-Key: must not be empty")
         return _answer(
             api._served(user, lambda api, user: api._submitted(user, params, reference)), 202
         )

@@ -249,6 +249,9 @@ class TestApi(DuragenCase):
                 self._assert_refused(self._submits("order 7", **params), "CONFLICT", 409)
         blank = {"negativePrompt": "", "campaignId": None}
         self.assertTrue(self._submits("order 7", modelId=FULL, seed=5, **blank)["replayed"])
+        self.assertFalse(self._submits("order 8", modelId=FULL, cfgScale=7)["replayed"])
+        again = self._submits("order 8", modelId=FULL.upper(), cfgScale=7.0)
+        self.assertTrue(again["ok"] and again["replayed"], again)
 
     def test_a_reference_is_free_again_after_a_day(self):
         """A caller may count from 1 every day."""
