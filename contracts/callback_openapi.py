@@ -55,7 +55,7 @@ _FAILED = {
     "userMessage": "The image service does not make this.",
     "retrySuggestion": False,
 }
-_FAILURE_EXAMPLE = {
+FAILURE_EXAMPLE = {
     "generationRequestId": _IDS["requestId"],
     "errorType": "ContentRejected",
     "isUserError": True,
@@ -76,7 +76,7 @@ def document() -> dict[str, Any]:
     own = {"Failure": _FAILURE, "Taken": _TAKEN, "Refusal": _REFUSAL}
     definitions = {**schemas["$defs"], **own}
     events = {"completed": {"value": _COMPLETED}, "failed": {"value": _FAILED}}
-    failures = {"failed": {"value": _FAILURE_EXAMPLE}}
+    failures = {"failed": {"value": FAILURE_EXAMPLE}}
     return {
         "openapi": "3.1.0",
         "info": {

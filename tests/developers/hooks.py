@@ -20,7 +20,11 @@ async def hearing(
             given = {"url": receiver.url, **settings}
             answer = await developer.hooks("POST", "", json=given)
             assert answer.status_code == 201, answer.text
-            yield receiver, answer.json()
+            webhook = answer.json()
+            try:
+                yield receiver, webhook
+            finally:  # the next one at this port would hear what is left
+                await developer.hooks("DELETE", f"/{webhook['id']}")
     finally:
         RECEIVER_PORTS.append(port)
 

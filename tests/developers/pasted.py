@@ -50,6 +50,26 @@ async def client_says_why_not(developer: Developer, folder: Path, *command: str)
     assert not (folder / "image.png").exists()
 
 
+class Client:
+    """The tests of a client, in the language of the fixture `client`: the command that runs it."""
+
+    async def test_it(self, developer: Developer, tmp_path: Path, client: tuple[str, str]) -> None:
+        """From a key and a prompt to a file; a repeat costs nothing."""
+        await client_gets_an_image(developer, tmp_path, *client)
+
+    async def test_it_tries_again(
+        self, developer: Developer, tmp_path: Path, client: tuple[str, str]
+    ) -> None:
+        """What passes is tried again, and is one job."""
+        await client_tries_again(developer, tmp_path, *client)
+
+    async def test_it_says_why_not(
+        self, developer: Developer, tmp_path: Path, client: tuple[str, str]
+    ) -> None:
+        """What does not pass is not tried again."""
+        await client_says_why_not(developer, tmp_path, *client)
+
+
 async def receiver_verifies(developer: Developer, folder: Path, port: int, *command: str) -> None:
     """It takes what Duragen delivers, once; what is forged or old gets 400."""
     url = f"http://127.0.0.1:{port}/duragen"

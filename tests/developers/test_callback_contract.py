@@ -7,6 +7,7 @@ from uuid import uuid4
 import httpx
 import jsonschema_rs
 
+from contracts.callback_openapi import FAILURE_EXAMPLE, FAILURE_PATH
 from deploy.local.stack.local_stack import LocalStack
 from tests.developers.callback import DOCUMENT, Headers, Request, answers_to, call_callback, signed
 from tests.starter.entry_points import make_event
@@ -42,8 +43,13 @@ async def test_who_is_not_believed_gets_no_further(whole: LocalStack) -> None:
 
 async def test_a_request_that_is_not_known(whole: LocalStack) -> None:
     """The sandbox makes it of an event, for it may be all that there is; a real Odoo has 404."""
-    answers = await asyncio.to_thread(answers_to, whole.odoo_url, secrets_of(whole))
-    assert set(answers[:-1]) == {200}
+    url, headers = whole.odoo_url, secrets_of(whole)
+    failure = {**FAILURE_EXAMPLE, "generationRequestId": str(uuid4())}
+    body = json.dumps(failure).encode()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        unknown = await http.post(url + FAILURE_PATH, content=body, headers=headers(body))
+    assert unknown.status_code == 404  # it has no correlationId, so there is nothing to make
+    assert set(await asyncio.to_thread(answers_to, url, headers)) == {200}
 
 
 def test_each_example_is_right() -> None:

@@ -251,17 +251,19 @@ async def test_what_was_not_begun_is_free(developer: Developer, whole: LocalStac
     """Canceled by its user, or by its deadline, before a worker had it."""
     worker = whole.supervisor("worker")
     await asyncio.to_thread(worker.stop)
-    late = (await developer.asks(cancel_after="5s")).json()
-    assert late["cancelAt"] > late["createdAt"]
-    job_id = (await developer.asks()).json()["jobId"]
-    answer = await developer.call("DELETE", f"/{job_id}")
-    assert (answer.status_code, answer.json()["cancelRequested"]) == (202, True)
-    assert await developer.balance() == CREDITS - 2
-    due = datetime.fromisoformat(late["cancelAt"]) + timedelta(seconds=1)
-    while datetime.now(UTC) < due:
-        await asyncio.sleep(0.1)
-    worker.start()
-    await asyncio.to_thread(worker.wait)
+    try:
+        late = (await developer.asks(cancel_after="5s")).json()
+        assert late["cancelAt"] > late["createdAt"]
+        job_id = (await developer.asks()).json()["jobId"]
+        answer = await developer.call("DELETE", f"/{job_id}")
+        assert (answer.status_code, answer.json()["cancelRequested"]) == (202, True)
+        assert await developer.balance() == CREDITS - 2
+        due = datetime.fromisoformat(late["cancelAt"]) + timedelta(seconds=1)
+        while datetime.now(UTC) < due:
+            await asyncio.sleep(0.1)
+    finally:
+        worker.start()
+        await asyncio.to_thread(worker.wait)
     for each in (job_id, late["jobId"]):
         job = await developer.becomes(each, "canceled", "completed", "failed")
         assert (job["status"], job["charged"]) == ("canceled", False)

@@ -25,23 +25,8 @@ def client(tmp_path: Path) -> tuple[str, str]:
     return sys.executable, saved("client.py", tmp_path)
 
 
-async def test_the_client(developer: Developer, tmp_path: Path, client: tuple[str, str]) -> None:
-    """From a key and a prompt to a file; a repeat costs nothing."""
-    await pasted.client_gets_an_image(developer, tmp_path, *client)
-
-
-async def test_the_client_tries_again(
-    developer: Developer, tmp_path: Path, client: tuple[str, str]
-) -> None:
-    """What passes is tried again, and is one job."""
-    await pasted.client_tries_again(developer, tmp_path, *client)
-
-
-async def test_the_client_says_why_not(
-    developer: Developer, tmp_path: Path, client: tuple[str, str]
-) -> None:
-    """What does not pass is not tried again."""
-    await pasted.client_says_why_not(developer, tmp_path, *client)
+class TestClient(pasted.Client):
+    """In Python."""
 
 
 async def test_the_receiver(developer: Developer, tmp_path: Path) -> None:

@@ -81,25 +81,33 @@ def request(caller: str, receive: Receive) -> Request:
     return made
 
 
-async def stays() -> dict[str, Any]:
-    """A connection that is kept open."""
-    await asyncio.Event().wait()
-    return {}
+class Connection:
+    """Of a caller who waits; `asked` is how often somebody looked whether it is open."""
 
+    def __init__(self, *, closed: bool = False) -> None:
+        self.asked = 0
+        self.looked = asyncio.Event()
+        self._closed = closed
 
-async def leaves() -> dict[str, Any]:
-    """A connection that is closed."""
-    return {"type": "http.disconnect"}
+    async def __call__(self) -> dict[str, Any]:
+        """Starlette's `receive`."""
+        self.asked += 1
+        self.looked.set()
+        if not self._closed:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
 
 
 @asynccontextmanager
 async def held(waiting: Waiting, *callers: str) -> AsyncIterator[None]:
     """These callers wait until the block ends."""
+    open_ones = {caller: Connection() for caller in callers}
     tasks = [
-        asyncio.create_task(waiting.ended(uuid4(), HOURS, request(caller, stays)))
-        for caller in callers
+        asyncio.create_task(waiting.ended(uuid4(), HOURS, request(caller, connection)))
+        for caller, connection in open_ones.items()
     ]
-    await asyncio.sleep(0)  # each has begun
+    for connection in open_ones.values():
+        await connection.looked.wait()  # it waits
     try:
         yield
     finally:
@@ -109,18 +117,23 @@ async def held(waiting: Waiting, *callers: str) -> AsyncIterator[None]:
 
 
 async def test_a_caller_that_leaves_holds_no_place(waiting: Waiting) -> None:
-    """However many come and go."""
+    """However many come and go: each of them is let wait, and looked after."""
+    closed = Connection(closed=True)
     async with asyncio.timeout(PATIENCE_SECONDS):
         for _ in range(2 * MOST_OF_ONE):
-            assert not await waiting.ended(uuid4(), HOURS, request("one", leaves))
+            assert not await waiting.ended(uuid4(), HOURS, request("one", closed))
+    assert closed.asked == 2 * MOST_OF_ONE
 
 
 async def test_when_all_places_are_taken(waiting: Waiting) -> None:
     """The next one is answered at once; and as soon as it is closed, everybody."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         async with held(waiting, "one", "two"):
-            assert not await waiting.ended(uuid4(), HOURS, request("three", stays))
-        waits = asyncio.create_task(waiting.ended(uuid4(), HOURS, request("three", stays)))
-        await asyncio.sleep(0)
+            refused = Connection()
+            assert not await waiting.ended(uuid4(), HOURS, request("three", refused))
+            assert refused.asked == 0
+        connection = Connection()
+        waits = asyncio.create_task(waiting.ended(uuid4(), HOURS, request("three", connection)))
+        await connection.looked.wait()
         waiting.close()
         assert not await waits

@@ -13,6 +13,10 @@ from deploy.local.nginx import Nginx
 from deploy.local.sandbox.serving import HOST
 from tests.activities.http_peer import Peer, answer, listening
 
+POST = b"POST /v1/generate HTTP/1.1\r\n"
+HOSTED = POST + b"Host: x\r\nConnection: close\r\n"
+"""How a request begins, written by hand."""
+
 PATIENCE_SECONDS = 100
 """For what happens within seconds unless it never does."""
 

@@ -12,8 +12,10 @@ from deploy.local.sandbox.serving import HOST
 from starter.gateway.developers.callers import MAX_BODY_BYTES
 from tests.activities.http_peer import answer
 from tests.system.front import (
+    HOSTED,
     NO_LIMITS,
     PATIENCE_SECONDS,
+    POST,
     Front,
     assert_problem,
     ended,
@@ -21,8 +23,6 @@ from tests.system.front import (
 )
 
 KEY = "a" * 40
-POST = b"POST /v1/generate HTTP/1.1\r\n"
-HOSTED = POST + b"Host: x\r\nConnection: close\r\n"
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ from deploy.local.sandbox.serving import HOST
 from tests.activities.http_peer import answer, hang, listening, raw
 from tests.ports import free_port
 from tests.system.front import (
+    HOSTED,
     NO_LIMITS,
     PATIENCE_SECONDS,
+    POST,
     assert_problem,
     client_of,
     ended,
@@ -16,8 +18,6 @@ from tests.system.front import (
 )
 
 KEY, OTHER_KEY = "a" * 40, "b" * 40
-POST = b"POST /v1/generate HTTP/1.1\r\n"
-HOSTED = POST + b"Host: x\r\nConnection: close\r\n"
 
 
 def bearer(key: str) -> dict[str, str]:

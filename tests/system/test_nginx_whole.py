@@ -8,18 +8,13 @@ import httpx
 import pytest
 
 from deploy.local.nginx import Nginx
-from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.local_stack import LocalStack
+from tests.developers.world import PARAMETERS
 from tests.ports import free_port
 from tests.system.front import NO_LIMITS, PATIENCE_SECONDS, assert_problem, client_of
 
 PARTS = ("temporal", "store", "images", "odoo", "worker", "gateway")
-BODY = {
-    "prompt": "a lighthouse at dawn",
-    "modelId": str(OPENAI_MODEL_ID),
-    "resolution": "256x256",
-}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +61,7 @@ async def test_a_whole_job(
     api: httpx.AsyncClient, http: httpx.AsyncClient, whole: LocalStack, nginx: Nginx
 ) -> None:
     """202; its links lead through nginx; and one correlation id from the answer to Odoo."""
-    accepted = await api.post("/v1/generate", json=BODY)
+    accepted = await api.post("/v1/generate", json=PARAMETERS)
     assert accepted.status_code == 202
     link = accepted.json()["statusUrl"]
     assert link == accepted.headers["location"]
@@ -86,7 +81,7 @@ async def test_a_whole_job(
 
 async def test_waiting_for_the_image(api: httpx.AsyncClient) -> None:
     """`Prefer: wait=60` holds, and answers with the job that has ended."""
-    answer = await api.post("/v1/generate", json=BODY, headers={"Prefer": "wait=60"})
+    answer = await api.post("/v1/generate", json=PARAMETERS, headers={"Prefer": "wait=60"})
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=60")
     assert answer.json()["status"] == "completed"
     assert answer.json()["imageUrl"]
@@ -115,7 +110,7 @@ async def test_the_private_api_is_not_reached(
 async def test_the_web_app_has_its_way_to_odoo(nginx: Nginx) -> None:
     """The sandbox answers it in its own words, for it has no such page; a real Odoo has."""
     async with client_of(nginx) as browser:
-        answer = await browser.post("/api/v1/generations", json=BODY)
+        answer = await browser.post("/api/v1/generations", json=PARAMETERS)
     assert (answer.status_code, answer.text) == (404, "Not Found")
 
 
@@ -124,10 +119,13 @@ async def test_the_gateway_starts_anew(api: httpx.AsyncClient, whole: LocalStack
     key = {"Idempotency-Key": str(uuid4())}
     gateway = whole.supervisor("gateway")
     await asyncio.to_thread(gateway.stop)
-    assert_problem(await api.post("/v1/generate", json=BODY, headers=key), 503, "unavailable")
-    gateway.start()
-    await asyncio.to_thread(gateway.wait)
-    first = await api.post("/v1/generate", json=BODY, headers=key)
-    again = await api.post("/v1/generate", json=BODY, headers=key)
+    try:
+        answer = await api.post("/v1/generate", json=PARAMETERS, headers=key)
+        assert_problem(answer, 503, "unavailable")
+    finally:
+        gateway.start()
+        await asyncio.to_thread(gateway.wait)
+    first = await api.post("/v1/generate", json=PARAMETERS, headers=key)
+    again = await api.post("/v1/generate", json=PARAMETERS, headers=key)
     assert (first.status_code, again.json()) == (202, first.json())
     assert again.headers["idempotent-replayed"] == "true"
