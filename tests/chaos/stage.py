@@ -22,6 +22,7 @@ from contracts.names import generation_id
 from deploy.local.sandbox.serving import HOST
 from deploy.local.stack.layout import SandboxOptions, environment_of_part
 from deploy.local.stack.local_stack import LocalStack
+from deploy.local.stack.ports import PortRegistry
 from deploy.local.stack.supervisor import Part, Supervisor
 from tests.chaos.evidence import Evidence, images_in, read_sandboxes
 from tests.chaos.load import Load
@@ -64,6 +65,9 @@ class Stage:
         store_line: Relay,
     ) -> None:
         self.stack = stack
+        # Handed out: a port beside the stack's own may be another stack's.
+        self._registry = PortRegistry(stack.home / "more-ports.json")
+        self._worker_ports = [self._registry.pick(f"worker-{number}") for number in (1, 2)]
         self.store_line = store_line
         self.second_odoo = second_odoo
         self.scene = scene
@@ -109,6 +113,7 @@ class Stage:
                     finally:
                         if stage._deployed:
                             await asyncio.to_thread(stage._deployed.stop)
+                        stage._registry.release()
             finally:
                 await asyncio.to_thread(stack.stop)
 
@@ -172,7 +177,7 @@ class Stage:
     @asynccontextmanager
     async def second_worker(self) -> AsyncIterator[None]:
         """One more worker on all queues, as there are where more than one machine works."""
-        supervisor = await self._another_worker(self.stack.ports.worker + 1, 15)
+        supervisor = await self._another_worker(self._worker_ports[0], 15)
         try:
             yield
         finally:
@@ -183,7 +188,7 @@ class Stage:
         before = self._deployed or self.stack.supervisor("worker")
         # Two ports in turn: the worker before the last one has left.
         self.met += 1
-        port = self.stack.ports.worker + 1 + self.met % 2
+        port = self._worker_ports[self.met % 2]
         self._deployed = await self._another_worker(port, LEAVING_SECONDS)
         before.part = replace(before.part, stop_seconds=LEAVING_SECONDS)
         await asyncio.to_thread(before.stop)
