@@ -166,7 +166,7 @@ def _deliveries(beside: Beside) -> list[Figure]:
     session = connect(beside.odoo, ADMIN)
     _set(session, image_storage="s3", temporal_address=NO_SERVER)
     made = [session.env[REQUESTS].submit_generation(_asked(session))[0] for _ in range(DELIVERIES)]
-    fields = ["request_id", "correlation_id"]
+    fields = ["request_uuid", "correlation_uuid"]
     events = [_completed(row) for row in session.env[REQUESTS].read(made, fields)]
     beside.odoo.stop()
     how = Serving(workers=1, cron_threads=0, port=beside.odoo.port)
@@ -226,10 +226,10 @@ def _make_due(beside: Beside) -> None:
 
 
 def _completed(row: dict[str, Any]) -> dict[str, Any]:
-    key = f"generations/{row['request_id']}.png"
+    key = f"generations/{row['request_uuid']}.png"
     return {
-        "requestId": row["request_id"],
-        "correlationId": row["correlation_id"],
+        "requestId": row["request_uuid"],
+        "correlationId": row["correlation_uuid"],
         "status": "completed",
         "imageMetadata": {"format": "png", "size": 1_300_000, "width": 1024, "height": 1024},
         "hashValue": hashlib.sha256(key.encode()).hexdigest(),

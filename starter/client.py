@@ -39,7 +39,7 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -704,11 +704,10 @@ async def _redeliver(client: Client, workflow_id: str) -> None:
 
 async def _ended(client: Client, workflow_id: str, wait: float) -> bool:
     try:
-        await asyncio.wait_for(client.get_workflow_handle(workflow_id).result(), wait)
+        with suppress(WorkflowFailureError):
+            await asyncio.wait_for(client.get_workflow_handle(workflow_id).result(), wait)
     except asyncio.TimeoutError:  # noqa: UP041  # not yet the builtin in Python 3.10
         return False
-    except WorkflowFailureError:
-        pass
     return True
 
 
@@ -729,7 +728,7 @@ async def _status(client: Client, workflow_id: str, *, ask_worker: bool) -> dict
             answered = await handle.query(STATUS_QUERY, rpc_timeout=wait)
             live = True
         except (RPCError, WorkflowQueryFailedError):
-            pass  # no worker, or a busy one: what the server knows is the answer
+            live = False  # no worker, or a busy one: what the server knows is the answer
     pending = await _pending(client, described)
     return {**_view(answered, described), "activities": pending, "live": live}
 

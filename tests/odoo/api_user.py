@@ -54,5 +54,5 @@ class ApiUser(Developer):
         return self.desk.sql(
             "SELECT entry.kind, entry.delta FROM duragen_credit_entry entry"
             " JOIN duragen_generation_request asked ON asked.id = entry.request_id"
-            f" WHERE asked.request_id = '{job_id}' ORDER BY entry.id"
+            f" WHERE asked.request_uuid = '{job_id}' ORDER BY entry.id"
         )

@@ -77,7 +77,7 @@ class Desk:
         )
         vals = {"prompt": "a red fox", "model_id": found[0], "resolution": "256x256"}
         made = self.admin(REQUEST, "submit_generation", vals)
-        names = ["request_id", "correlation_id", "state"]
+        names = ["request_uuid", "correlation_uuid", "state"]
         [row] = self.admin(REQUEST, "read", made, names)
         record: dict[str, Any] = row
         return record
@@ -167,7 +167,7 @@ class Desk:
 
     def calls(self, made: dict[str, Any]) -> dict[str, Any]:
         """What the image service has seen of it."""
-        params = {"correlation_id": made["correlation_id"]}
+        params = {"correlation_id": made["correlation_uuid"]}
         url = f"{self.stack.images_url}/_sandbox/calls"
         found: dict[str, Any] = httpx.get(url, params=params, trust_env=False).json()
         return found

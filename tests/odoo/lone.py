@@ -140,7 +140,7 @@ class Lone:
 
     def reads(self, request: int) -> dict[str, Any]:
         """A request's record."""
-        fields = ["request_id", "correlation_id", "state", "charged", "price", "image_ids"]
+        fields = ["request_uuid", "correlation_uuid", "state", "charged", "price", "image_ids"]
         [row] = self.admin(REQUEST, "read", [request], [*fields, "entry_ids", "user_id"])
         found: dict[str, Any] = row
         return found
@@ -211,8 +211,8 @@ def _signature(stamp: datetime, body: bytes) -> str:
 def completed(record: Mapping[str, Any], data: bytes, **changes: Any) -> dict[str, Any]:
     """EVT-AIG-002 of a request, with the image inside unless `imageUrl` says where it is."""
     event = {
-        "requestId": record["request_id"],
-        "correlationId": record["correlation_id"],
+        "requestId": record["request_uuid"],
+        "correlationId": record["correlation_uuid"],
         "status": "completed",
         "imageMetadata": {"format": "png", "size": len(data), "width": 8, "height": 9},
         "hashValue": hashlib.sha256(data).hexdigest(),
@@ -225,7 +225,7 @@ def completed(record: Mapping[str, Any], data: bytes, **changes: Any) -> dict[st
 
 def failed(record: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """EVT-AIG-003 of a request."""
-    ids = {"requestId": record["request_id"], "correlationId": record["correlation_id"]}
+    ids = {"requestId": record["request_uuid"], "correlationId": record["correlation_uuid"]}
     return {**ids, "status": "failed", "errorMessage": "down", "errorCode": "JOB_LOST", **changes}
 
 

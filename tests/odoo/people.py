@@ -46,8 +46,8 @@ class Person:
 
     def reads(self, request: int) -> dict[str, Any]:
         """A request's record as this person sees it."""
-        wanted = ["state", "request_id", "correlation_id", "charged", "price", "image_ids"]
-        wanted += ["error_code", "user_message", "start_attempts", "workflow_id"]
+        wanted = ["state", "request_uuid", "correlation_uuid", "charged", "price", "image_ids"]
+        wanted += ["error_code", "user_message", "start_attempts", "workflow_name"]
         [row] = self.rpc.execute(REQUEST, "read", [request], wanted)
         found: dict[str, Any] = row
         return found

@@ -89,7 +89,7 @@ def test_an_outcome_is_taken_once(lone: Lone, path: str) -> None:
     assert [answer.status_code for answer in answers] == [200, 200]
     said = [answer.json() for answer in answers]
     assert [each["status"] for each in said] == ["applied", "repeated"]
-    assert {each["requestId"] for each in said} == {made["request_id"]}
+    assert {each["requestId"] for each in said} == {made["request_uuid"]}
     record = lone.reads(made["id"])
     assert (record["state"], len(record["image_ids"])) == ("completed", 1)
     assert lone.ledger(made["id"]) == CAPTURED
@@ -99,7 +99,7 @@ def test_who_is_not_known_is_refused(lone: Lone) -> None:
     """By token, by signature, by the clock; nothing is done and nothing is revealed of requests."""
     made = lone.asks()
     event = completed(made, PICTURE)
-    unknown = {**event, "requestId": made["correlation_id"]}
+    unknown = {**event, "requestId": made["correlation_uuid"]}
     minutes = timedelta(minutes=1)
     for answer in (
         lone.delivers(event, Authorization=None),
@@ -114,7 +114,7 @@ def test_who_is_not_known_is_refused(lone: Lone) -> None:
     ):
         assert answer.status_code == 401
         assert answer.json()["error"]["status"] == 401
-        assert made["request_id"] not in answer.text
+        assert made["request_uuid"] not in answer.text
     assert lone.reads(made["id"])["state"] == "requested"
     assert lone.delivers(event, late=4.9 * minutes).status_code == 200
 
@@ -174,10 +174,10 @@ def test_what_cannot_be_applied_says_why(lone: Lone) -> None:
     made, other = lone.asks(), lone.asks()
     lone.stores_images_at(f"{NOBODY} http://a..b")
     sound = completed(made, PICTURE)
-    strange = completed({**made, "request_id": other["correlation_id"]}, PICTURE)
+    strange = completed({**made, "request_uuid": other["correlation_uuid"]}, PICTURE)
     for status, word, event in (
-        (404, other["correlation_id"], strange),
-        (422, "correlationId", {**sound, "correlationId": other["correlation_id"]}),
+        (404, other["correlation_uuid"], strange),
+        (422, "correlationId", {**sound, "correlationId": other["correlation_uuid"]}),
         (422, "requestId", {**sound, "requestId": "x"}),
         (422, "status", {**sound, "status": "done"}),
         (422, "SHA-256", {**sound, "hashValue": "0" * 64}),
@@ -290,7 +290,7 @@ def test_an_image_is_its_users_own(lone: Lone) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "private" in answer.headers["cache-control"]
         download = owner.get(f"/duragen/image/{image}", params={"download": 1})
-        assert made["request_id"] in download.headers["content-disposition"]
+        assert made["request_uuid"] in download.headers["content-disposition"]
         assert "attachment" in download.headers["content-disposition"]
         nobody = httpx.Client(base_url=lone.odoo.url, trust_env=False)
         for client in (stranger, nobody):

@@ -9,7 +9,7 @@ OURS = signed(TOKEN, SECRET)
 def test_the_contract_is_kept(lone: Lone) -> None:
     """Whatever a believed caller sends: no 5xx, and nothing that the document does not have."""
     made = [lone.asks() for _ in range(5)]
-    known = [Request(each["request_id"], each["correlation_id"]) for each in made]
+    known = [Request(each["request_uuid"], each["correlation_uuid"]) for each in made]
     answers = call_callback(lone.odoo.url, OURS, known, examples=20)
     routes = {route for route, _ in answers}
     assert len(routes) == 4

@@ -40,7 +40,7 @@ async def test_from_a_key_to_a_verified_webhook(user: ApiUser, http: httpx.Async
     [[sha256]] = user.desk.sql(
         "SELECT sha256 FROM duragen_generated_image image"
         " JOIN duragen_generation_request asked ON asked.id = image.request_id"
-        f" WHERE asked.request_id = '{job_id}'"
+        f" WHERE asked.request_uuid = '{job_id}'"
     )
     assert hashlib.sha256(image).hexdigest() == sha256
     assert (user.ledger(job_id), await user.balance()) == (CAPTURED, 4)
@@ -67,7 +67,7 @@ async def test_what_was_not_begun_is_free(user: ApiUser) -> None:
         worker.start()
     job = await user.becomes(answer.json()["jobId"], "canceled")
     assert (job["charged"], user.ledger(job["jobId"])) == (False, RELEASED)
-    assert user.desk.paid({"correlation_id": job["correlationId"]}) == 0
+    assert user.desk.paid({"correlation_uuid": job["correlationId"]}) == 0
     assert await user.balance() == 5
 
 

@@ -55,11 +55,11 @@ async def test_whoever_is_killed(user: ApiUser, threaded: Beside) -> None:
     for job_id in jobs.values():
         job = await user.becomes(job_id, "completed", "failed", "canceled")
         assert (job["status"], user.ledger(job_id)) == ("completed", CAPTURED)
-        assert user.desk.paid({"correlation_id": job["correlationId"]}) == 1
-        assert user.desk.known({"request_id": job_id})["state"] == "completed"
+        assert user.desk.paid({"correlation_uuid": job["correlationId"]}) == 1
+        assert user.desk.known({"request_uuid": job_id})["state"] == "completed"
     assert await user.balance() == 0
     # And nothing was made that Odoo does not know.
-    rows = user.desk.sql("SELECT request_id FROM duragen_generation_request")
+    rows = user.desk.sql("SELECT request_uuid FROM duragen_generation_request")
     made = {each async for each in _generations(threaded)}
     assert made <= {row[0] for row in rows}
 

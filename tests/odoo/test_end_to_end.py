@@ -29,21 +29,21 @@ def test_an_image_arrives(beside: Beside, start_path: str, person: Person) -> No
     """Odoo has the image, the ledger one capture, the page the news; one call was paid."""
     with person.listens() as bus:
         asked = person.submits("a red fox in the snow")
-        messages = bus.until(asked["request_id"], "completed")
-    through_gateway = asked["correlation_id"] in beside.stack.log_path("gateway").read_text()
+        messages = bus.until(asked["request_uuid"], "completed")
+    through_gateway = asked["correlation_uuid"] in beside.stack.log_path("gateway").read_text()
     assert through_gateway == (start_path == "gateway")
     record = person.reads(asked["id"])
     assert (record["state"], record["charged"], record["price"]) == ("completed", True, 1)
     assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
     assert messages[-1]["balance"] == person.balance()
     assert messages[-1]["imageUrl"] == f"/duragen/image/{record['image_ids'][0]}"
-    generation = _generation(beside, asked["request_id"])
+    generation = _generation(beside, asked["request_uuid"])
     assert generation["state"] == "completed"
     data = person.http.get(messages[-1]["imageUrl"]).content
     assert hashlib.sha256(data).hexdigest() == generation["image"]["sha256"]
     with Image.open(io.BytesIO(data)) as image:
         assert (image.size, image.format) == ((256, 256), "PNG")
-    assert _paid(beside, asked["correlation_id"]) == 1
+    assert _paid(beside, asked["correlation_uuid"]) == 1
 
 
 def test_an_image_stays_in_the_store(beside: Beside, image_storage: Callable[[str], None]) -> None:
@@ -51,13 +51,13 @@ def test_an_image_stays_in_the_store(beside: Beside, image_storage: Callable[[st
     image_storage("s3")
     with Person(beside.odoo, PORTAL) as person, person.listens() as bus:
         asked = person.submits("a harbour in the fog")
-        messages = bus.until(asked["request_id"], "completed")
+        messages = bus.until(asked["request_uuid"], "completed")
         answer = person.http.get(messages[-1]["imageUrl"])
     assert answer.status_code in {302, 303}
     link = answer.headers["location"]
     assert link.startswith(beside.stack.s3_url)
     data = httpx.get(link, trust_env=False).raise_for_status().content
-    sha256 = _generation(beside, asked["request_id"])["image"]["sha256"]
+    sha256 = _generation(beside, asked["request_uuid"])["image"]["sha256"]
     assert hashlib.sha256(data).hexdigest() == sha256
 
 
@@ -65,7 +65,7 @@ def test_a_refused_prompt_costs_nothing(beside: Beside) -> None:
     """The credit is released, and the person reads it in words of his own."""
     with Person(beside.odoo, PORTAL) as person, person.listens() as bus:
         asked = person.submits("something forbidden")
-        messages = bus.until(asked["request_id"], "failed")
+        messages = bus.until(asked["request_uuid"], "failed")
         record = person.reads(asked["id"])
         assert (record["state"], record["charged"]) == ("failed", False)
         assert person.ledger(asked["id"]) == [("reserve", -1), ("release", 1)]
@@ -80,13 +80,13 @@ def test_canceling_each_is_no_way_to_free_calls(threaded: Beside) -> None:
         try:
             for number in range(2):
                 asked = person.submits(f"a free lunch, number {number}")
-                _wait_for_call(threaded, asked["correlation_id"])
+                _wait_for_call(threaded, asked["correlation_uuid"])
                 person.rpc.execute(REQUEST, "action_cancel", [asked["id"]])
-                messages = bus.until(asked["request_id"], "canceled")
+                messages = bus.until(asked["request_uuid"], "canceled")
                 assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
                 assert messages[-1]["charged"] is True
                 assert "was charged" in messages[-1]["userMessage"]
-                assert _paid(threaded, asked["correlation_id"]) == 1
+                assert _paid(threaded, asked["correlation_uuid"]) == 1
             with pytest.raises(odoorpc.error.RPCError, match="images of today"):
                 person.submits("another one")
         finally:
@@ -97,7 +97,7 @@ def test_outcomes_come_as_they_were_set_to(threaded: Beside, prefork: Beside) ->
     """Posted to the callback of one Odoo, called by odoorpc in the other."""
     for odoo, called in ((threaded.odoo, True), (prefork.odoo, False)):
         with Person(odoo, PORTAL) as person, person.listens() as bus:
-            bus.until(person.submits("a meadow in May")["request_id"], "completed")
+            bus.until(person.submits("a meadow in May")["request_uuid"], "completed")
         assert ("POST /duragen/v1/callback" in odoo.log.read_text()) == called
 
 
@@ -108,9 +108,9 @@ def test_odoo_dies_while_the_image_is_made(beside: Beside) -> None:
         beside.odoo.kill()
         beside.odoo.supervisor.wait_ready(PATIENCE_SECONDS)
         with person.listens() as bus:
-            bus.until(asked["request_id"], "completed")
+            bus.until(asked["request_uuid"], "completed")
         assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
-        assert _paid(beside, asked["correlation_id"]) == 1
+        assert _paid(beside, asked["correlation_uuid"]) == 1
 
 
 def _generation(beside: Beside, request_id: str) -> dict[str, Any]:

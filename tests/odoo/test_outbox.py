@@ -58,16 +58,16 @@ def test_odoo_dies_between_the_commit_and_the_start(
             asking.start()
             assert called.wait(PATIENCE_SECONDS)
             # Another session sees the request: it is committed, and not started.
-            rows = desk.sql("SELECT id, state, request_id FROM duragen_generation_request")
+            rows = desk.sql("SELECT id, state, request_uuid FROM duragen_generation_request")
             [[number, state, request_id]] = [row for row in rows if row[0] not in before]
             assert state == "requested"
             desk.odoo.kill()
             asking.join()
             desk.odoo.supervisor.wait_ready(PATIENCE_SECONDS)
         [[correlation_id]] = desk.sql(
-            f"SELECT correlation_id FROM duragen_generation_request WHERE id = {number}"
+            f"SELECT correlation_uuid FROM duragen_generation_request WHERE id = {number}"
         )
-        made = {"id": int(number), "request_id": request_id, "correlation_id": correlation_id}
+        made = {"id": int(number), "request_uuid": request_id, "correlation_uuid": correlation_id}
         assert desk.ledger(made) == CAPTURED[:1]
         desk.outbox_takes(made)
         desk.ended(made, "completed")

@@ -74,14 +74,14 @@ def test_odoo_dies_while_it_publishes(at_broker: Desk) -> None:
         asking.join()
         at_broker.odoo.supervisor.wait_ready(PATIENCE_SECONDS)
     rows = at_broker.sql(
-        "SELECT id, state, request_id, correlation_id, maybe_published"
+        "SELECT id, state, request_uuid, correlation_uuid, maybe_published"
         " FROM duragen_generation_request"
     )
     [[number, state, request_id, correlation_id, published]] = [
         row for row in rows if row[0] not in before
     ]
     assert (state, published) == ("requested", "t")
-    made = {"id": int(number), "request_id": request_id, "correlation_id": correlation_id}
+    made = {"id": int(number), "request_uuid": request_id, "correlation_uuid": correlation_id}
     with at_broker.images_taking(60):
         at_broker.admin(REQUEST, "action_cancel", [made["id"]])
         until(lambda: at_broker.known(made).get("status") != 404)
@@ -95,8 +95,8 @@ def test_forged_outcomes_are_refused(at_broker: Desk, broker: RabbitServer, sign
     with _away(at_broker):
         made = at_broker.asks()
         forged = {
-            "requestId": made["request_id"],
-            "correlationId": made["correlation_id"],
+            "requestId": made["request_uuid"],
+            "correlationId": made["correlation_uuid"],
             "status": "failed",
             "errorMessage": "forged",
             "errorCode": "INTERNAL",

@@ -178,7 +178,7 @@ def test_outcomes_and_submissions_at_once_keep_the_ledger(lone: Lone) -> None:
     answers = at_once(9, one)
     wrong = {each.kind for each in answers if isinstance(each, RpcError)}
     assert wrong <= {GIVEN_UP}
-    applied = [{"status": "applied", "requestId": each["request_id"]} for each in records[:4]]
+    applied = [{"status": "applied", "requestId": each["request_uuid"]} for each in records[:4]]
     assert answers[:4] == applied
     charged = lone.admin(
         REQUEST, "search_count", [("user_id", "=", user.uid), ("charged", "=", True)]

@@ -116,14 +116,14 @@ class RealSide:
         [model] = models.search([("model_uuid", "=", str(model_id))])
         values = {"prompt": prompt, "model_id": model, "resolution": "1024x1024"}
         made = self._customer.execute(_REQUEST, "submit_generation", values)
-        [row] = self._admin.execute(_REQUEST, "read", made, ["request_id", "correlation_id"])
-        return Asked(row["request_id"], row["correlation_id"], f"by Odoo {self._odoo.url}")
+        [row] = self._admin.execute(_REQUEST, "read", made, ["request_uuid", "correlation_uuid"])
+        return Asked(row["request_uuid"], row["correlation_uuid"], f"by Odoo {self._odoo.url}")
 
     def record(self, asked: Asked) -> Record:
         """See OdooSide."""
         wanted = ["state", "error_code", "user_message", "image_ids"]
         requests = self._admin.env[_REQUEST]
-        [row] = requests.search_read([("request_id", "=", asked.request_id)], wanted)
+        [row] = requests.search_read([("request_uuid", "=", asked.request_id)], wanted)
         entries = self._admin.env["duragen.credit.entry"]
         booked = entries.search_read([("request_id", "=", row["id"])], ["kind"], order="id")
         ledger = [entry["kind"] for entry in booked]

@@ -1,6 +1,6 @@
 {
     "name": "Duragen: AI Image Generation",
-    "version": "1.0.0",
+    "version": "1.1.0",
     "summary": "AI images that arrive, whatever breaks on the way: credits, gallery, live portal",
     "author": "Duragen",
     "category": "Productivity",

@@ -18,7 +18,7 @@ _PARAMETERS = {
     "seed": "seed",
     "inferenceSteps": "inference_steps",
     "cfgScale": "cfg_scale",
-    "campaignId": "campaign_id",
+    "campaignId": "campaign_uuid",
 }
 _TEXTS = ("prompt", "negativePrompt", "resolution", "campaignId")
 _NUMBERS = (("inferenceSteps", int), ("cfgScale", (int, float)), ("seed", int))
@@ -74,7 +74,11 @@ def seconds_of(env, cancel_after):
     least, most = CANCEL_AFTER_SECONDS
     whole = isinstance(cancel_after, int) and not isinstance(cancel_after, bool)
     if not whole or not least <= cancel_after <= most:
-        raise ValidationError(env._("cancelAfter: must be %s to %s whole seconds", least, most))
+        raise ValidationError(
+            env._(
+                "cancelAfter: must be %(least)s to %(most)s whole seconds", least=least, most=most
+            )
+        )
     return cancel_after
 
 

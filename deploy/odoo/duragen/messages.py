@@ -7,6 +7,7 @@ that they agree.
 
 def texts(_):
     """The text of each code; `_` translates (Odoo's `env._`)."""
+    # pylint: disable=prefer-env-translation  # it is `env._`
     busy = _("The image service is busy at the moment. Please try again in a few minutes.")
     delayed = _("Your image took too long this time. Nothing was charged. Please try again.")
     our_fault = _("Something is wrong on our side. Nothing was charged. Please try again later.")

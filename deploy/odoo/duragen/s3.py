@@ -59,7 +59,7 @@ class Store:
             "get_object", Params=parameters, ExpiresIn=LINK_SECONDS
         )
 
-    def read(self, key, size):
+    def get(self, key, size):
         """The bytes of the object, at most one more than `size`. Raises S3Error."""
         return self._called(
             lambda: self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read(size + 1)

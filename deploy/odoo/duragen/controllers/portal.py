@@ -1,6 +1,6 @@
 """The portal's pages, /my/images. The models decide; the record rules say who sees what."""
 
-from odoo import _, http
+from odoo import http
 from odoo.addons.portal.controllers.portal import CustomerPortal
 from odoo.addons.portal.controllers.portal import pager as portal_pager
 from odoo.exceptions import AccessError, UserError
@@ -58,7 +58,7 @@ class ImagesPortal(CustomerPortal):
             {
                 **self._prepare_portal_layout_values(),
                 "page_name": "duragen_images",
-                **_titled(_("Images")),
+                **_titled(request.env._("Images")),
                 "composer": form.composer(values, refused.get("error")),
                 "cards": [form.card(record) for record in records],
                 "blank": form.BLANK_CARD,
@@ -196,12 +196,12 @@ def _refusal(error):
     """The status and {"title", "message", "field"?} of a refusal by a model."""
     refusal = {"message": str(error.args[0]) if error.args else ""}
     if isinstance(error, CreditsError):
-        return 402, {**refusal, "title": _("Not enough credits")}
+        return 402, {**refusal, "title": request.env._("Not enough credits")}
     if isinstance(error, QuotaError):
-        return 429, {**refusal, "title": _("That is all for now")}
+        return 429, {**refusal, "title": request.env._("That is all for now")}
     field = getattr(error, "field", None)
     return 422, {
         **refusal,
-        "title": _("Please look at this again"),
+        "title": request.env._("Please look at this again"),
         **({"field": field} if field else {}),
     }

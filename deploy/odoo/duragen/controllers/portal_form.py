@@ -5,7 +5,7 @@ import re
 import uuid
 from urllib.parse import quote_plus
 
-from odoo import _, fields
+from odoo import fields
 from odoo.exceptions import ValidationError
 from odoo.http import request
 from odoo.tools import format_datetime
@@ -71,12 +71,14 @@ def submitted(post):
     """The form as `submit_generation` takes it. Raises FieldError; the model checks bounds."""
     values = {name: clean(post.get(name)) for name in TEXTS}
     if not values["prompt"]:
-        raise FieldError("prompt", _("Describe the image that you want."))
+        raise FieldError("prompt", request.env._("Describe the image that you want."))
     if len(values["prompt"]) > LONGEST_PROMPT:
-        raise FieldError("prompt", _("The description is too long: at most 32,000 characters."))
+        raise FieldError(
+            "prompt", request.env._("The description is too long: at most 32,000 characters.")
+        )
     model = whole_or_none(post.get("model_id"))
     if not model:
-        raise FieldError("model_id", _("Choose a model."))
+        raise FieldError("model_id", request.env._("Choose a model."))
     values["model_id"] = model
     values["inference_steps"] = int(_number(post, "inference_steps", whole=True))
     values["cfg_scale"] = _number(post, "cfg_scale")
@@ -89,8 +91,10 @@ def _number(post, name, *, whole=False):
     text = clean(post.get(name)).replace(",", ".") or "0"
     pattern = r"\d{1,6}" if whole else r"\d{1,6}(\.\d{0,6})?"
     if not re.fullmatch(pattern, text, re.ASCII):
-        whole_fault = _("Steps must be a whole number.")
-        raise FieldError(name, whole_fault if whole else _("The guidance must be a number."))
+        whole_fault = request.env._("Steps must be a whole number.")
+        raise FieldError(
+            name, whole_fault if whole else request.env._("The guidance must be a number.")
+        )
     return float(text)
 
 
@@ -142,13 +146,13 @@ def details(record):
     found = record.sudo()
     like = values_like(record)
     rows = [
-        (_("Model"), found.model_id.name),
-        (_("Size"), size_label(found.resolution)),
-        (_("Left out"), like["negative_prompt"]),
-        (_("Seed"), like["seed"]),
-        (_("Steps"), like["inference_steps"]),
-        (_("Guidance"), like["cfg_scale"]),
-        (_("Price"), credits_label(found.price)),
+        (request.env._("Model"), found.model_id.name),
+        (request.env._("Size"), size_label(found.resolution)),
+        (request.env._("Left out"), like["negative_prompt"]),
+        (request.env._("Seed"), like["seed"]),
+        (request.env._("Steps"), like["inference_steps"]),
+        (request.env._("Guidance"), like["cfg_scale"]),
+        (request.env._("Price"), credits_label(found.price)),
     ]
     moments = {name: found[f"{name}_at"] for name in ("requested", "started", "ended")}
     return {
@@ -197,9 +201,9 @@ def composer(values, error=None):
 def examples():
     """Prompts to begin with."""
     prompts = [
-        _("A lighthouse on a cliff at dawn, watercolour"),
-        _("A fox asleep in tall grass, soft morning light"),
-        _("An old tram climbing a narrow street in the rain"),
+        request.env._("A lighthouse on a cliff at dawn, watercolour"),
+        request.env._("A fox asleep in tall grass, soft morning light"),
+        request.env._("An old tram climbing a narrow street in the rain"),
     ]
     return [
         {"prompt": each, "url": f"/my/images?prompt={quote_plus(each)}#create"} for each in prompts
@@ -213,7 +217,7 @@ def balance():
 
 def credits_label(price):
     """1 credit, 2 credits."""
-    return _("1 credit") if price == 1 else _("%s credits", price)
+    return request.env._("1 credit") if price == 1 else request.env._("%s credits", price)
 
 
 def _models():
@@ -264,10 +268,10 @@ def _sides(text):
 def _shape(width, height):
     shape = width / height
     if math.isclose(shape, 1, rel_tol=0.02):
-        return _("Square")
+        return request.env._("Square")
     if shape > 1:
-        return _("Wide") if shape >= WIDE else _("Landscape")
-    return _("Tall") if shape <= 1 / WIDE else _("Portrait")
+        return request.env._("Wide") if shape >= WIDE else request.env._("Landscape")
+    return request.env._("Tall") if shape <= 1 / WIDE else request.env._("Portrait")
 
 
 def _short(number):

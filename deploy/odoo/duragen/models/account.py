@@ -1,6 +1,6 @@
 """Accounts: one user's credits in one company. The balance changes only with an entry."""
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 
 from ..exceptions import CreditsError
 
@@ -45,7 +45,7 @@ class Account(models.Model):
         initial = self._initial(user) if self.env.cr.fetchone() else 0
         found = self._find(user, company)
         if initial > 0:
-            found._book("grant", initial, note=_("Welcome"))
+            found._book("grant", initial, note=self.env._("Welcome"))
         return found
 
     def _find(self, user, company):
@@ -90,7 +90,7 @@ class Account(models.Model):
         account = self.sudo()
         if (kind == "reserve" or delta) and not account._moved(kind, delta):
             raise CreditsError(
-                _(
+                self.env._(
                     "This costs %(price)s credits, and %(balance)s are left.",
                     price=-delta,
                     balance=account.balance,

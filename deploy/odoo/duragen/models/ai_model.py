@@ -2,7 +2,7 @@
 
 import re
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..wire import UUID
@@ -57,11 +57,13 @@ class AiModel(models.Model):
     def _check_values(self):
         for model in self:
             if not UUID.fullmatch(model.model_uuid or ""):
-                raise ValidationError(_("The model ID must be a UUID, as in Duragen's settings."))
+                raise ValidationError(
+                    self.env._("The model ID must be a UUID, as in Duragen's settings.")
+                )
             if model.price < 0:
-                raise ValidationError(_("The price must not be negative."))
+                raise ValidationError(self.env._("The price must not be negative."))
             if not 1 <= model.max_steps <= 200:
-                raise ValidationError(_("The maximum number of steps must be 1 to 200."))
+                raise ValidationError(self.env._("The maximum number of steps must be 1 to 200."))
             model._sizes()
 
     def _sizes(self):
@@ -69,13 +71,13 @@ class AiModel(models.Model):
         self.ensure_one()
         found = [line.strip() for line in (self.resolutions or "").splitlines() if line.strip()]
         if not found:
-            raise ValidationError(_("Give at least one resolution."))
+            raise ValidationError(self.env._("Give at least one resolution."))
         for text in found:
             match = _RESOLUTION.fullmatch(text)
             sides = [int(side) for side in match.groups()] if match else [0]
             if not all(MIN_SIDE_PIXELS <= side <= MAX_SIDE_PIXELS for side in sides):
                 raise ValidationError(
-                    _(
+                    self.env._(
                         "%(text)s is no resolution: write WIDTHxHEIGHT, both %(least)s to %(most)s",
                         text=text,
                         least=MIN_SIDE_PIXELS,

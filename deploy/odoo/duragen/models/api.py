@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from dateutil import tz
 from dateutil.parser import isoparse
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, ValidationError
 
 from ..api_parameters import digest_of, reference_of, seconds_of, vals_of
@@ -134,7 +134,7 @@ class Api(models.AbstractModel):
     def _served(self, user, work):
         """The same for a user who is known already, in the language of this environment."""
         if not self._may_ask(user):
-            return _refused("FORBIDDEN", 403, _("This user may not ask for images."))
+            return _refused("FORBIDDEN", 403, self.env._("This user may not ask for images."))
         try:
             # A refusal is an answer here, not an exception: nothing of it may be committed.
             with self.env.cr.savepoint():
@@ -151,8 +151,8 @@ class Api(models.AbstractModel):
     def _user(self, api_key):
         """The user of an API key. Raises Refusal, and AccessError for strangers."""
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
-            raise AccessError(_("Only the gateway's own user may serve API users."))
-        invalid = Refusal("INVALID_API_KEY", 401, _("The API key is not valid."))
+            raise AccessError(self.env._("Only the gateway's own user may serve API users."))
+        invalid = Refusal("INVALID_API_KEY", 401, self.env._("The API key is not valid."))
         if not isinstance(api_key, str) or not (api_key.isascii() and api_key.isalnum()):
             raise invalid
         found = self.env["res.users.apikeys"].sudo()._check_credentials(scope=SCOPE, key=api_key)
@@ -204,13 +204,15 @@ class Api(models.AbstractModel):
             found._unless_other(vals)
         elif found and found.reference_digest != digest:
             raise ConflictError(
-                _("This reference (Idempotency-Key) belongs to a request with other parameters.")
+                self.env._(
+                    "This reference (Idempotency-Key) belongs to a request with other parameters."
+                )
             )
         made = found
         if not found:
             if seconds:
                 vals["cancel_at"] = fields.Datetime.now() + timedelta(seconds=seconds)
-            ours = {"client_reference": reference, "correlation_id": correlation_id}
+            ours = {"client_reference": reference, "correlation_uuid": correlation_id}
             made = requests.submit_generation({**vals, **ours})
             made.sudo().reference_digest = reference and digest
         return {
@@ -231,7 +233,7 @@ class Api(models.AbstractModel):
 
     def _listed(self, user, filters):
         if not isinstance(filters, dict):
-            raise ValidationError(_("The filters must be an object."))
+            raise ValidationError(self.env._("The filters must be an object."))
         limit = limit_of(self.env, filters.get("limit"))
         domain = [
             ("user_id", "=", user.id),
@@ -241,27 +243,27 @@ class Api(models.AbstractModel):
         if after := filters.get("after"):
             last = self._found(user, after)
             if not last:
-                raise ValidationError(_("after: is not the `next` of a page"))
+                raise ValidationError(self.env._("after: is not the `next` of a page"))
             at = last.requested_at
             same = ["&", ("requested_at", "=", at), ("id", "<", last.id)]
             domain += ["|", ("requested_at", "<", at), *same]
         requests = self._requests(user)
         found = requests.search(domain, order="requested_at desc, id desc", limit=limit + 1)
         shown = found[:limit]
-        more = shown[-1:].request_id if len(found) > limit else None
+        more = shown[-1:].request_uuid if len(found) > limit else None
         return {"jobs": [self._view(each) for each in shown], "next": more}
 
     def _own(self, user, request_id):
         found = self._found(user, request_id)
         if not found:
-            raise NotFoundRefusal(_("There is no such request."))
+            raise NotFoundRefusal(self.env._("There is no such request."))
         return found
 
     def _found(self, user, request_id):
         wanted = str(request_id).lower()
         if not UUID.fullmatch(wanted):
             return None
-        named = [("request_id", "=", wanted), ("user_id", "=", user.id), ("state", "!=", "draft")]
+        named = [("request_uuid", "=", wanted), ("user_id", "=", user.id), ("state", "!=", "draft")]
         return self._requests(user).sudo().search(named, limit=1).with_user(user).sudo(False)
 
     def _requests(self, user):
@@ -277,7 +279,7 @@ class Api(models.AbstractModel):
         seen = request.portal_values()
         return {
             "jobId": seen["requestId"],
-            "correlationId": request.correlation_id,
+            "correlationId": request.correlation_uuid,
             "status": _STATUS.get(seen["state"], seen["state"]),
             "prompt": seen["prompt"],
             "modelId": request.model_id.sudo().model_uuid.lower(),

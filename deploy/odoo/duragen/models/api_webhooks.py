@@ -6,7 +6,7 @@ alone. A delivery is {"id", "messageId", "event", "jobId", "status", "attempts",
 "lastStatus", "lastMilliseconds", "lastAnswer", "createdAt"}.
 """
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..exceptions import ConflictError
@@ -107,21 +107,21 @@ class ApiWebhooks(models.AbstractModel):
 
     def _endpoint(self, user, webhook_id):
         wanted = str(webhook_id).lower()
-        named = [("public_id", "=", wanted), ("user_id", "=", user.id)]
+        named = [("webhook_code", "=", wanted), ("user_id", "=", user.id)]
         found = UUID.fullmatch(wanted) and self._endpoints(user).search(named, limit=1)
         if not found:
-            raise NotFoundRefusal(_("There is no such webhook."))
+            raise NotFoundRefusal(self.env._("There is no such webhook."))
         return found
 
     def _on(self, endpoint):
         if not endpoint.enabled:
-            raise ConflictError(_("It is switched off."))
+            raise ConflictError(self.env._("It is switched off."))
         return endpoint
 
     def _created(self, user, vals):
         vals = _vals(self.env, vals)
         if not vals.get("url"):
-            raise ValidationError(_("url: is missing"))
+            raise ValidationError(self.env._("url: is missing"))
         endpoints = self._endpoints(user).with_company(user.company_id)
         endpoints._check_room(user, 1)
         own = {"user_id": user.id, "company_id": user.company_id.id}
@@ -136,7 +136,7 @@ class ApiWebhooks(models.AbstractModel):
         if after := filters.get("after"):
             last = deliveries.search([*domain, _named(after)], limit=1)
             if not last:
-                raise ValidationError(_("after: is not the `next` of a page"))
+                raise ValidationError(self.env._("after: is not the `next` of a page"))
             domain.append(("id", "<", last.id))
         found = deliveries.search(domain, order="id desc", limit=limit + 1)
         more = found[limit - 1].delivery_uuid if len(found) > limit else None
@@ -154,22 +154,22 @@ class ApiWebhooks(models.AbstractModel):
                 ("state", "!=", "waiting"),
             ]
         else:
-            raise ValidationError(_("delivery or since: is missing"))
+            raise ValidationError(self.env._("delivery or since: is missing"))
         deliveries = self.env["duragen.webhook.delivery"].sudo()
         found = deliveries.search(domain, order="id", limit=MOST_REDELIVERED)
         if what.get("delivery") and not found:
-            raise NotFoundRefusal(_("There is no such delivery."))
+            raise NotFoundRefusal(self.env._("There is no such delivery."))
         if what.get("delivery"):
-            deliveries._made(endpoint, found.event, found.request_id, found.message_id)
+            deliveries._made(endpoint, found.event, found.request_id, found.message_code)
             return {"count": 1}
         # Of one that was sent several times, once; what is on its way already, not again.
-        latest = {each.message_id: each for each in found}
+        latest = {each.message_code: each for each in found}
         under_way = [("endpoint_id", "=", endpoint.id), ("state", "in", ("waiting", "sending"))]
-        for each in deliveries.search([*under_way, ("message_id", "in", list(latest))]):
-            latest.pop(each.message_id, None)
+        for each in deliveries.search([*under_way, ("message_code", "in", list(latest))]):
+            latest.pop(each.message_code, None)
         # Not one hook for each: the caller would wait for a thousand calls.
         deliveries._written(
-            endpoint, [(each.event, each.request_id, each.message_id) for each in latest.values()]
+            endpoint, [(each.event, each.request_id, each.message_code) for each in latest.values()]
         )
         self.env.ref("duragen.cron_start").sudo()._trigger()
         return {"count": len(latest)}
@@ -202,7 +202,11 @@ def _vals(env, given):
             value = given[name]
             if value not in allowed or type(value) is not type(allowed[0]):
                 raise ValidationError(
-                    env._("%s: must be one of %s", name, ", ".join(map(str, allowed)))
+                    env._(
+                        "%(name)s: must be one of %(allowed)s",
+                        name=name,
+                        allowed=", ".join(map(str, allowed)),
+                    )
                 )
             vals[name] = value
     return vals
@@ -210,7 +214,7 @@ def _vals(env, given):
 
 def _shown(endpoint):
     return {
-        "id": endpoint.public_id,
+        "id": endpoint.webhook_code,
         "url": endpoint.url,
         "description": endpoint.description or "",
         "events": [event for event, field in EVENTS.items() if endpoint[field]],
@@ -225,9 +229,9 @@ def _shown(endpoint):
 def _delivery(delivery):
     return {
         "id": delivery.delivery_uuid,
-        "messageId": delivery.message_id,
+        "messageId": delivery.message_code,
         "event": delivery.event,
-        "jobId": delivery.request_id.request_id or None,
+        "jobId": delivery.request_id.request_uuid or None,
         "status": delivery.state,
         "attempts": delivery.attempts,
         "lastAttemptAt": iso(delivery.last_at) or None,

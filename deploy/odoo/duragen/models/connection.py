@@ -2,7 +2,7 @@
 
 import logging
 
-from odoo import _, api, models
+from odoo import api, models
 
 from .. import alerting, fetching, signatures
 from ..broker import Broker
@@ -99,11 +99,11 @@ class Connection(models.AbstractModel):
         return self._callback_url().removesuffix(CALLBACK_PATH) + WEBHOOK_PATH
 
     @api.model
-    def _workflow_url(self, workflow_id):
+    def _workflow_url(self, workflow_name):
         """A workflow in Temporal's Web UI; empty when its address is not set."""
         base = self._setting("temporal_ui_url").rstrip("/")
         namespace = self._setting("temporal_namespace")
-        return f"{base}/namespaces/{namespace}/workflows/{workflow_id}" if base else ""
+        return f"{base}/namespaces/{namespace}/workflows/{workflow_name}" if base else ""
 
     @api.model
     def _client(self, seconds=PATIENCE_SECONDS):
@@ -164,7 +164,10 @@ class Connection(models.AbstractModel):
         secrets = self._in_force("signing_secret")
         if not secrets:
             raise SetupError(
-                _("Set a signing secret: without one anybody who may publish could forge outcomes.")
+                self.env._(
+                    "Set a signing secret: without one anybody who may publish could forge"
+                    " outcomes."
+                )
             )
         try:
             for secret in secrets:

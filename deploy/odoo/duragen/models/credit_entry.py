@@ -1,6 +1,6 @@
 """The ledger: grants, reservations, captures, releases. Append-only, in the database too."""
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 KINDS = [
@@ -65,9 +65,11 @@ class CreditEntry(models.Model):
         """Refuse: a wrong entry is corrected by another one."""
         # Its own computed fields arrive here as well when the entry is made.
         if vals.keys() - {"user_id", "company_id"}:
-            raise UserError(_("The credit ledger is append-only: add another entry instead."))
+            raise UserError(
+                self.env._("The credit ledger is append-only: add another entry instead.")
+            )
         return super().write(vals)
 
     @api.ondelete(at_uninstall=False)
     def _never(self):
-        raise UserError(_("The credit ledger is append-only: add another entry instead."))
+        raise UserError(self.env._("The credit ledger is append-only: add another entry instead."))

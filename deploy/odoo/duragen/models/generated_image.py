@@ -3,7 +3,7 @@
 import base64
 import io
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools.misc import hash_sign, verify_hash_signed
 from PIL import (
@@ -83,7 +83,7 @@ class GeneratedImage(models.Model):
     @property
     def file_name(self):
         """The name that a download gets."""
-        return f"{self.request_id.request_id}.{self.format}"
+        return f"{self.request_id.request_uuid}.{self.format}"
 
     def _small(self):
         """A JPEG of at most 512 pixels a side, for lists; made when first looked at, then kept.
@@ -93,12 +93,12 @@ class GeneratedImage(models.Model):
         self.ensure_one()
         if not self.thumbnail:
             raw = base64.b64decode(self.data) if self.has_data else self._from_s3()
-            small = _shrunk(raw)
+            small = _shrunk(self.env, raw)
             self.thumbnail = base64.b64encode(small)
         return self
 
     def _from_s3(self):
-        return self.env["duragen.connection"]._store().read(self.s3_key, self.size)
+        return self.env["duragen.connection"]._store().get(self.s3_key, self.size)
 
     def _signed_url(self):
         """An absolute link for those who have no login here, valid for an hour."""
@@ -120,17 +120,17 @@ class GeneratedImage(models.Model):
         return super().create([{**vals, "has_data": bool(vals.get("data"))} for vals in vals_list])
 
 
-def _shrunk(raw):
+def _shrunk(env, raw):
     """A small JPEG of a picture. Raises UserError when the picture cannot be opened."""
     try:
         with Image.open(io.BytesIO(raw)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise UserError(_("The picture is too large."))
+                raise UserError(env._("The picture is too large."))
             picture.draft("RGB", (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
             picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
             whole = picture.convert("RGBA")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(_("The picture cannot be opened.")) from error
+        raise UserError(env._("The picture cannot be opened.")) from error
     flat = Image.new("RGB", whole.size, "white")
     flat.paste(whole, mask=whole.getchannel("A"))
     small = io.BytesIO()

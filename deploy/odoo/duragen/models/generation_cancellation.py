@@ -49,13 +49,14 @@ class GenerationCancellation(models.Model):
     @api.depends("state", "charged", "price")
     def _compute_friendly_message(self):
         """The message of the failure, and why a cancellation was charged."""
-        super()._compute_friendly_message()
+        done = super()._compute_friendly_message()
         for request in self.filtered(lambda each: each.state == "canceled" and each.charged):
             why = self.env._(
                 "The image service may already be paid for it, so it was charged (credits: %s).",
                 request.price,
             )
             request.friendly_message = " ".join(filter(None, [request.friendly_message, why]))
+        return done
 
     def _note_of(self, failure):
         """Why a failure is charged, for the ledger, in its user's language; None: see the code."""

@@ -1,6 +1,6 @@
 """Erasing what a person wrote, and the image of it. The ledger keeps request and entries."""
 
-from odoo import _, fields, models
+from odoo import fields, models
 from odoo.exceptions import AccessError, UserError
 
 from .generation_request import OPEN_STATES
@@ -26,12 +26,12 @@ class GenerationErasure(models.Model):
         for one that is under way: then nothing is erased.
         """
         if not (self.env.su or self.env.user.has_group("duragen.group_manager")):
-            raise AccessError(_("Only managers may erase what somebody has written."))
+            raise AccessError(self.env._("Only managers may erase what somebody has written."))
         requests = self._owned()
         for request in requests:
             request._lock()
         if any(request.state in OPEN_STATES for request in requests):
-            raise UserError(_("It is under way: cancel it first, and wait for its end."))
+            raise UserError(self.env._("It is under way: cancel it first, and wait for its end."))
         drafts = requests.filtered(lambda each: each.state == "draft")
         drafts.unlink()
         requests -= drafts
@@ -45,7 +45,7 @@ class GenerationErasure(models.Model):
         )
         # What open pages were sent is kept for a day.
         for request in requests:
-            sent = [("message", "like", f'"{request.request_id}"')]
+            sent = [("message", "like", f'"{request.request_uuid}"')]
             self.env["bus.bus"].sudo().search(sent).unlink()
         requests._notify_pages()
         return True

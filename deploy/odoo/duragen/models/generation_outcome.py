@@ -6,7 +6,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 import psycopg2
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 
 from .. import fetching, wire
@@ -26,7 +26,7 @@ _FOLLOWS = {
 }
 
 _READ = (
-    *("request_id", "correlation_id", "user_id", "company_id", "state", "price", "charged"),
+    *("request_uuid", "correlation_uuid", "user_id", "company_id", "state", "price", "charged"),
     *("cancel_requested", "canceled_by_id", "name", "prompt", "model_id", "resolution"),
     *("requested_at", "started_at", "erased_at", "cancel_at"),
 )
@@ -49,18 +49,18 @@ class GenerationOutcome(models.Model):
         AccessError, UserError (the image cannot be fetched now: send the event again).
         """
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
-            raise AccessError(_("Only Duragen's own user may deliver outcomes."))
+            raise AccessError(self.env._("Only Duragen's own user may deliver outcomes."))
         try:
             outcome = wire.parse_outcome(event)
         except wire.WireError as error:
             raise ValidationError("\n".join(error.faults)) from None
-        named = [("request_id", "=", outcome.request_id)]
+        named = [("request_uuid", "=", outcome.request_id)]
         request = self.sudo().search_fetch(named, _READ, limit=1, order="id")
         if not request or request.state == "draft":
-            raise MissingError(_("There is no request %s.", outcome.request_id))
-        if request.correlation_id != outcome.correlation_id:
-            raise ValidationError(_("correlationId: is not the one of this request"))
-        return {"status": request._apply(outcome), "requestId": request.request_id}
+            raise MissingError(self.env._("There is no request %s.", outcome.request_id))
+        if request.correlation_uuid != outcome.correlation_id:
+            raise ValidationError(self.env._("correlationId: is not the one of this request"))
+        return {"status": request._apply(outcome), "requestId": request.request_uuid}
 
     def _apply_failure(self, event):
         """Apply a failure by the names of the specification's other document; as `apply_event`.
@@ -69,16 +69,16 @@ class GenerationOutcome(models.Model):
         correlationId, which the request has. spec: error-handling.sequence, 8.1, 9.1.
         """
         given = event if isinstance(event, dict) else {}
-        named = [("request_id", "=", str(given.get("generationRequestId")).lower())]
+        named = [("request_uuid", "=", str(given.get("generationRequestId")).lower())]
         request = self.sudo().search(named, limit=1)
         if not request or request.state == "draft":
-            raise MissingError(_("There is no such request."))
+            raise MissingError(self.env._("There is no such request."))
         said = (given.get(name) for name in ("errorMessage", "errorDetails", "errorType"))
         return self.apply_event(
             {
                 **given,
-                "requestId": request.request_id,
-                "correlationId": request.correlation_id,
+                "requestId": request.request_uuid,
+                "correlationId": request.correlation_uuid,
                 "status": "failed",
                 "errorMessage": next((text for text in said if text), ""),
             }
@@ -161,7 +161,7 @@ class GenerationOutcome(models.Model):
         if image.url:
             return fetching.fetch(image, connection._image_origins())
         try:
-            data = connection._store().read(image.key, image.size)
+            data = connection._store().get(image.key, image.size)
         except S3Error as error:
             raise fetching.FetchError(str(error)) from error
         return fetching.verified(image, data)
@@ -171,9 +171,11 @@ class GenerationOutcome(models.Model):
         connection = self.env["duragen.connection"]
         url, key = connection._setting("gateway_url"), connection._setting("gateway_key")
         if not url:
-            raise SettingsError(_("Set the gateway's address and key: it has links to images."))
+            raise SettingsError(
+                self.env._("Set the gateway's address and key: it has links to images.")
+            )
         try:
-            return fetching.link_of(self.request_id, url, key)
+            return fetching.link_of(self.request_uuid, url, key)
         except fetching.GoneError as error:
             raise ValidationError(str(error)) from None
         except fetching.NoAnswerError as error:
@@ -183,12 +185,12 @@ class GenerationOutcome(models.Model):
 
     def _refuse_link(self, why):
         """Show managers what to set: Duragen keeps the image, and delivers it again until then."""
-        _logger.warning("the image of request %s was not fetched: %s", self.request_id, why)
+        _logger.warning("the image of request %s was not fetched: %s", self.request_uuid, why)
         try:
             # Of its own: the refusal that follows takes back all that this transaction writes.
             in_own_transaction(self.env.registry, self.id, "_note_open", why)
         except psycopg2.Error:
-            _logger.exception("request %s has no note of it", self.request_id)
+            _logger.exception("request %s has no note of it", self.request_uuid)
 
     def _note_open(self, note):
         """Leave a note, unless the request has ended or another transaction is at it."""
@@ -203,7 +205,7 @@ class GenerationOutcome(models.Model):
         """The key of our own store in a link; False when it is another store's link."""
         owner = "(?:[a-z0-9][a-z0-9_-]{0,39}/)?"
         # The last place that fits: the bucket's name may be "generations", too.
-        key = rf".*/(generations/{owner}{self.request_id}\.[a-z0-9.+-]+)"
+        key = rf".*/(generations/{owner}{self.request_uuid}\.[a-z0-9.+-]+)"
         found = re.fullmatch(key, unquote(urlsplit(url).path))
         return found[1] if found else False
 

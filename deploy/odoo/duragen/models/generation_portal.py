@@ -1,6 +1,6 @@
 """What people see of a request: one dict, for the page, for its live messages and for the API."""
 
-from odoo import _, models
+from odoo import models
 
 BUS_TYPE = "duragen.generation"
 
@@ -19,7 +19,7 @@ class GenerationPortal(models.Model):
         image = self.image_id if self.state == "completed" else images
         return {
             "id": self.id,
-            "requestId": self.request_id,
+            "requestId": self.request_uuid,
             "name": self.name,
             "prompt": self.prompt,
             "model": self.model_id.sudo().name,
@@ -45,14 +45,14 @@ class GenerationPortal(models.Model):
 
     def _hint(self):
         if self.cancel_requested and self.state in ("requested", "started"):
-            return _("Being canceled…")
+            return self.env._("Being canceled…")
         return {
-            "draft": _("Not submitted yet."),
-            "requested": _("Waiting for its turn."),
-            "started": _("Your image is being made."),
-            "completed": _("Your image is ready."),
-            "failed": _("There is no image this time."),
-            "canceled": _("It was canceled."),
+            "draft": self.env._("Not submitted yet."),
+            "requested": self.env._("Waiting for its turn."),
+            "started": self.env._("Your image is being made."),
+            "completed": self.env._("Your image is ready."),
+            "failed": self.env._("There is no image this time."),
+            "canceled": self.env._("It was canceled."),
         }[self.state]
 
     def _notify_pages(self):

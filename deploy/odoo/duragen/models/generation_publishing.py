@@ -3,7 +3,7 @@
 So a Duragen that does not know a request is no proof that it will not be started.
 """
 
-from odoo import _, fields, models
+from odoo import fields, models
 
 from .connection import PATIENCE_SECONDS
 from .generation_start import PAUSE
@@ -34,7 +34,7 @@ class GenerationPublishing(models.Model):
         Before it is published: we may die before the broker answers.
         """
         self.maybe_published = True
-        self.env.cr.commit()
+        self.env.cr.commit()  # pylint: disable=invalid-commit
         waits = self._locked_while_waiting()
         if waits and self.cancel_requested:
             self.maybe_published = False  # canceled meanwhile: nothing is sent
@@ -65,8 +65,8 @@ class GenerationPublishing(models.Model):
 
     def _note_on_lost(self):
         if self.maybe_published and self.check_attempts >= MANY:
-            return _(
+            return self.env._(
                 "RabbitMQ takes it again and again, and Duragen does not know it: look at `duragen"
                 " deadletters list`, or give it up."
             )
-        return _("Duragen did not know it; it is started again.")
+        return self.env._("Duragen did not know it; it is started again.")

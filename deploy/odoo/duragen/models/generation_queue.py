@@ -51,7 +51,7 @@ class GenerationQueue(models.Model):
             taking = _Taking(self.env.registry, connection._message_secrets())
             broker = connection._broker()
             # No transaction of ours stays open in the database while we listen.
-            self.env.cr.commit()
+            self.env.cr.commit()  # pylint: disable=invalid-commit
             broker.listen(taking.take, RUN_SECONDS if waits else DRAINED_SECONDS, RUN_SECONDS)
         except DuragenError as error:
             _logger.warning("no outcomes are read from RabbitMQ: %s", error)
@@ -72,7 +72,7 @@ class GenerationQueue(models.Model):
         Raises MissingError for another Odoo's: all that listen at an exchange get each outcome.
         """
         request_id = str(event.get("requestId"))
-        named = [("request_id", "=", request_id)]
+        named = [("request_uuid", "=", request_id)]
         request = UUID.fullmatch(request_id) and self.search(named, limit=1)
         if not request:
             raise MissingError(self.env._("There is no such request here."))
@@ -98,9 +98,8 @@ class _Taking:
             event = outcome_of(body)
             if self._away and event.get("status") == "completed":
                 return None  # it would wait for the same peer, and hold up the failures behind it
-            self._apply(headers, body, event)
-        except MissingError:
-            pass
+            with suppress(MissingError):  # another Odoo's
+                self._apply(headers, body, event)
         except SettingsError as error:
             return _stays(error)
         except (NoOutcomeError, UnauthorizedError, ValidationError) as error:

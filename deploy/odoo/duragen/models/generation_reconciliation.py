@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 import psycopg2
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..messages import english
@@ -52,7 +52,7 @@ class GenerationReconciliation(models.Model):
                 if time.monotonic() > until:
                     return
                 chunk = requests[start : start + CHUNK]
-                answers = list(askers.map(partial(_ask, client), chunk.mapped("request_id")))
+                answers = list(askers.map(partial(_ask, client), chunk.mapped("request_uuid")))
                 if all(isinstance(answer, UnavailableError) for answer in answers):
                     _logger.warning("reconciliation waits: %r", answers[0])
                     return
@@ -83,9 +83,9 @@ class GenerationReconciliation(models.Model):
             client = self.env["duragen.connection"]._client()
         except DuragenError as error:
             raise UserError(str(error)) from None
-        answers = {request: _ask(client, request.request_id) for request in open_ones}
+        answers = {request: _ask(client, request.request_uuid) for request in open_ones}
         if answers and all(isinstance(each, UnavailableError) for each in answers.values()):
-            raise UserError(_("Duragen cannot be reached at the moment."))
+            raise UserError(self.env._("Duragen cannot be reached at the moment."))
         for request, answer in answers.items():
             request._reconcile(answer)
         return True
@@ -143,8 +143,10 @@ class GenerationReconciliation(models.Model):
         state = str(answer.get("state"))
         if state == "storing":
             # It may take hours, and it is paid for: neither started again nor ended here.
-            return _("The image is made. It waits for the image store, which Duragen cannot reach.")
-        return "" if state in ENDED else _("Duragen says: %s.", state)
+            return self.env._(
+                "The image is made. It waits for the image store, which Duragen cannot reach."
+            )
+        return "" if state in ENDED else self.env._("Duragen says: %s.", state)
 
     def _healed(self, status):
         """Apply a status to the record; a note for operators, empty if the outcome was applied."""
@@ -152,21 +154,23 @@ class GenerationReconciliation(models.Model):
         parked = status.get("parked")
         if parked:
             # Odoo runs, since it asks: the outcome need not wait for its next try.
-            self.env["duragen.connection"]._client().redeliver(self.request_id)
-            return _("The outcome was parked (%s); Odoo asked for it again.", parked.get("code"))
+            self.env["duragen.connection"]._client().redeliver(self.request_uuid)
+            return self.env._(
+                "The outcome was parked (%s); Odoo asked for it again.", parked.get("code")
+            )
         if note := self._working_note(status):
             return note
         if image:
             names = ("format", "size", "width", "height", "sha256")
             found = Image(*(image[name] for name in names), key=image["key"])
-            outcome = Outcome(self.request_id, self.correlation_id, image=found)
+            outcome = Outcome(self.request_uuid, self.correlation_uuid, image=found)
         else:
             failure = _failure(error)
             if state == "failed" and failure.code == "INVALID_INPUT":
                 # The request was sound. Duragen refused the address of this Odoo, which is not on
                 # its allow list, and delivered nothing. That is not the user's error.
                 failure = failure._replace(code="INTERNAL", by_policy=False, user_message=None)
-            outcome = Outcome(self.request_id, self.correlation_id, failure=failure)
+            outcome = Outcome(self.request_uuid, self.correlation_uuid, failure=failure)
         self._apply(outcome)
         return ""
 
@@ -179,7 +183,7 @@ class GenerationReconciliation(models.Model):
         target = self.env["duragen.connection"]._target()
         if self.started_where and self.started_where != target:
             # It may still run where it was started, so a second start could be paid as well.
-            return _(
+            return self.env._(
                 "It was started at %s; the Duragen in the settings does not know it.",
                 self.started_where,
             )

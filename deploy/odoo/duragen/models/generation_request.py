@@ -3,8 +3,9 @@
 import uuid
 from math import gcd
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
+from odoo.tools import SQL
 
 from ..messages import in_language
 from ..untouched import untouched
@@ -24,7 +25,7 @@ ORIGINS = [("backend", "Backend"), ("portal", "Portal"), ("api", "API")]
 EDITABLE = frozenset(
     {
         *("prompt", "negative_prompt", "model_id", "resolution", "aspect_ratio", "seed"),
-        *("inference_steps", "cfg_scale", "campaign_id"),
+        *("inference_steps", "cfg_scale", "campaign_uuid"),
     }
 )
 
@@ -33,9 +34,9 @@ _FOR_OPERATORS = {"readonly": True, "copy": False, "groups": "duragen.group_mana
 """For fields that say more than a user should read: peers' own words, addresses, ids."""
 
 
-def workflow_id_of(request_id):
+def workflow_name_of(request_uuid):
     """The id of the Temporal workflow of a request."""
-    return f"generation-{request_id}"
+    return f"generation-{request_uuid}"
 
 
 def ratio_of(resolution):
@@ -60,10 +61,10 @@ class GenerationRequest(models.Model):
     _order = "id desc"
 
     name = fields.Char(compute="_compute_name", store=True)
-    request_id = fields.Char(
+    request_uuid = fields.Char(
         "Request ID", required=True, readonly=True, copy=False, default=lambda _: str(uuid.uuid4())
     )
-    correlation_id = fields.Char(
+    correlation_uuid = fields.Char(
         "Correlation ID",
         required=True,
         readonly=True,
@@ -112,7 +113,7 @@ class GenerationRequest(models.Model):
     seed = fields.Char(help="A whole number; empty: the service chooses.")
     inference_steps = fields.Integer(help="0: the service's own choice.")
     cfg_scale = fields.Float(help="0: the service's own choice.")
-    campaign_id = fields.Char("Campaign ID", help="A UUID, when the image is for a campaign.")
+    campaign_uuid = fields.Char("Campaign ID", help="A UUID, when the image is for a campaign.")
     event = fields.Json("Event", help="EVT-AIG-001 as it is sent.", **_FOR_OPERATORS)
 
     price = fields.Integer("Price (credits)", readonly=True, copy=False)
@@ -170,7 +171,7 @@ class GenerationRequest(models.Model):
 
     image_ids = fields.One2many("duragen.generated.image", "request_id", "Images", readonly=True)
     image_id = fields.Many2one("duragen.generated.image", compute="_compute_image_id")
-    workflow_id = fields.Char("Workflow ID", compute="_compute_workflow")
+    workflow_name = fields.Char("Workflow ID", compute="_compute_workflow")
     workflow_url = fields.Char(
         "Workflow", compute="_compute_workflow", groups="duragen.group_manager"
     )
@@ -178,17 +179,15 @@ class GenerationRequest(models.Model):
     def init(self):
         """Unique by index, on both versions of Odoo; the crons search by the other two indexes."""
         for name, definition in {
-            "request_unique": "(request_id)",
+            "request_unique": "(request_uuid)",
             "reference_unique": "(user_id, client_reference) WHERE client_reference IS NOT NULL",
             "to_start": "(next_start_at) WHERE state = 'requested'",
             "to_check": "(next_check_at) WHERE state = 'started'",
             "of_user": "(user_id, requested_at) WHERE requested_at IS NOT NULL",
         }.items():
             unique = "UNIQUE" if name.endswith("unique") else ""
-            self.env.cr.execute(
-                f"CREATE {unique} INDEX IF NOT EXISTS duragen_generation_request_{name}"
-                f" ON duragen_generation_request {definition}"
-            )
+            create = f"CREATE {unique} INDEX IF NOT EXISTS duragen_generation_request_{name}"
+            self.env.cr.execute(SQL(f"{create} ON duragen_generation_request {definition}"))
         # Rows from before the column was there: then only what was charged counted.
         self.env.cr.execute(
             "UPDATE duragen_generation_request SET counted = charged WHERE counted IS NULL"
@@ -231,12 +230,12 @@ class GenerationRequest(models.Model):
         for request in self:
             request.image_id = request.image_ids[:1]
 
-    @api.depends("request_id")
+    @api.depends("request_uuid")
     def _compute_workflow(self):
         connection = self.env["duragen.connection"]
         for request in self:
-            request.workflow_id = workflow_id_of(request.request_id)
-            request.workflow_url = connection._workflow_url(request.workflow_id)
+            request.workflow_name = workflow_name_of(request.request_uuid)
+            request.workflow_url = connection._workflow_url(request.workflow_name)
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -255,26 +254,28 @@ class GenerationRequest(models.Model):
         if not self.env.su:
             self._refuse_foreign(vals)
             if any(request.state != "draft" for request in self):
-                raise UserError(_("It has been submitted and cannot be changed any more."))
+                raise UserError(self.env._("It has been submitted and cannot be changed any more."))
         return super().write(vals)
 
     @api.ondelete(at_uninstall=False)
     def _drafts_alone(self):
         if any(request.state != "draft" for request in self):
-            raise UserError(_("Only drafts can be deleted: the others belong to the ledger."))
+            raise UserError(
+                self.env._("Only drafts can be deleted: the others belong to the ledger.")
+            )
 
     def action_open_workflow(self):
         """The workflow in Temporal's Web UI, in a new window."""
         self.ensure_one()
         if not self.workflow_url:
-            raise UserError(_("Set the address of Temporal's Web UI in the settings."))
+            raise UserError(self.env._("Set the address of Temporal's Web UI in the settings."))
         return {"type": "ir.actions.act_url", "url": self.workflow_url, "target": "new"}
 
     def _refuse_foreign(self, vals):
         foreign = vals.keys() - EDITABLE
         if foreign:
             names = ", ".join(sorted(foreign))
-            raise AccessError(_("You may not write these fields: %s", names))
+            raise AccessError(self.env._("You may not write these fields: %s", names))
 
     def _owned(self):
         """These records, in sudo, when the user may act on them: his own, or any for a manager.
@@ -284,7 +285,7 @@ class GenerationRequest(models.Model):
         self.check_access("read")
         manager = self.env.su or self.env.user.has_group("duragen.group_manager")
         if not manager and any(request.user_id != self.env.user for request in self):
-            raise AccessError(_("Only the one who asked for it may do this."))
+            raise AccessError(self.env._("Only the one who asked for it may do this."))
         return self.sudo()
 
     def _lock(self):

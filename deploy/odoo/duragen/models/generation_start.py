@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 import psycopg2
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
 from ..broker import UncertainError
@@ -224,12 +224,12 @@ class GenerationStart(models.Model):
                 "start_error": why[:500],
             }
         )
-        _logger.warning("generation %s was not started: %r", self.request_id, why)
+        _logger.warning("generation %s was not started: %r", self.request_uuid, why)
 
     def _end_unstarted(self, code, why):
         # A later try would fail as well. Nothing was spent, so the policy does not matter.
         failure = Failure(code, why[:2000])
-        self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
+        self._apply(Outcome(self.request_uuid, self.correlation_uuid, failure=failure))
 
     def action_give_up(self):
         """End open requests here and return their credits, for managers: Duragen has lost them.
@@ -237,12 +237,12 @@ class GenerationStart(models.Model):
         If an image comes after all, it is charged as any other.
         """
         if not (self.env.su or self.env.user.has_group("duragen.group_manager")):
-            raise AccessError(_("Only managers may give a generation up."))
+            raise AccessError(self.env._("Only managers may give a generation up."))
         failure = Failure("INTERNAL", f"given up by {self.env.user.login}")
         for request in self._owned():
             request._lock()
             if request.state in OPEN_STATES:
-                outcome = Outcome(request.request_id, request.correlation_id, failure=failure)
+                outcome = Outcome(request.request_uuid, request.correlation_uuid, failure=failure)
                 request._apply(outcome)
         return True
 
@@ -271,7 +271,7 @@ class GenerationStart(models.Model):
         from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
         try:
-            self.env["duragen.connection"]._client().cancel(self.request_id)
+            self.env["duragen.connection"]._client().cancel(self.request_uuid)
         except NotFoundError:
             if self.maybe_published:
                 return self._publish_to_cancel()
@@ -286,7 +286,7 @@ class GenerationStart(models.Model):
     def _cancel_unstarted(self):
         # Nothing was spent for it yet, so the policy on cancellations does not matter.
         failure = Failure("CANCELED", "canceled before it was started", "canceled")
-        self._apply(Outcome(self.request_id, self.correlation_id, failure=failure))
+        self._apply(Outcome(self.request_uuid, self.correlation_uuid, failure=failure))
 
     def _pass_cancel(self):
         """Ask Duragen to cancel; False when Duragen could not be reached: the outbox asks again.
@@ -296,14 +296,14 @@ class GenerationStart(models.Model):
         from ..starter.client import DuragenError, NotFoundError, UnavailableError
 
         try:
-            self.env["duragen.connection"]._client().cancel(self.request_id)
+            self.env["duragen.connection"]._client().cancel(self.request_uuid)
         except NotFoundError:
             if self.maybe_published:
                 self.next_start_at = fields.Datetime.now() + PAUSE  # Duragen has not read it yet
                 return True
             # Reconciliation finds that out too, and deals with it.
         except DuragenError as error:
-            _logger.warning("the cancellation of %s waits: %r", self.request_id, error)
+            _logger.warning("the cancellation of %s waits: %r", self.request_uuid, error)
             self.next_start_at = fields.Datetime.now() + PAUSE
             return not isinstance(error, UnavailableError)
         self.next_start_at = False

@@ -3,7 +3,7 @@
 import uuid
 from functools import partial
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from ..exceptions import ConflictError
@@ -19,7 +19,7 @@ MAX_CFG_SCALE = 50
 # A caller over RPC gets records as a list of ids: always on Odoo 19, on 18 with this decorator.
 _returned_as_ids = api.returns("self") if hasattr(api, "returns") else lambda method: method
 
-_VALUES = EDITABLE | {"origin", "client_reference", "cancel_at", "correlation_id"}
+_VALUES = EDITABLE | {"origin", "client_reference", "cancel_at", "correlation_uuid"}
 _NUMBERS = frozenset({"inference_steps", "cfg_scale"})
 _TEXTS = _VALUES - _NUMBERS - {"model_id", "origin", "cancel_at"}
 
@@ -37,22 +37,22 @@ class GenerationSubmission(models.Model):
         Over RPC it is a list of one id.
 
         `vals` holds what a person writes (`prompt`, `model_id`, `resolution`, …), `origin`,
-        `cancel_at` (it is canceled then), `correlation_id` (a UUID) and `client_reference`: with
+        `cancel_at` (it is canceled then), `correlation_uuid` (a UUID) and `client_reference`: with
         the same reference again, the request that exists is returned.
         Raises ValidationError, CreditsError, QuotaError, ConflictError; then nothing was written.
         """
         unknown = vals.keys() - _VALUES
         if unknown:
-            raise ValidationError(_("Unknown: %s", ", ".join(sorted(unknown))))
+            raise ValidationError(self.env._("Unknown: %s", ", ".join(sorted(unknown))))
         vals = self._clean(vals)
         user, company = self.env.user, self.env.company
         model = self.env["duragen.ai.model"].sudo().browse(_whole(vals.get("model_id"))).exists()
         if not model:
-            raise ValidationError(_("Choose a model."))
+            raise ValidationError(self.env._("Choose a model."))
         vals["model_id"] = model.id
         vals["resolution"] = vals.get("resolution") or model._sizes()[0]
         if not vals.get("prompt"):
-            raise ValidationError(_("Write a prompt."))
+            raise ValidationError(self.env._("Write a prompt."))
         reference = vals.get("client_reference")
         if reference:
             known = [("user_id", "=", user.id), ("client_reference", "=", reference)]
@@ -75,7 +75,7 @@ class GenerationSubmission(models.Model):
             made = self[name].id if name == "model_id" else self[name]
             if _plain(vals[name]) != _plain(made):
                 raise ConflictError(
-                    _("This reference belongs to another request: %s differs.", name)
+                    self.env._("This reference belongs to another request: %s differs.", name)
                 )
         return self
 
@@ -85,7 +85,7 @@ class GenerationSubmission(models.Model):
         for name in _TEXTS & vals.keys():
             value = str(vals[name]) if name == "seed" and vals[name] is not False else vals[name]
             if value and not isinstance(value, str):
-                raise ValidationError(_("%s: must be a text", name))
+                raise ValidationError(self.env._("%s: must be a text", name))
             # PostgreSQL's texts hold no NUL, and lone surrogates are not Unicode.
             text = (value or "").replace("\0", "").encode("utf-8", "replace").decode()
             clean[name] = text or False
@@ -93,31 +93,31 @@ class GenerationSubmission(models.Model):
             value = vals[name] or 0
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not number or not abs(value) < 2**31:
-                raise ValidationError(_("%s: must be a number", name))
+                raise ValidationError(self.env._("%s: must be a number", name))
             if name == "inference_steps" and value != int(value):
-                raise ValidationError(_("%s: must be a whole number", name))
-        if correlation_id := clean.pop("correlation_id", None):
-            if not UUID.fullmatch(correlation_id):
-                raise ValidationError(_("%s: must be a UUID", "correlation_id"))
-            clean["correlation_id"] = correlation_id.lower()
+                raise ValidationError(self.env._("%s: must be a whole number", name))
+        if correlation_uuid := clean.pop("correlation_uuid", None):
+            if not UUID.fullmatch(correlation_uuid):
+                raise ValidationError(self.env._("%s: must be a UUID", "correlation_uuid"))
+            clean["correlation_uuid"] = correlation_uuid.lower()
         if vals.get("cancel_at"):
             clean["cancel_at"] = self._moment("cancel_at", vals["cancel_at"])
         if vals.get("origin", "backend") not in [name for name, _label in ORIGINS]:
-            raise ValidationError(_("Unknown: %s", vals["origin"]))
+            raise ValidationError(self.env._("Unknown: %s", vals["origin"]))
         return clean
 
     def _moment(self, name, value):
         try:
             return fields.Datetime.to_datetime(value)
         except (TypeError, ValueError):
-            raise ValidationError(_("%s: must be a moment", name)) from None
+            raise ValidationError(self.env._("%s: must be a moment", name)) from None
 
     def action_submit(self):
         """Submit drafts: all, or none. Raises ValidationError, CreditsError, QuotaError."""
         for request in self._owned():
             request._lock()
             if request.state != "draft":
-                raise UserError(_("It has been submitted already."))
+                raise UserError(self.env._("It has been submitted already."))
             request._submit()
         return True
 
@@ -128,9 +128,9 @@ class GenerationSubmission(models.Model):
         # A second click, as after a lost answer, finds the request that the first one made.
         old._lock()
         if old.state not in ("failed", "canceled"):
-            raise UserError(_("Only what failed or was canceled can be tried again."))
+            raise UserError(self.env._("Only what failed or was canceled can be tried again."))
         if old.erased_at:
-            raise UserError(_("Its words were erased."))
+            raise UserError(self.env._("Its words were erased."))
         open_ones = [("retry_of_id", "=", old.id), ("state", "in", OPEN_STATES)]
         if again := self.sudo().search(open_ones, limit=1):
             return again._opened()
@@ -187,8 +187,8 @@ class GenerationSubmission(models.Model):
 
     def _event(self):
         event = {
-            "requestId": self.request_id,
-            "correlationId": self.correlation_id,
+            "requestId": self.request_uuid,
+            "correlationId": self.correlation_uuid,
             "userId": self.user_uuid,
             "prompt": self.prompt,
             "modelId": self.model_id.model_uuid.lower(),
@@ -199,7 +199,7 @@ class GenerationSubmission(models.Model):
             "seed": int(self.seed) if self.seed else None,
             "inferenceSteps": self.inference_steps or None,
             "cfgScale": self.cfg_scale or None,
-            "campaignId": self.campaign_id or None,
+            "campaignId": self.campaign_uuid or None,
             "cancelAt": f"{self.cancel_at.isoformat()}Z" if self.cancel_at else None,
         }
         return {name: value for name, value in event.items() if value is not None}
@@ -213,16 +213,16 @@ class GenerationSubmission(models.Model):
     def _prompt_faults(self):
         self.prompt = (self.prompt or "").strip()
         if not self.prompt:
-            yield _("Write a prompt.")
+            yield self.env._("Write a prompt.")
         if max(len(self.prompt), len(self.negative_prompt or "")) > MAX_PROMPT_CHARACTERS:
-            yield _("A prompt has at most %s characters.", MAX_PROMPT_CHARACTERS)
+            yield self.env._("A prompt has at most %s characters.", MAX_PROMPT_CHARACTERS)
 
     def _size_faults(self):
         model = self.model_id
         if model not in self.env["duragen.ai.model"].sudo()._available(self.company_id):
-            yield _("This model is not available.")
+            yield self.env._("This model is not available.")
         if self.resolution not in model._sizes():
-            yield _(
+            yield self.env._(
                 "%(model)s makes no images of %(size)s.", model=model.name, size=self.resolution
             )
         # In the event both must agree: the resolution's own ratio always does.
@@ -231,25 +231,27 @@ class GenerationSubmission(models.Model):
     def _parameter_faults(self):
         model = self.model_id
         for value, allowed, label in (
-            (self.negative_prompt, model.allow_negative_prompt, _("a negative prompt")),
-            (self.seed, model.allow_seed, _("a seed")),
-            (self.inference_steps, model.allow_steps, _("steps")),
-            (self.cfg_scale, model.allow_cfg_scale, _("a guidance scale")),
+            (self.negative_prompt, model.allow_negative_prompt, self.env._("a negative prompt")),
+            (self.seed, model.allow_seed, self.env._("a seed")),
+            (self.inference_steps, model.allow_steps, self.env._("steps")),
+            (self.cfg_scale, model.allow_cfg_scale, self.env._("a guidance scale")),
         ):
             if value and not allowed:
-                yield _("%(model)s does not take %(parameter)s.", model=model.name, parameter=label)
+                yield self.env._(
+                    "%(model)s does not take %(parameter)s.", model=model.name, parameter=label
+                )
         seed = (self.seed or "").strip()
         digits = seed.isascii() and seed.isdigit() and len(seed) <= 19
         if seed and not (digits and int(seed) <= MAX_SEED):
-            yield _("The seed must be a whole number from 0 to %s.", MAX_SEED)
+            yield self.env._("The seed must be a whole number from 0 to %s.", MAX_SEED)
         else:
             self.seed = str(int(seed)) if seed else False
         if not 0 <= self.inference_steps <= model.max_steps:
-            yield _("The steps must be 1 to %s.", model.max_steps)
+            yield self.env._("The steps must be 1 to %s.", model.max_steps)
         if not 0 <= self.cfg_scale <= MAX_CFG_SCALE:
-            yield _("The guidance scale must be 0 to %s.", MAX_CFG_SCALE)
-        if self.campaign_id and not UUID.fullmatch(self.campaign_id):
-            yield _("The campaign must be a UUID.")
+            yield self.env._("The guidance scale must be 0 to %s.", MAX_CFG_SCALE)
+        if self.campaign_uuid and not UUID.fullmatch(self.campaign_uuid):
+            yield self.env._("The campaign must be a UUID.")
 
 
 def _plain(value):

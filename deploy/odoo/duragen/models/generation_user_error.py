@@ -54,10 +54,11 @@ class GenerationUserError(models.Model):
     @api.depends("user_error", "price")
     def _compute_friendly_message(self):
         """The message of the failure, and what it cost."""
-        super()._compute_friendly_message()
+        done = super()._compute_friendly_message()
         for request in self.filtered("user_error"):
             cost = request._charged_text() if request.user_error == "charged" else self._free_text()
             request.friendly_message = " ".join(filter(None, [request.friendly_message, cost]))
+        return done
 
     def _free_text(self):
         return self.env._(

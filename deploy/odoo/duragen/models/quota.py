@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from dateutil.relativedelta import relativedelta
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..exceptions import QuotaError
@@ -45,13 +45,13 @@ class Quota(models.Model):
     def _compute_name(self):
         labels = dict(self._fields["period"]._description_selection(self.env))
         for quota in self:
-            who = quota.user_id.name or _("Everybody")
+            who = quota.user_id.name or self.env._("Everybody")
             quota.name = f"{who}: {quota.limit} / {labels.get(quota.period, '')}"
 
     @api.constrains("limit")
     def _check_limit(self):
         if any(quota.limit < 0 for quota in self):
-            raise ValidationError(_("The limit must not be negative."))
+            raise ValidationError(self.env._("The limit must not be negative."))
 
     @api.model
     def _standing(self, user, company):
@@ -96,9 +96,11 @@ class Quota(models.Model):
         self._check_rate(user)
         for each in self._standing(user, company):
             if each["used"] >= each["limit"]:
-                text = _("You have used all %(limit)s images of today.", limit=each["limit"])
+                text = self.env._(
+                    "You have used all %(limit)s images of today.", limit=each["limit"]
+                )
                 if each["period"] == "month":
-                    text = _(
+                    text = self.env._(
                         "You have used all %(limit)s images of this month.", limit=each["limit"]
                     )
                 raise QuotaError(text, each["resets_in"], each["limit"])
@@ -115,7 +117,7 @@ class Quota(models.Model):
         last = requests.search_fetch(asked, ["requested_at"], **nth)
         if last or limit < 1:
             wait = int(((last.requested_at or since) - since).total_seconds()) + 1
-            raise QuotaError(_("At most %s requests a minute.", limit), wait, limit)
+            raise QuotaError(self.env._("At most %s requests a minute.", limit), wait, limit)
 
     @api.model
     def _limits(self, user, company):

@@ -1,6 +1,6 @@
 """The addon's page of Odoo's settings: each field is the system parameter `duragen.…`."""
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
 from .connection import CALLBACK_PATH, DEFAULTS
@@ -114,12 +114,13 @@ class ResConfigSettings(models.TransientModel):
 
     def set_values(self):
         """Also keep a 0: Odoo would delete the parameter, and the default would be back."""
-        super().set_values()
+        done = super().set_values()
         parameters = self.env["ir.config_parameter"].sudo()
         for name in NUMBERS:
             parameters.set_param(f"duragen.{name}", str(self[f"duragen_{name}"]))
         if self.duragen_outcome_path == "rabbitmq":
             self.env.ref("duragen.cron_listen").sudo()._trigger()
+        return done
 
     def _compute_duragen_callback_url(self):
         web_base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url")
@@ -130,7 +131,7 @@ class ResConfigSettings(models.TransientModel):
     def action_duragen_test(self):
         """Try what is saved, and say in plain words what works and what to do otherwise."""
         if not self.env.user.has_group("base.group_system"):
-            raise AccessError(_("Only administrators can change the settings."))
+            raise AccessError(self.env._("Only administrators can change the settings."))
         found = self.env["duragen.connection"].sudo()._test()
         good = all(check["ok"] for check in found)
         lines = [
@@ -140,7 +141,9 @@ class ResConfigSettings(models.TransientModel):
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
-                "title": _("Everything works") if good else _("Not everything works"),
+                "title": self.env._("Everything works")
+                if good
+                else self.env._("Not everything works"),
                 "message": "\n\n" + "\n\n".join(lines),
                 "type": "success" if good else "danger",
                 "sticky": True,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 import psycopg2
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
 from ..signatures import signed
@@ -48,7 +48,7 @@ class WebhookDelivery(models.Model):
     delivery_uuid = fields.Char(
         "Delivery ID", required=True, readonly=True, default=lambda _: str(uuid.uuid4())
     )
-    message_id = fields.Char(
+    message_code = fields.Char(
         required=True, readonly=True, help="webhook-id: the same when it is sent again."
     )
     endpoint_id = fields.Many2one(
@@ -81,9 +81,11 @@ class WebhookDelivery(models.Model):
         )
 
     @api.model
-    def _made(self, endpoint, event, request=None, message_id=None):
+    def _made(self, endpoint, event, request=None, message_code=None):
         """A new delivery, that is started after the commit."""
-        made = self._written(endpoint, [(event, request, message_id or f"msg_{uuid.uuid4().hex}")])
+        made = self._written(
+            endpoint, [(event, request, message_code or f"msg_{uuid.uuid4().hex}")]
+        )
         self.env.cr.postcommit.add(partial(_start_after_commit, self.env.registry, made.id))
         return made
 
@@ -98,9 +100,9 @@ class WebhookDelivery(models.Model):
                     "delivery_uuid": str(uuid.uuid4()),
                     "event": event,
                     "request_id": request.id if request else False,
-                    "message_id": message_id,
+                    "message_code": message_code,
                 }
-                for event, request, message_id in events
+                for event, request, message_code in events
             ]
         )
 
@@ -108,9 +110,9 @@ class WebhookDelivery(models.Model):
         """Send it once more, as a delivery of its own with the same webhook-id."""
         for delivery in self._owned():
             if not delivery.endpoint_id.enabled:
-                raise UserError(_("Its webhook is switched off."))
+                raise UserError(self.env._("Its webhook is switched off."))
             self._made(
-                delivery.endpoint_id, delivery.event, delivery.request_id, delivery.message_id
+                delivery.endpoint_id, delivery.event, delivery.request_id, delivery.message_code
             )
         return True
 
@@ -150,9 +152,9 @@ class WebhookDelivery(models.Model):
                 {
                     "deliveryId": self.delivery_uuid,
                     "source": self.env["duragen.connection"]._webhook_source(),
-                    "receiver": self.endpoint_id.public_id,
-                    "requestId": request.request_id or None,
-                    "correlationId": request.correlation_id or None,
+                    "receiver": self.endpoint_id.webhook_code,
+                    "requestId": request.request_uuid or None,
+                    "correlationId": request.correlation_uuid or None,
                 }
             )
         except DuragenError as error:
@@ -173,7 +175,7 @@ class WebhookDelivery(models.Model):
             return {"drop": "the webhook is switched off" if endpoint else "the webhook is gone"}
         body = json.dumps(delivery._content(), ensure_ascii=False)
         headers = {"Content-Type": "application/json", "User-Agent": "Duragen-Webhooks"}
-        headers |= signed(delivery.message_id, body.encode(), endpoint._secrets())
+        headers |= signed(delivery.message_code, body.encode(), endpoint._secrets())
         return {"url": endpoint.url, "headers": headers, "body": body}
 
     def _content(self):
@@ -224,7 +226,7 @@ class WebhookDelivery(models.Model):
     def _owned(self):
         self.check_access("read")
         if not self.env.su and any(each.user_id != self.env.user for each in self):
-            raise AccessError(_("Only the one whose webhook it is may do this."))
+            raise AccessError(self.env._("Only the one whose webhook it is may do this."))
         return self.sudo()
 
     @api.autovacuum

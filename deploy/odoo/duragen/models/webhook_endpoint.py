@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from odoo import _, api, fields, models, tools
+from odoo import api, fields, models, tools
 from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..exceptions import ConflictError
@@ -43,7 +43,7 @@ class WebhookEndpoint(models.Model):
     _order = "id desc"
     _rec_name = "url"
 
-    public_id = fields.Char(
+    webhook_code = fields.Char(
         "Webhook ID", required=True, readonly=True, copy=False, default=lambda _: str(uuid.uuid4())
     )
     user_id = fields.Many2one(
@@ -88,14 +88,14 @@ class WebhookEndpoint(models.Model):
         """Found by its id on the wire."""
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS duragen_webhook_endpoint_public_unique"
-            " ON duragen_webhook_endpoint (public_id)"
+            " ON duragen_webhook_endpoint (webhook_code)"
         )
 
     @api.constrains("url")
     def _check_url(self):
         for endpoint in self:
             if fault := url_fault(self.env, endpoint.url or ""):
-                raise ValidationError(_("url: %s", fault))
+                raise ValidationError(self.env._("url: %s", fault))
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -147,7 +147,7 @@ class WebhookEndpoint(models.Model):
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
-                "title": _("Signing secret"),
+                "title": self.env._("Signing secret"),
                 "message": self._owned().secret,
                 "type": "info",
                 "sticky": True,
@@ -158,7 +158,7 @@ class WebhookEndpoint(models.Model):
         """Send a test event; it is in the list of deliveries."""
         for endpoint in self._owned():
             if not endpoint.enabled:
-                raise UserError(_("It is switched off."))
+                raise UserError(self.env._("It is switched off."))
             self.env["duragen.webhook.delivery"]._made(endpoint, "webhook.test")
         return True
 
@@ -179,7 +179,7 @@ class WebhookEndpoint(models.Model):
     @api.model
     def _check_room(self, user, more):
         if self.sudo().search_count([("user_id", "=", user.id)]) + more > MOST_ENDPOINTS:
-            raise ConflictError(_("At most %s webhooks a user.", MOST_ENDPOINTS))
+            raise ConflictError(self.env._("At most %s webhooks a user.", MOST_ENDPOINTS))
 
     def _secrets(self):
         """Those that sign now, the newest first."""
@@ -231,7 +231,7 @@ class WebhookEndpoint(models.Model):
         """These, in sudo, for the one whose they are. Raises AccessError."""
         self.check_access("read")
         if not self.env.su and any(each.user_id != self.env.user for each in self):
-            raise AccessError(_("Only the one whose webhook it is may do this."))
+            raise AccessError(self.env._("Only the one whose webhook it is may do this."))
         return self.sudo()
 
 

@@ -144,8 +144,8 @@ class DuragenCase(TransactionCase):
     def completed(self, request, data=IMAGE, **changes):
         """EVT-AIG-002 of a request, with the image inside."""
         return {
-            "requestId": request.request_id,
-            "correlationId": request.correlation_id,
+            "requestId": request.request_uuid,
+            "correlationId": request.correlation_uuid,
             "status": "completed",
             "imageMetadata": {"format": "png", "size": len(data), "width": 8, "height": 9},
             "hashValue": hashlib.sha256(data).hexdigest(),
@@ -155,7 +155,7 @@ class DuragenCase(TransactionCase):
 
     def failed(self, request, outcome=None):
         """EVT-AIG-003 of a request."""
-        ids = {"requestId": request.request_id, "correlationId": request.correlation_id}
+        ids = {"requestId": request.request_uuid, "correlationId": request.correlation_uuid}
         return {**ids, **(outcome or CLOSED)}
 
     def deliver(self, event):

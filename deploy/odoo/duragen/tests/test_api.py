@@ -97,7 +97,7 @@ class TestApi(DuragenCase):
     def test_a_request_is_made_and_paid_for(self):
         """By the key's user; the answer says all that a caller needs."""
         answer = self._submits()
-        made = self.requests.search([("request_id", "=", answer["jobId"])])
+        made = self.requests.search([("request_uuid", "=", answer["jobId"])])
         self.assertEqual((made.user_id, made.origin, made.state), (self.anna, "api", "requested"))
         expected = {"ok": True, "status": "pending", "price": 2, "charged": True, "imageUrl": None}
         self.assertEqual({name: answer[name] for name in expected}, expected)
@@ -116,7 +116,7 @@ class TestApi(DuragenCase):
             "modelId": FULL.upper(),
         }
         answer = self._submits(**options)
-        made = self.requests.search([("request_id", "=", answer["jobId"])])
+        made = self.requests.search([("request_uuid", "=", answer["jobId"])])
         options["modelId"] = FULL
         self.assertEqual(made.event, {**made.event, **options})
 
@@ -212,7 +212,7 @@ class TestApi(DuragenCase):
         """So many a minute, counted for each user; the wait is until the oldest is a minute old."""
         self.set_up(api_rate_per_minute=2)
         first = self._submits()
-        made = self.requests.search([("request_id", "=", first["jobId"])])
+        made = self.requests.search([("request_uuid", "=", first["jobId"])])
         self._submits()
         made.requested_at = fields.Datetime.now() - timedelta(seconds=40)
         for answer in (self._submits(), self.api.check(self.key)):
@@ -256,7 +256,7 @@ class TestApi(DuragenCase):
     def test_a_reference_is_free_again_after_a_day(self):
         """A caller may count from 1 every day."""
         first = self._submits("1")
-        made = self.requests.search([("request_id", "=", first["jobId"])])
+        made = self.requests.search([("request_uuid", "=", first["jobId"])])
         made.requested_at = fields.Datetime.now() - timedelta(hours=23, minutes=59)
         self.assertEqual(self._submits("1")["jobId"], first["jobId"])
         made.requested_at = fields.Datetime.now() - timedelta(hours=24, minutes=1)
@@ -269,7 +269,7 @@ class TestApi(DuragenCase):
         """It is in the event, so that Duragen keeps it; a repeat does not move it."""
         before = fields.Datetime.now()
         answer = self.api.submit(self.key, PARAMS, "x", 300)
-        made = self.requests.search([("request_id", "=", answer["jobId"])])
+        made = self.requests.search([("request_uuid", "=", answer["jobId"])])
         self.assertEqual(made.event["cancelAt"], answer["cancelAt"])
         self.assertGreaterEqual(made.cancel_at, before + timedelta(seconds=300))
         again = self.api.submit(self.key, PARAMS, "x", 600)
@@ -319,7 +319,7 @@ class TestApi(DuragenCase):
         made = self.asks(prompt="a fox", client_reference="mine")
         again = self.api.submit(self.key, PARAMS, "mine")
         self.assertTrue(again["ok"], again)
-        self.assertEqual((again["jobId"], again["replayed"]), (made.request_id, True))
+        self.assertEqual((again["jobId"], again["replayed"]), (made.request_uuid, True))
         other = {**PARAMS, "prompt": "another"}
         self._assert_refused(self.api.submit(self.key, other, "mine"), "CONFLICT", 409)
 
@@ -352,21 +352,21 @@ class TestApi(DuragenCase):
         full = self._submits(modelId=FULL)["jobId"]
         since = (fields.Datetime.now() - timedelta(hours=49)).isoformat()
         for filters, expected in (
-            ({}, [full, old.request_id]),
-            ({"status": "completed"}, [old.request_id]),
+            ({}, [full, old.request_uuid]),
+            ({"status": "completed"}, [old.request_uuid]),
             ({"status": "pending"}, [full]),
             ({"status": "processing"}, []),
-            ({"since": since + "Z"}, [full, old.request_id]),
+            ({"since": since + "Z"}, [full, old.request_uuid]),
             ({"since": since + "-02:00"}, [full]),
             ({"modelId": FULL.upper()}, [full]),
-            ({"modelId": CHEAP, "status": "completed"}, [old.request_id]),
+            ({"modelId": CHEAP, "status": "completed"}, [old.request_uuid]),
         ):
             with self.subTest(filters=filters):
                 self.assertEqual(self._listed(**filters), (expected, None))
 
     def test_a_filter_that_is_wrong_is_named(self):
         """422, whatever its type."""
-        of_bert = self.asks(self.bert).request_id
+        of_bert = self.asks(self.bert).request_uuid
         for name, wrongs in {
             "status": ("x", "started", 7, []),
             "since": ("x", "2026-13-01", 7, [], "9999-12-31T23:59:59-23:59"),
@@ -398,7 +398,7 @@ class TestApi(DuragenCase):
         """404, as for one that never was: the answer does not show that it exists."""
         of_bert = self.asks(self.bert)
         for wrong in (
-            of_bert.request_id,
+            of_bert.request_uuid,
             str(uuid.uuid4()),
             "",
             None,
@@ -418,17 +418,17 @@ class TestApi(DuragenCase):
     def test_status_says_where_it_stands(self):
         """pending, processing, completed with a link, failed with the reason."""
         made = self.asks()
-        self.assertEqual(self.api.status(self.key, made.request_id)["status"], "pending")
-        self.assertEqual(self.api.status(self.key, made.request_id.upper())["status"], "pending")
+        self.assertEqual(self.api.status(self.key, made.request_uuid)["status"], "pending")
+        self.assertEqual(self.api.status(self.key, made.request_uuid.upper())["status"], "pending")
         made._started()
-        self.assertEqual(self.api.status(self.key, made.request_id)["status"], "processing")
+        self.assertEqual(self.api.status(self.key, made.request_uuid)["status"], "processing")
         self.deliver(self.failed(made))
-        answer = self.api.status(self.key, made.request_id)
+        answer = self.api.status(self.key, made.request_uuid)
         self.assertEqual((answer["status"], answer["charged"]), ("failed", False))
         self.assertEqual(answer["error"]["code"], "JOB_LOST")
         self.assertTrue(answer["error"]["message"])
         self.deliver(self.completed(made))
-        answer = self.api.status(self.key, made.request_id)
+        answer = self.api.status(self.key, made.request_uuid)
         self.assertEqual((answer["status"], answer["error"]), ("completed", None))
         image, token = answer["imageUrl"].split("?token=")
         self.assertTrue(image.endswith(f"/duragen/image/{made.image_id.id}"))
@@ -437,7 +437,7 @@ class TestApi(DuragenCase):
     def test_a_draft_is_not_a_job(self):
         """It has not been submitted."""
         draft = self.draft().sudo()
-        self._assert_refused(self.api.status(self.key, draft.request_id), "NOT_FOUND", 404)
+        self._assert_refused(self.api.status(self.key, draft.request_uuid), "NOT_FOUND", 404)
 
     def test_cancel(self):
         """What Duragen does not know ends at once, and costs nothing."""
@@ -446,7 +446,7 @@ class TestApi(DuragenCase):
             answer = self.api.cancel(self.key, answer["jobId"])
             self.assertEqual((answer["status"], answer["cancelRequested"]), ("pending", True))
         with self.gateway(UNKNOWN):
-            self.requests.search([("request_id", "=", answer["jobId"])])._start()
+            self.requests.search([("request_uuid", "=", answer["jobId"])])._start()
         answer = self.api.cancel(self.key, answer["jobId"])
         self.assertEqual((answer["ok"], answer["status"]), (True, "canceled"))
         self.assertEqual(self.balance(), CREDITS)

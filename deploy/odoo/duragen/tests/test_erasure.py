@@ -111,6 +111,6 @@ class TestErasure(DuragenCase):
         self.env.cr.precommit.run()
         made.action_erase_words()
         self.env.cr.precommit.run()
-        rows = self.env["bus.bus"].sudo().search([("message", "like", made.request_id)])
+        rows = self.env["bus.bus"].sudo().search([("message", "like", made.request_uuid)])
         sent = [json.loads(row.message)["payload"]["prompt"] for row in rows]
         self.assertEqual(sent, ["(erased)"])

@@ -217,7 +217,7 @@ class TestCancel(DuragenCase):
             self.assertEqual((made.state, made.cancel_requested), ("requested", True))
             with self.own_cursors_are_ours():
                 self.requests._cron_start()
-        self.assertEqual(gateway.calls, [("DELETE", f"/v1/generations/{made.request_id}", None)])
+        self.assertEqual(gateway.calls, [("DELETE", f"/v1/generations/{made.request_uuid}", None)])
         self.assertEqual((made.state, made.error_code), ("canceled", "CANCELED"))
         self.assertEqual(self.balance(), CREDITS)
         self.assertTrue(made.ended_at)
@@ -259,7 +259,7 @@ class TestCancel(DuragenCase):
             self.requests._cron_start()
             self.requests._cron_start()
         self.assertEqual(
-            gateway.calls, [("DELETE", f"/v1/generations/{made.request_id}", None)] * 2
+            gateway.calls, [("DELETE", f"/v1/generations/{made.request_uuid}", None)] * 2
         )
         self.deliver({**self.failed(made), "errorCode": "CANCELED"})
         self.assertEqual((made.state, self.balance()), ("canceled", CREDITS))

@@ -181,7 +181,7 @@ class TestMalformed(DuragenCase):
     def test_another_ones_correlation_is_refused(self):
         """Both ids must agree; their case does not matter."""
         made, other = self.asks(), self.asks(self.bert)
-        event = self.completed(made, correlationId=other.correlation_id)
+        event = self.completed(made, correlationId=other.correlation_uuid)
         self.assertIn("correlationId", self._refused(event))
         event = self.completed(made)
         event["requestId"] = event["requestId"].upper()
@@ -197,7 +197,7 @@ class TestMalformed(DuragenCase):
                 requests.with_user(user).apply_event(self.completed(made))
         self.assertEqual(made.state, "requested")
         said = requests.with_user(self.gateway_user).apply_event(self.failed(made))
-        self.assertEqual(said, {"status": "applied", "requestId": made.request_id})
+        self.assertEqual(said, {"status": "applied", "requestId": made.request_uuid})
 
     def test_what_the_texts_hold_does_not_matter(self):
         """Odd characters and great lengths are kept as far as they can be."""
@@ -225,7 +225,7 @@ class TestImage(DuragenCase):
         return event
 
     def _link(self, request):
-        return f"{UNREACHABLE}/bucket/generations/{request.request_id}.png?X-Amz-Signature=x"
+        return f"{UNREACHABLE}/bucket/generations/{request.request_uuid}.png?X-Amz-Signature=x"
 
     def test_the_image_is_kept(self):
         """With what the event says of it; the gallery finds it without looking at the bytes."""
@@ -320,7 +320,7 @@ class TestImage(DuragenCase):
             ("generations", "acme/", "png"),
         ):
             made = self.asks()
-            key = f"generations/{owner}{made.request_id}.{rest}"
+            key = f"generations/{owner}{made.request_uuid}.{rest}"
             with self.subTest(bucket=bucket, owner=owner):
                 url = f"{UNREACHABLE}/{bucket}/{key}?X-Amz-Signature=x"
                 self.assertEqual(self.deliver(self._by_link(made, url)), "applied")
@@ -331,7 +331,7 @@ class TestImage(DuragenCase):
         """A key can only be made from a link of our own store, for this very request."""
         self.set_up(image_storage="s3")
         made, other = self.asks(), self.asks()
-        strange = f"{UNREACHABLE}/bucket/generations/Acme/{made.request_id}.png"
+        strange = f"{UNREACHABLE}/bucket/generations/Acme/{made.request_uuid}.png"
         for url in (f"{UNREACHABLE}/image.png", self._link(other), strange):
             with self.subTest(url=url), self.assertRaises(UserError):
                 self.deliver(self._by_link(made, url))

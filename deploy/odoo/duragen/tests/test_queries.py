@@ -25,7 +25,7 @@ class TestQueries(DuragenCase):
         return made
 
     def _left_in_s3(self, made):
-        link = f"https://s3.example/duragen/generations/{made.request_id}.png?X-Amz-Signature=x"
+        link = f"https://s3.example/duragen/generations/{made.request_uuid}.png?X-Amz-Signature=x"
         return self.completed(made, imageData=None, imageUrl=link)
 
     def _queries(self, work):

@@ -164,7 +164,7 @@ class TestOutcomeFromBroker(DuragenCase):
             with self.subTest(answer=answer), self.gateway(answer) as gateway:
                 self.assertIsNone(self._takes(event))
                 [call] = gateway.calls
-                self.assertEqual(call[1], f"/v1/generations/{made.request_id}/image")
+                self.assertEqual(call[1], f"/v1/generations/{made.request_uuid}/image")
         self.assertEqual(made.state, "requested")
 
     @mute_logger(QUEUE)

@@ -179,7 +179,7 @@ class TestReconciliation(DuragenCase):
         parked = {**STATUS, "state": "parked", "parked": {"code": "ODOO_UNAVAILABLE"}}
         with self.gateway() as gateway:
             self.made._reconcile(parked)
-        path = f"/v1/generations/{self.made.request_id}/redeliver"
+        path = f"/v1/generations/{self.made.request_uuid}/redeliver"
         self.assertEqual(gateway.calls, [("POST", path, None)])
         self.assertIn("ODOO_UNAVAILABLE", self.made.progress_note)
 
@@ -232,7 +232,7 @@ class TestReconciliation(DuragenCase):
         """It says so when Duragen does not answer, or has no address."""
         with self.gateway((200, ended("JOB_LOST"))) as gateway:
             self.made.with_user(self.anna).action_refresh()
-        self.assertEqual(gateway.calls[0][:2], ("GET", f"/v1/generations/{self.made.request_id}"))
+        self.assertEqual(gateway.calls[0][:2], ("GET", f"/v1/generations/{self.made.request_uuid}"))
         self.assertEqual(self.made.state, "failed")
         made = self.asks()
         made._started()

@@ -217,7 +217,7 @@ class TestWriting(SecurityCase):
                 "user_id": self.bert.id,
                 "company_id": self.there.id,
                 "event": {},
-                "request_id": "x",
+                "request_uuid": "x",
             }.items():
                 with self.subTest(user=user.login, field=name), self.assertRaises(UserError):
                     draft.with_user(user).write({name: value})
@@ -313,7 +313,7 @@ class TestCalling(SecurityCase):
 
     def test_outcomes_are_delivered_by_the_gateway_alone(self):
         """Not by a user, not by a portal user; the gateway's user needs no other rights for it."""
-        event = {"requestId": self.of_anna.request_id}
+        event = {"requestId": self.of_anna.request_uuid}
         for user in (self.portal, self.anna, self.internal):
             with self.subTest(user=user.login), self.assertRaises(AccessError):
                 self._as(REQUEST, user).apply_event(event)

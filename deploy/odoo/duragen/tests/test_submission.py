@@ -47,7 +47,7 @@ class TestValidation(DuragenCase):
             "The steps must be": {"inference_steps": -1},
             "The guidance scale must be 0 to 50": {"cfg_scale": 50.5},
             "The guidance scale must be": {"cfg_scale": -0.5},
-            "The campaign must be a UUID": {"campaign_id": "a campaign"},
+            "The campaign must be a UUID": {"campaign_uuid": "a campaign"},
             "Choose a model": {"model_id": 0},
             "Choose a": {"model_id": 2**40},
             "Unknown: state": {"state": "completed"},
@@ -57,10 +57,12 @@ class TestValidation(DuragenCase):
 
     def test_all_faults_are_named_at_once(self):
         """One line each."""
-        said = self._refused(prompt="", seed="x", inference_steps=99, cfg_scale=51, campaign_id="?")
+        said = self._refused(
+            prompt="", seed="x", inference_steps=99, cfg_scale=51, campaign_uuid="?"
+        )
         self.assertEqual(said, "Write a prompt.")  # without one there is nothing to look at
         said = self._refused(
-            prompt="a", seed="x", inference_steps=99, cfg_scale=51, campaign_id="?"
+            prompt="a", seed="x", inference_steps=99, cfg_scale=51, campaign_uuid="?"
         )
         self.assertEqual(len(said.splitlines()), 4)
 
@@ -79,7 +81,7 @@ class TestValidation(DuragenCase):
             {"cfg_scale": float("inf")},
             {"cfg_scale": "7"},
             {"seed": ["7"]},
-            {"campaign_id": 7},
+            {"campaign_uuid": 7},
             {"client_reference": ["x"]},
             {"origin": "elsewhere"},
             {"origin": ["portal"]},
@@ -105,7 +107,7 @@ class TestValidation(DuragenCase):
             seed=str(2**63 - 1),
             inference_steps=30,
             cfg_scale=50,
-            campaign_id=SOUND_UUID,
+            campaign_uuid=SOUND_UUID,
             resolution="1536x1024",
         )
         self.assertEqual(made.event["seed"], 2**63 - 1)
@@ -145,8 +147,8 @@ class TestEvent(DuragenCase):
         self.assertEqual(
             made.event,
             {
-                "requestId": made.request_id,
-                "correlationId": made.correlation_id,
+                "requestId": made.request_uuid,
+                "correlationId": made.correlation_uuid,
                 "userId": made.user_uuid,
                 "prompt": "a fox\nat dawn",
                 "modelId": CHEAP,
@@ -157,7 +159,7 @@ class TestEvent(DuragenCase):
         )
         for name in ("requestId", "correlationId", "userId"):
             self.assertEqual(str(uuid.UUID(made.event[name])), made.event[name])
-        self.assertNotEqual(made.request_id, made.correlation_id)
+        self.assertNotEqual(made.request_uuid, made.correlation_uuid)
 
     def test_it_holds_every_option(self):
         """Numbers as numbers."""
@@ -167,7 +169,7 @@ class TestEvent(DuragenCase):
             seed="007",
             inference_steps=20,
             cfg_scale=7.5,
-            campaign_id=SOUND_UUID,
+            campaign_uuid=SOUND_UUID,
             aspect_ratio="16:9",  # does not agree with the size, which wins
         )
         options = {
@@ -243,9 +245,9 @@ class TestAgain(DuragenCase):
         opened = old.with_user(self.manager).action_retry()
         new = self.requests.browse(opened["res_id"])
         self.assertEqual((new.state, new.retry_of_id, new.user_id), ("requested", old, self.anna))
-        for name in ("request_id", "correlation_id"):
+        for name in ("request_uuid", "correlation_uuid"):
             self.assertNotEqual(new[name], old[name])
-        ids = {"requestId": new.request_id, "correlationId": new.correlation_id}
+        ids = {"requestId": new.request_uuid, "correlationId": new.correlation_uuid}
         self.assertEqual(new.event, {**old.event, **ids})
         self.assertFalse(new.client_reference)
         self.assertEqual(self.balance(), CREDITS - 3)
@@ -301,7 +303,7 @@ class TestWhoseItIs(DuragenCase):
             "next_start_at": "2020-01-01 00:00:00",
             "event": {"a": 1},
             "user_id": self.bert.id,
-            "request_id": SOUND_UUID,
+            "request_uuid": SOUND_UUID,
             "client_reference": "order 7",
         }
         sound = self.draft().sudo()
@@ -319,11 +321,11 @@ class TestWhoseItIs(DuragenCase):
         by_default = as_anna.create(vals)
         submitted = as_anna.with_context(**context).submit_generation(vals).sudo()
         for made in (by_context.sudo(), by_default.sudo()):
-            for name in wanted.keys() - {"request_id"}:
+            for name in wanted.keys() - {"request_uuid"}:
                 self.assertEqual(made[name], sound[name], name)
-            self.assertNotEqual(made.request_id, SOUND_UUID)
+            self.assertNotEqual(made.request_uuid, SOUND_UUID)
         self.assertEqual((submitted.user_id, submitted.price), (self.anna, 2))
-        self.assertNotEqual(submitted.request_id, SOUND_UUID)
+        self.assertNotEqual(submitted.request_uuid, SOUND_UUID)
         self.assertFalse(submitted.client_reference)
 
     def test_a_context_brings_no_lines_of_ones_own(self):
@@ -358,7 +360,7 @@ class TestWhoseItIs(DuragenCase):
         draft = self.draft(prompt="a badger")
         copy = draft.copy()
         self.assertEqual((copy.prompt, copy.state, copy.user_id), ("a badger", "draft", self.anna))
-        self.assertNotEqual(copy.request_id, draft.request_id)
+        self.assertNotEqual(copy.request_uuid, draft.request_uuid)
 
     def test_protected_fields_are_refused_by_name(self):
         """In a create as in a write."""

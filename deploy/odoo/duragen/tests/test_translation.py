@@ -82,8 +82,8 @@ class TestTranslation(TransactionCase):
         made = self._requests().submit_generation({"prompt": "ein Fuchs", "model_id": model.id})
         made.sudo().apply_event(
             {
-                "requestId": made.request_id,
-                "correlationId": made.correlation_id,
+                "requestId": made.request_uuid,
+                "correlationId": made.correlation_uuid,
                 "status": "failed",
                 "errorCode": "RATE_LIMITED",
                 "errorMessage": "429",

@@ -80,13 +80,13 @@ class TestWebhookEvents(WebhookCase):
             sent = self._all._prepared(delivery.delivery_uuid)
             self.assertEqual(sent["url"], URL)
             check_message(sent["headers"], sent["body"].encode(), [self.endpoint.sudo().secret])
-            self.assertEqual(sent["headers"]["webhook-id"], delivery.message_id)
+            self.assertEqual(sent["headers"]["webhook-id"], delivery.message_code)
             body = json.loads(sent["body"])
             self.assertEqual((body["type"], body["data"]["status"]), (delivery.event, status))
             self.assertEqual(body["data"]["prompt"], made.prompt)
         self.endpoint.payload = "thin"
         body = json.loads(self._all._prepared(completed.delivery_uuid)["body"])
-        self.assertEqual(body["data"], {"jobId": made.request_id, "status": "completed"})
+        self.assertEqual(body["data"], {"jobId": made.request_uuid, "status": "completed"})
 
     def test_what_was_erased_is_not_sent(self):
         """The words are gone, also from what waits."""
@@ -215,7 +215,7 @@ class TestWebhookRights(WebhookCase):
             {"secret": "x"},
             {"disabled_why": False},
             {"failing_since": False},
-            {"public_id": "x"},
+            {"webhook_code": "x"},
         ):
             with self.subTest(vals=vals):
                 with self.assertRaises(AccessError):
@@ -232,7 +232,7 @@ class TestWebhookRights(WebhookCase):
     def test_context_and_defaults_choose_nothing(self):
         """Neither what Odoo takes from a caller's context, nor from his own defaults."""
         secret = self.asks(self.bert)
-        line = {"event": "generation.completed", "message_id": "m", "request_id": secret.id}
+        line = {"event": "generation.completed", "message_code": "m", "request_id": secret.id}
         mine = {
             "default_delivery_ids": [(0, 0, line)],
             "default_public_id": "x" * 100,
@@ -248,7 +248,7 @@ class TestWebhookRights(WebhookCase):
         endpoints = self.env["duragen.webhook.endpoint"].with_user(self.anna).sudo(False)
         made = endpoints.with_context(**mine).create({"url": URL})
         self.assertFalse(self._deliveries(made))
-        self.assertEqual(len(made.public_id), 36)
+        self.assertEqual(len(made.webhook_code), 36)
         self.assertNotEqual(made.sudo().secret, "whsec_mine")
         self.assertFalse(made.failing_since or made.disabled_why)
         made.action_test()
@@ -304,7 +304,7 @@ class TestWebhookStarts(WebhookCase):
         self.assertEqual(path, "/v1/webhook-deliveries")
         self.assertEqual(body["deliveryId"], delivery.delivery_uuid)
         self.assertEqual(body["source"], "https://odoo.example/duragen/v1/webhooks")
-        self.assertEqual(body["receiver"], self.endpoint.public_id)
+        self.assertEqual(body["receiver"], self.endpoint.webhook_code)
 
 
 @tagged("post_install", "-at_install")
@@ -337,7 +337,7 @@ class TestWebhookApi(WebhookCase):
 
     def test_deliveries_page_by_page(self):
         """The newest first; one of them, or all since a moment, are sent again."""
-        which = self.endpoint.public_id
+        which = self.endpoint.webhook_code
         made = [self.api.webhook_test(self.key, which)["id"] for _ in range(3)]
         page = self.api.webhook_deliveries(self.key, which, {"limit": 2})
         self.assertEqual([each["id"] for each in page["deliveries"]], made[:0:-1])
@@ -347,7 +347,7 @@ class TestWebhookApi(WebhookCase):
         answer = self.api.webhook_redeliver(self.key, which, {"delivery": made[0]})
         self.assertEqual(answer["count"], 1)
         again = self._deliveries()[-1]
-        self.assertEqual(again.message_id, first.message_id)
+        self.assertEqual(again.message_code, first.message_code)
         self._deliveries().write({"state": "delivered"})
         since = {"since": "2026-01-01T00:00:00Z"}
         self.assertEqual(self.api.webhook_redeliver(self.key, which, since)["count"], 3)
@@ -356,7 +356,7 @@ class TestWebhookApi(WebhookCase):
 
     def test_what_is_wrong(self):
         """404 for another's; 422 names the field."""
-        of_bert = self._endpoint(self.bert).public_id
+        of_bert = self._endpoint(self.bert).webhook_code
         for wrong in (of_bert, str(uuid.uuid4()), "x", None, 7):
             for call in (
                 lambda w=wrong: self.api.webhook_get(self.key, w),

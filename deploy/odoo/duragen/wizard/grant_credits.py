@@ -1,6 +1,6 @@
 """Grant credits: a manager adds credits to a user's account."""
 
-from odoo import _, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 
@@ -34,14 +34,14 @@ class GrantCredits(models.TransientModel):
         self.ensure_one()
         self.check_access("write")
         if not self.credits:
-            raise UserError(_("Enter a number of credits other than 0."))
+            raise UserError(self.env._("Enter a number of credits other than 0."))
         if self.balance_after < 0:
-            raise UserError(_("There are only %s credits to take away.", self.balance))
+            raise UserError(self.env._("There are only %s credits to take away.", self.balance))
         if self.company_id not in self.env.companies:
-            raise UserError(_("Choose a company that you work in."))
+            raise UserError(self.env._("Choose a company that you work in."))
         if self.company_id not in self.user_id.company_ids:
             raise UserError(
-                _(
+                self.env._(
                     "%(user)s does not work in %(company)s.",
                     user=self.user_id.name,
                     company=self.company_id.name,
