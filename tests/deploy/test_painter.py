@@ -37,6 +37,15 @@ def test_another_recipe_another_picture(other: Picture) -> None:
     assert paint(other) != paint(FOX)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 512), (1_000, 9)])
+@pytest.mark.parametrize("prompt", ["a lake", "a meadow", "stars", ""])
+def test_odd_sizes(prompt: str, size: tuple[int, int]) -> None:
+    """The smallest and the narrowest pictures are drawn too, with water and without."""
+    for seed in range(3):
+        picture = Picture(prompt, seed, *size)
+        assert _decode(paint(picture)).size == size
+
+
 def test_weighs_what_real_ones_weigh() -> None:
     """A 1024x1024 PNG is one to two megabytes."""
     assert 1_000_000 < len(paint(FOX._replace(width=1_024, height=1_024))) < 2_000_000
