@@ -91,7 +91,7 @@ test-developers-full: setup ## Gateway and Odoo killed while developers ask: the
 	KILLS=20 $(BIN)/pytest --timeout 900 tests/odoo/test_developer_kills.py
 
 # Two processes, each with an Odoo and a stack of its own; those of a file stay together.
-test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian)
+test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian); or ODOO_SOURCE=a checkout
 	tests/odoo/install
 	tests/rabbitmq/install
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 tests/odoo --ignore tests/odoo/test_rabbitmq_troubles.py

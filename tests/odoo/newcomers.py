@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from deploy.local.real_odoo.configure import ADMIN, USER, Login, connect
+from deploy.local.real_odoo.configure import ADMIN, USER, Login, connect, groups_field
 from deploy.local.real_odoo.server import RealOdoo
 
 
@@ -20,7 +20,7 @@ def newcomer(odoo: RealOdoo, name: str, *groups: str) -> tuple[int, Login]:
         "name": name,
         "login": name,
         "email": f"{name}@example.com",
-        "group_ids": [(6, 0, [admin.env.ref(group).id for group in groups])],
+        groups_field(admin): [(6, 0, [admin.env.ref(group).id for group in groups])],
     }
     quiet = {"context": {"no_reset_password": True}}
     [user] = admin.execute_kw("res.users", "create", [[values]], quiet)

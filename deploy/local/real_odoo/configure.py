@@ -152,6 +152,12 @@ def _models(session: Any) -> None:
     )
 
 
+def groups_field(session: Any) -> str:
+    """The field of a user's groups, which has another name from Odoo 19 on."""
+    fields = session.env["res.users"].fields_get(["group_ids", "groups_id"])
+    return "group_ids" if "group_ids" in fields else "groups_id"
+
+
 def _people(session: Any, people: Collection[Login]) -> None:
     table = session.env["res.users"]
     logins = [who.login for who in people]
@@ -162,7 +168,7 @@ def _people(session: Any, people: Collection[Login]) -> None:
             "name": who.login.capitalize(),
             "login": who.login,
             "password": who.password,
-            "group_ids": [(6, 0, [session.env.ref(group).id for group in who.groups])],
+            groups_field(session): [(6, 0, [session.env.ref(group).id for group in who.groups])],
         }
         for who in people
         if who.login not in known

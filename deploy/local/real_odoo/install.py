@@ -11,18 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.real_odoo import debian, interpreter, postgres
+from deploy.local.real_odoo import debian, interpreter, postgres, source
 from deploy.local.real_odoo.places import (
     DEFAULT_HOME,
     HOME_VARIABLE,
     OdooFailedError,
     OdooUnavailableError,
     Places,
+    digest,
     one_at_a_time,
     room_below,
 )
 from deploy.local.real_odoo.seed import seeded
-from deploy.local.real_odoo.site import Say
+from deploy.local.real_odoo.site import MODULES, Say
 
 _NEWS_SECONDS = 0.5
 
@@ -33,16 +34,17 @@ def installed(say: Say = print) -> Places:
     Raises OdooUnavailableError, OdooFailedError.
     """
     postgres.programs()  # not fetched here: if it is missing, fail before the rest is fetched
-    home = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).resolve()
+    checkout = source.checkout()
+    home = Path(os.environ.get(HOME_VARIABLE) or _default_home(checkout)).resolve()
     places = Places(room_below(home, postgres.enters))
 
     with one_at_a_time(places.home):
         if not places.seed.exists():
-            say(f"Odoo 19    is set up in {places.home}; this takes a minute or two")
+            say(f"Odoo       is set up in {places.home}; this takes a minute or two")
         with ThreadPoolExecutor(max_workers=2) as both:
             # One waits for the network while the other unpacks.
             tasks = [
-                both.submit(_fetched, "odoo-19", debian.unpacked, places, say),
+                both.submit(_fetched, "its files", _files_from(checkout), places, say),
                 both.submit(_fetched, "its Python", interpreter.installed, places, say),
             ]
         for task in tasks:
@@ -50,6 +52,17 @@ def installed(say: Say = print) -> Places:
         with timed("database", say):
             seeded(places, say)
     return places
+
+
+def _default_home(checkout: Path | None) -> Path:
+    # Another checkout has other databases.
+    return DEFAULT_HOME.with_name(f"odoo-{digest(str(checkout))}") if checkout else DEFAULT_HOME
+
+
+def _files_from(checkout: Path | None) -> Callable[[Places], bool]:
+    if not checkout:
+        return debian.unpacked
+    return lambda places: source.laid_out(places, checkout, MODULES)
 
 
 def _fetched(name: str, fetch: Callable[[Places], bool], places: Places, say: Say) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,25 @@ class Places:
     def packages(self) -> Path:
         """The folder of the Python package `odoo`."""
         return self.debian / "usr/lib/python3/dist-packages"
+
+    @property
+    def addons(self) -> Path:
+        """The folder of Odoo's own modules."""
+        return self.packages / "odoo/addons"
+
+    @property
+    def series(self) -> str:
+        """The version of Odoo, as "19.0". Raises OdooUnavailableError."""
+        text = (self.packages / "odoo/release.py").read_text()
+        found = re.search(r"^version_info = \((\d+), (\d+)", text, re.MULTILINE)
+        if not found:
+            raise OdooUnavailableError(f"{self.packages}/odoo/release.py names no version of Odoo")
+        return ".".join(found.groups())
+
+    @property
+    def no_more_modules(self) -> tuple[str, ...]:
+        """The option that keeps modules from installing themselves, from Odoo 19 on."""
+        return ("--skip-auto-install",) if int(self.series.split(".")[0]) > 18 else ()
 
     @property
     def venv(self) -> Path:

@@ -18,7 +18,8 @@ def seeded(places: Places, say: Say) -> bool:
         (folder / "data").mkdir()
         postgres.initialise(folder / "postgres", password.read_text())
         with OdooSite(places, folder, places.home, say) as site:
-            site.install(TEMPLATE, *MODULES, addons=())
+            there = [name for name in MODULES if (places.addons / name).is_dir()]
+            site.install(TEMPLATE, *there, addons=())
 
     made_of = (recipe_of(places.debian), recipe_of(places.venv), postgres.major_version())
     return made_once(places.seed, digest(*made_of, *MODULES, "1"), make)

@@ -34,12 +34,11 @@ from deploy.local.stack.ports import PortRegistry
 from deploy.local.stack.private import write_private
 from deploy.local.stack.running import Running
 
-TEMPLATE = "tmpl19"
+TEMPLATE = "template_odoo"
 """A database with `MODULES` and nothing of ours."""
 MODULES = ("web", "bus", "rpc", "portal")
+"""Those of them that this version has: RPC is a module from 19 on."""
 
-_SERIES = "19"
-"""What a database depends on beside PostgreSQL: an update within a series reads it as it is."""
 _COPIED = ("postgres", "data", "password")
 _TAIL_LINES = 25
 Say = Callable[[str], None]
@@ -75,7 +74,8 @@ class OdooSite(Running):
         if new:
             # A room elsewhere outlives its home: what is in it then belongs to nobody.
             unmark(folder)
-        recipe = digest(_SERIES, major_version(), "1")
+        # What a database depends on: an update within a series reads it as it is.
+        recipe = digest(places.series, major_version(), "2")
         if (folder / ".made").exists() and recipe_of(folder) != recipe and not disposable:
             raise OdooUnavailableError(
                 f"The databases in {folder} were made with another version of Odoo or PostgreSQL"
@@ -121,7 +121,7 @@ class OdooSite(Running):
         self, addons: Sequence[Path], more: Mapping[str, str | int | bool]
     ) -> dict[str, str | int | bool]:
         """Settings of Odoo for any process on this site."""
-        folders = (self.places.packages / "odoo/addons", *addons)
+        folders = (self.places.addons, *addons)
         return {
             "addons_path": ",".join(str(folder) for folder in folders),
             "data_dir": str(self._folder / "data"),
@@ -181,7 +181,7 @@ class OdooSite(Running):
         Returns what Odoo said. Raises OdooFailedError.
         """
         names = ",".join(modules)
-        what = ("-i", names, "-u", names, "--skip-auto-install", "--no-http")
+        what = ("-i", names, "-u", names, *self.places.no_more_modules, "--no-http")
         code, said = self.run(database, *what, addons=addons)
         wrong = re.search(r"^\S+ \S+ \d+ (ERROR|CRITICAL) ", said, re.MULTILINE)
         if code or wrong:
