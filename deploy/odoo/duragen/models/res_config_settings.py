@@ -133,10 +133,9 @@ class ResConfigSettings(models.TransientModel):
         if not self.env.user.has_group("base.group_system"):
             raise AccessError(self.env._("Only administrators can change the settings."))
         found = self.env["duragen.connection"].sudo()._test()
-        good = all(check["ok"] for check in found)
-        lines = [
-            f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['text']}" for check in found
-        ]
+        good = all(check["ok"] is not False for check in found)
+        marks = {True: "✓", False: "✗", None: "–"}
+        lines = [f"{marks[check['ok']]} {check['name']}: {check['text']}" for check in found]
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
