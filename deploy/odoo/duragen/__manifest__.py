@@ -17,6 +17,7 @@
         "views/ai_model_views.xml",
         "views/credit_entry_views.xml",
         "wizard/grant_credits_views.xml",
+        "wizard/copy_settings_views.xml",
         "views/account_views.xml",
         "views/quota_views.xml",
         "views/start_trouble_views.xml",

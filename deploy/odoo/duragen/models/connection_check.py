@@ -9,7 +9,6 @@ from .. import alerting, signatures
 from ..s3 import S3Error
 from .connection import PATIENCE_SECONDS
 
-
 MOST_MODELS = 500
 """Duragen is asked about so many; repeated in starter/client.py."""
 
