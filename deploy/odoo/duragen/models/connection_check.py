@@ -108,7 +108,7 @@ class ConnectionCheck(models.AbstractModel):
     def _said_of_models(self, report):
         if not report["answered"]:
             return None, self.env._("Not tried: no worker answered.")
-        models = self.env["duragen.ai.model"].sudo().search([])
+        models = self.env["duragen.ai.model"].sudo().search([], limit=MOST_MODELS)
         if not models:
             return False, self.env._("There is none: add one under Configuration, Models.")
         unknown = models.filtered(lambda model: model.model_uuid in report["unknownModels"])
