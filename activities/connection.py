@@ -86,7 +86,8 @@ class ConnectionActivities:
             odoo=origin_of(url),
             outcome=Outcome(failure=failure),
         )
-        event = TestEvent(request_id=task.request_id, correlation_id=task.correlation_id)
+        ids = {"request_id": task.request_id, "correlation_id": task.correlation_id}
+        event = TestEvent(**ids, status="test")
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answer = await self._odoos[delivery.odoo].deliver(delivery, event)

@@ -62,4 +62,4 @@ class TestEvent(WireModel):
 
     request_id: UUID
     correlation_id: UUID
-    status: Literal["test"] = "test"
+    status: Literal["test"]
