@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.odoo.lone import SECRET, TOKEN, Lone
+from tests.odoo.lone import SECRET, TOKEN, Lone, RpcError
 from workers.settings import Settings
 
 SETTINGS = "res.config.settings"
@@ -43,8 +43,12 @@ def test_a_worker_reads_the_table(
             lone.admin("ir.config_parameter", "set_param", f"duragen.{name}", value)
 
 
-def test_secrets_are_made_in_the_browser_call_alone(lone: Lone) -> None:
-    """A user gets neither page nor dialog."""
-    for method in ("action_duragen_copy_block", "action_duragen_new_token"):
-        with pytest.raises(Exception, match=r"administrators|access|allowed"):
-            lone.user(SETTINGS, method, [])
+def test_users_get_no_secrets(lone: Lone) -> None:
+    """Neither the table nor a new one, nor the dialog."""
+    for method in ("copy_block", "new_token", "new_signing_secret"):
+        with pytest.raises(RpcError) as raised:
+            lone.user(SETTINGS, f"action_duragen_{method}", [])
+        assert raised.value.kind == "odoo.exceptions.AccessError"
+    with pytest.raises(RpcError) as raised:
+        lone.user("duragen.copy.settings", "create", {"shown": "signing_secret"})
+    assert raised.value.kind == "odoo.exceptions.AccessError"

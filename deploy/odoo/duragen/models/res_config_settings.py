@@ -119,8 +119,8 @@ class ResConfigSettings(models.TransientModel):
 
     def _change_secret(self, name, new):
         """Save it, keep believing the one before, and show both to be copied."""
-        self.ensure_one()
         self._check_administrator()
+        self.ensure_one()
         connection = self.env["duragen.connection"].sudo()
         current, previous = connection._setting(name), connection._setting(f"previous_{name}")
         if previous:
