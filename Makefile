@@ -7,7 +7,7 @@ OUT ?= build
 # Most tests wait for something: more processes than cores, each with servers of its own.
 TEST_PROCESSES ?= 4
 
-.PHONY: help setup demo demo-odoo up addon client format check test test-system test-rabbitmq \
+.PHONY: help setup demo demo-odoo up addon readme client format check test test-system test-rabbitmq \
   test-rabbitmq-full test-n8n test-n8n-full test-developers-full test-odoo test-addon \
   bench plots profile chaos audit lock schemas histories
 
@@ -37,11 +37,11 @@ demo-odoo: setup ## The same with a real Odoo, which it sets up first (on Debian
 up: setup ## Run the embedded stack until Ctrl-C
 	@$(BIN)/duragen up
 
-addon: ## The Odoo addon as build/duragen-odoo.zip, with real files in place of its symlinks
-	rm -rf $(OUT)/duragen $(OUT)/duragen-odoo.zip && mkdir -p $(OUT)
-	cp -rL deploy/odoo/duragen $(OUT)/duragen
-	find $(OUT)/duragen -name __pycache__ -prune -exec rm -r {} +
-	cd $(OUT) && $(PYTHON) -m zipfile -c duragen-odoo.zip duragen
+addon: ## The Odoo addon: build/duragen-VERSION.zip for Odoo 18 and 19, real files in place of symlinks
+	$(PYTHON) deploy/odoo/archives.py build $(OUT)
+
+readme: ## The addon's README.rst again, after a change of its fragments or its manifest
+	$(PYTHON) deploy/odoo/archives.py readme
 
 client: setup ## The clients alone as a wheel for other people's code: build/duragen_client-*.whl
 	rm -rf $(OUT)/client $(OUT)/duragen_client-*.whl && mkdir -p $(OUT)
@@ -53,11 +53,12 @@ format: setup ## Format the code, and fix what the linter can fix by itself
 	$(BIN)/ruff check --fix --quiet || true
 	$(BIN)/ruff format
 
-check: setup ## Formatter, linter, types, import rules
+check: setup ## Formatter, linters, types, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pylint --disable consider-merging-classes-inherited deploy/odoo/duragen
 
 test: setup ## All tests that need nothing but PyPI
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal

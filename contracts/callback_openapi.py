@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contracts.callbacks import CALLBACK_PATHS
+from contracts.connection import TestEvent
 from contracts.events import (
     SUPPORTED_MAJOR_VERSION,
     GenerationCompleted,
@@ -66,16 +68,17 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"t
 
 def document() -> dict[str, Any]:
     """The whole of it."""
-    models = [GenerationCompleted, GenerationFailed]
+    models: list[type[BaseModel]] = [GenerationCompleted, GenerationFailed, TestEvent]
     _, schemas = models_json_schema(
-        [(GenerationCompleted, "validation"), (GenerationFailed, "validation")],
+        [(model, "validation") for model in models],
         ref_template="#/components/schemas/{model}",
         schema_generator=Plain,
     )
     outcome = {"oneOf": [_ref(model.__name__) for model in models]}
     own = {"Failure": _FAILURE, "Taken": _TAKEN, "Refusal": _REFUSAL}
     definitions = {**schemas["$defs"], **own}
-    events = {"completed": {"value": _COMPLETED}, "failed": {"value": _FAILED}}
+    bodies = {"completed": _COMPLETED, "failed": _FAILED, "test": {**_IDS, "status": "test"}}
+    events = {name: {"value": body} for name, body in bodies.items()}
     failures = {"failed": {"value": FAILURE_EXAMPLE}}
     return {
         "openapi": "3.1.0",
@@ -129,10 +132,11 @@ _FAILURE = {
 
 _TAKEN = {
     "type": "object",
-    "description": "`repeated`: it was taken before, or came too late, and changes nothing.",
+    "description": "`repeated`: it was taken before, or came too late, and changes nothing."
+    " `tested`: a connection test, which Odoo itself has asked for.",
     "required": ["status", "requestId"],
     "properties": {
-        "status": {"enum": ["applied", "repeated"]},
+        "status": {"enum": ["applied", "repeated", "tested"]},
         "requestId": {"type": "string", "format": "uuid"},
     },
     "example": {"status": "applied", "requestId": _IDS["requestId"]},

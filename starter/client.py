@@ -45,8 +45,15 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 try:
+    from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
     from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+    from temporalio.api.taskqueue.v1 import TaskQueue
+    from temporalio.api.workflowservice.v1 import (
+        DescribeNamespaceRequest,
+        DescribeTaskQueueRequest,
+        ListWorkflowExecutionsRequest,
+    )
     from temporalio.client import (
         Client,
         Interceptor,
@@ -90,6 +97,7 @@ Event = Mapping[str, Any]
 # Repeated from contracts/names.py and contracts/events.py; a test holds them together.
 WORKFLOW, WORKFLOW_ID_PREFIX, TASK_QUEUE = "Generation", "generation-", "generation"
 WEBHOOK_WORKFLOW, WEBHOOK_ID_PREFIX = "WebhookDelivery", "webhook-"
+CONNECTION_WORKFLOW, CONNECTION_ID_PREFIX = "ConnectionTest", "connection-test-"
 STATUS_QUERY, DIGEST_MEMO, FAILURE_MEMO = "status", "payloadSha256", "failure"
 STATUS_ATTRIBUTE, OWNER_ATTRIBUTE = "GenerationStatus", "Owner"
 TRACE_STATE_KEY, TRACE_UNDECIDED = "duragen", "undecided"
@@ -101,6 +109,7 @@ EVENT_ATTRIBUTES = {
     "userId": "UserId",
     "campaignId": "CampaignId",
 }
+SEARCH_ATTRIBUTES = (*EVENT_ATTRIBUTES.values(), STATUS_ATTRIBUTE, "Provider", "ErrorCode", "Owner")
 UUID_FIELDS = ("requestId", "correlationId", "userId", "modelId", "campaignId")
 TEXT_FIELDS = ("prompt", "resolution", "aspectRatio", "callbackUrl", "negativePrompt", "cancelAt")
 REQUIRED_FIELDS = (*UUID_FIELDS[:4], *TEXT_FIELDS[:4])
@@ -114,6 +123,8 @@ MAX_BODY_BYTES = 262_144
 RETRY_SECONDS = (1.0, 2.0, 4.0)
 ATTEMPT_SECONDS = 5.0
 USER_GROUPS = 8  # an owner has so many turns at most, however many users it names
+CONNECTION_SECONDS = 10.0  # a connection test, once its workflow is started
+MOST_MODELS = 500  # of one connection test
 QUERY_SECONDS = 1.0  # a worker that is there answers in milliseconds; past this, describe() does
 
 
@@ -485,6 +496,24 @@ class AsyncDuragenClient:
         task = webhook_task(delivery)
         return await self._call(lambda client: _start_webhook(client, task, owner))
 
+    async def test_connection(self, test: Event, *, owner: str = "") -> dict[str, Any]:
+        """Whether generations of these models could be made, and their outcomes reach Odoo.
+
+        `test` has testId and correlationId (UUIDs), modelIds (a list of UUIDs) and, where the
+        callback is to be tried, callbackUrl: a worker sends a test event there, as it sends
+        outcomes. Nothing is generated. The answer comes within 10 s and one `timeout`.
+
+        Keys: workflowId; missingAttributes, the search attributes that Temporal lacks, and
+        createAttributes, the command that adds them; unservedQueues, the task queues that no worker
+        polls; answered, whether a worker answered; unknownModels, the ids that it does not know;
+        callback {ok, detail}, where `ok` is None when no call was made.
+
+        Raises ValidationError, ConflictError, UnavailableError, UnauthorizedError, SetupError.
+        """
+        task = connection_task(test)
+        work = lambda client: _test_connection(client, task, owner)  # noqa: E731
+        return await self._call(work, CONNECTION_SECONDS)
+
     async def exists(self, request_id: str) -> bool:
         """Whether Temporal knows this generation."""
         workflow_id = workflow_id_of(request_id)
@@ -661,6 +690,132 @@ async def _start_webhook(client: Client, task: dict[str, Any], owner: str) -> bo
     except WorkflowAlreadyStartedError:
         return False
     return True
+
+
+def connection_task(test: Event) -> dict[str, Any]:
+    """A connection test as the workflow takes it. Raises ValidationError, naming each field."""
+    errors, task = [], {}
+    models = test.get("modelIds") or []
+    ids = {"testId": "request_id", "correlationId": "correlation_id"}
+    for field, name in ids.items():
+        value = test.get(field)
+        if isinstance(value, str) and _UUID.fullmatch(value):
+            task[name] = value.lower()
+        else:
+            errors.append({"field": field, "rule": "type", "message": "must be a UUID"})
+    if not isinstance(models, (list, tuple)) or len(models) > MOST_MODELS:
+        message = f"must be a list of at most {MOST_MODELS}"
+        errors.append({"field": "modelIds", "rule": "type", "message": message})
+    elif not all(isinstance(each, str) and _UUID.fullmatch(each) for each in models):
+        errors.append({"field": "modelIds", "rule": "type", "message": "must be UUIDs"})
+    url = test.get("callbackUrl")
+    if not (url is None or isinstance(url, str)):
+        errors.append({"field": "callbackUrl", "rule": "type", "message": "must be a text"})
+    if errors:
+        raise ValidationError(errors)
+    return {**task, "model_ids": [each.lower() for each in models], "callback_url": url}
+
+
+async def _test_connection(client: Client, task: dict[str, Any], owner: str) -> dict[str, Any]:
+    (missing, listed), served = await asyncio.gather(
+        missing_attributes(client), _is_served(client, TASK_QUEUE)
+    )
+    workflow_id = f"{CONNECTION_ID_PREFIX}{task['request_id']}{f'.{owner}' if owner else ''}"
+    report: dict[str, Any] = {
+        "workflowId": workflow_id,
+        "missingAttributes": missing,
+        "createAttributes": creating(client.namespace, missing, listed=listed) if missing else "",
+        "unservedQueues": [] if served else [TASK_QUEUE],
+        "answered": False,
+        "unknownModels": [],
+        "callback": {"ok": None, "detail": ""},
+    }
+    # Somebody else's server gets no workflow of ours, and one without a worker would not run it.
+    if missing or not served:
+        return report
+    try:
+        handle = await client.start_workflow(
+            CONNECTION_WORKFLOW,
+            task,
+            id=workflow_id,
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            execution_timeout=timedelta(seconds=CONNECTION_SECONDS),
+        )
+    except WorkflowAlreadyStartedError:
+        raise ConflictError(f"testId {task['request_id']} was used before") from None
+    try:
+        found = await asyncio.wait_for(handle.result(), CONNECTION_SECONDS)
+    except (asyncio.TimeoutError, WorkflowFailureError):  # noqa: UP041  # as above
+        return report
+    serving = await asyncio.gather(*(_is_served(client, queue) for queue in found["queues"]))
+    unserved = [queue for queue, well in zip(found["queues"], serving) if not well]  # noqa: B905
+    return {
+        **report,
+        "answered": True,
+        "unservedQueues": unserved,
+        "unknownModels": found["unknown_models"],
+        "callback": {name: found["callback"][name] for name in ("ok", "detail")},
+    }
+
+
+async def _is_served(client: Client, queue: str) -> bool:
+    """Whether a worker polls the queue, or did within the last minutes."""
+    kind = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    if queue == TASK_QUEUE:
+        kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+    )
+    return bool((await client.workflow_service.describe_task_queue(request)).pollers)
+
+
+async def missing_attributes(client: Client) -> tuple[list[str], bool]:
+    """The search attributes that the namespace lacks; whether its operator service says so.
+
+    A server may keep that service to itself, as Temporal Cloud does: then the index is asked.
+    """
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    try:
+        answer = await client.operator_service.list_search_attributes(request)
+    except RPCError as error:
+        # An unknown namespace is NOT_FOUND, too; then a query meets the same answer.
+        if error.status.name not in {"PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"}:
+            raise
+        return await _not_queried(client), False
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    found = answer.custom_attributes
+    return [name for name in SEARCH_ATTRIBUTES if found.get(name) != keyword], True
+
+
+async def _not_queried(client: Client) -> list[str]:
+    """Those that no query may name; it finds the same, by other rights."""
+    missing = []
+    for name in SEARCH_ATTRIBUTES:
+        # STARTS_WITH is for the type Keyword alone, so an attribute of another type is refused.
+        request = ListWorkflowExecutionsRequest(
+            namespace=client.namespace, page_size=1, query=f"{name} STARTS_WITH 'x'"
+        )
+        try:
+            await client.workflow_service.list_workflow_executions(request)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+                raise
+            missing.append(name)
+    return missing
+
+
+def creating(namespace: str, missing: list[str], *, listed: bool) -> str:
+    """The command that adds search attributes; `listed` as `missing_attributes` has it."""
+    create = f"temporal operator search-attribute create --namespace {namespace}"
+    if not listed:
+        on_cloud = "".join(f" --search-attribute {name}=Keyword" for name in missing)
+        create = (
+            f"on Temporal Cloud: tcld namespace search-attributes add --namespace"
+            f" {namespace}{on_cloud}; elsewhere, with an operator's rights: {create}"
+        )
+    return create + "".join(f" --name {name} --type Keyword" for name in missing)
 
 
 def _fairness_key(user_id: str, owner: str, origin: str) -> str:
@@ -882,6 +1037,10 @@ class DuragenClient:
     def start_webhook(self, delivery: Event, *, owner: str = "") -> bool:
         """See AsyncDuragenClient.start_webhook."""
         return self._run(lambda client: client.start_webhook(delivery, owner=owner))
+
+    def test_connection(self, test: Event, *, owner: str = "") -> dict[str, Any]:
+        """See AsyncDuragenClient.test_connection."""
+        return self._run(lambda client: client.test_connection(test, owner=owner))
 
     def ping(self) -> None:
         """See AsyncDuragenClient.ping."""

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from .client import (
     ATTEMPT_SECONDS,
+    CONNECTION_SECONDS,
     RETRY_SECONDS,
     WORKFLOW_ID_PREFIX,
     ConflictError,
@@ -30,6 +31,7 @@ from .client import (
     UnavailableError,
     ValidationError,
     canonical,
+    connection_task,
     image_of,
     normalized,
     traced,
@@ -75,6 +77,7 @@ class GatewayClient:
             raise ValidationError([fault])
         self._url = url.rstrip("/") + "/v1/generations"
         self._webhooks_url = url.rstrip("/") + "/v1/webhook-deliveries"
+        self._connection_url = url.rstrip("/") + "/v1/connection-test"
         self._key = key
         self._timeout = timeout
         self._retry_seconds = retry_seconds
@@ -107,6 +110,16 @@ class GatewayClient:
         answer = self._call("POST", "", canonical(given), url=self._webhooks_url)
         return bool(answer["created"])
 
+    def test_connection(self, test: Event) -> dict[str, Any]:
+        """See AsyncDuragenClient.test_connection."""
+        connection_task(test)  # raises
+        given = {name: value for name, value in test.items() if value is not None}
+        body = canonical(given)
+        found = self._call("POST", "", body, url=self._connection_url, extra=CONNECTION_SECONDS)
+        if not _is_report(found):
+            raise SetupError(f"{self._connection_url} answers no report: has it this version?")
+        return found
+
     def ping(self) -> None:
         """Return when the gateway answers and takes our key; raise what `start` would."""
         with suppress(NotFoundError):  # no generation has this id; a wrong key gets 401
@@ -136,6 +149,7 @@ class GatewayClient:
         headers: Event | None = None,
         *,
         url: str = "",
+        extra: float = 0,
     ) -> dict[str, Any]:
         address = (url or self._url) + path
         request = urllib.request.Request(address, body, method=method)  # noqa: S310
@@ -144,7 +158,7 @@ class GatewayClient:
             request.add_header(name, value)
         for pause in (*self._retry_seconds, None):
             try:
-                with _opener.open(request, timeout=self._timeout) as answer:
+                with _opener.open(request, timeout=self._timeout + extra) as answer:
                     return _answer_of(answer.read(MAX_ANSWER_BYTES))
             except urllib.error.HTTPError as error:
                 with error:
@@ -163,6 +177,19 @@ def _answer_of(raw: bytes) -> dict[str, Any]:
     if not isinstance(found, dict) or "workflowId" not in found:
         raise ValueError("this is not a gateway's answer")
     return found
+
+
+def _is_report(found: dict[str, Any]) -> bool:
+    lists = [found.get(n) for n in ("missingAttributes", "unservedQueues", "unknownModels")]
+    callback = found.get("callback")
+    return (
+        all(isinstance(each, list) and all(isinstance(e, str) for e in each) for each in lists)
+        and isinstance(found.get("createAttributes"), str)
+        and isinstance(found.get("answered"), bool)
+        and isinstance(callback, dict)
+        and callback.get("ok") in {True, False, None}
+        and isinstance(callback.get("detail"), str)
+    )
 
 
 def _raise_for(error: urllib.error.HTTPError) -> NoReturn:

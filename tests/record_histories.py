@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
@@ -38,7 +39,10 @@ from contracts.names import (
 from contracts.odoo_health import OdooHealthView
 from contracts.provider_health import Circuit, ProviderHealthView
 from contracts.tasks import DeliveryDecision
+from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
+from deploy.local.stack.config import CALLBACK_PATH
 from deploy.local.stack.local_stack import LocalStack
+from starter.client import AsyncDuragenClient
 from starter.operations.bulk import these
 from starter.operations.rerun import Target, rerun
 from tests.developers.world import Developer
@@ -113,6 +117,20 @@ async def _webhook(lab: Lab) -> Handle:
             await asyncio.sleep(0.1)
     await developer.hooks("DELETE", path)
     return await _ended(lab.client.get_workflow_handle(WEBHOOK_ID_PREFIX + delivery["id"]))
+
+
+async def _connection(lab: Lab) -> Handle:
+    """An Odoo's connection test: one model is known, another is not; the callback is taken."""
+    client = AsyncDuragenClient(lab.stack.temporal_address)
+    models = [str(OPENAI_MODEL_ID), str(uuid4())]
+    url = lab.stack.odoo_url + CALLBACK_PATH
+    async with asyncio.timeout(120):
+        while True:
+            ids = {"testId": str(uuid4()), "correlationId": str(uuid4())}
+            found = await client.test_connection({**ids, "modelIds": models, "callbackUrl": url})
+            if found["answered"]:  # else the worker polls not yet
+                return await _ended(lab.client.get_workflow_handle(found["workflowId"]))
+            await asyncio.sleep(0.1)
 
 
 async def _parked(lab: Lab) -> Handle:
@@ -293,6 +311,7 @@ RECORDINGS = {
     "odoo_health": _odoo_health,
     "held": _held,
     "backlog_watch": _backlog_watch,
+    "connection": _connection,
     "parked": _parked,
 }
 """On a stack with a notification service. The last one stays parked, and counts for no other."""

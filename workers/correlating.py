@@ -8,10 +8,13 @@ from pydantic import BaseModel
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from contracts.connection import ConnectionTestTask
 from contracts.events import GenerationRequested, RequestHead
 from contracts.tasks import CollectTask, CutOff, DeliverTask, FindTask, PlanTask, SubmitTask
 from contracts.webhooks import WebhookTask
 from otel.correlation import Correlation, bound
+
+_WITH_BOTH_IDS = GenerationRequested | RequestHead | DeliverTask | CutOff | ConnectionTestTask
 
 _of_this_activity: ContextVar[Correlation | None] = ContextVar("of_this_activity", default=None)
 """Never reset: each activity runs in a task of its own."""
@@ -52,7 +55,7 @@ def _ids_of(task: BaseModel) -> Correlation | None:
         task = task.request
     if isinstance(task, PlanTask):
         task = task.head
-    if isinstance(task, GenerationRequested | RequestHead | DeliverTask | CutOff):
+    if isinstance(task, _WITH_BOTH_IDS):
         return Correlation(task.correlation_id, task.request_id)
     if isinstance(task, WebhookTask) and task.correlation_id and task.request_id:
         return Correlation(task.correlation_id, task.request_id)

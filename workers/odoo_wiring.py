@@ -1,19 +1,23 @@
 """The part of the wiring that is an Odoo's: its client, its threads, its slots."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 
 import httpx
 
+from activities.connection import ConnectionActivities
 from activities.odoo.callback import CallbackDelivery
 from activities.odoo.deliver import OdooDelivery
 from activities.odoo.recovery import OdooAddress
 from activities.odoo.rpc import RpcDelivery
 from activities.outcome_messages import BrokerDelivery, OutcomeMessages
+from activities.providers.registry import kind_of
+from contracts.names import provider_jobs_queue, provider_queue
 from peers.odoo_rpc import RpcAccount
 from peers.rabbitmq import RabbitTable, silent
-from workers.settings import OdooSettings
+from workers.settings import OdooSettings, Settings
 
 
 def odoo_delivery(
@@ -53,6 +57,21 @@ def odoo_address(odoo: OdooSettings, broker: RabbitTable | None) -> OdooAddress:
         odoo.deliveries_per_second,
         2 * odoo.max_in_flight,
         partial(silent, by_broker) if by_broker else None,
+    )
+
+
+def connection_test(settings: Settings, odoos: Mapping[str, OdooDelivery]) -> ConnectionActivities:
+    """What a connection test asks: over the models, and the ways to the Odoos."""
+    queues = {
+        name: (provider_queue(name), *[provider_jobs_queue(name)] * kind_of(provider).has_jobs)
+        for name, provider in settings.providers.items()
+    }
+    return ConnectionActivities(
+        {model_id: model.routes for model_id, model in settings.models.items()},
+        queues,
+        {odoo.origin: odoo.callback_paths for odoo in settings.odoo},
+        odoos,
+        {odoo.origin for odoo in settings.odoo if odoo.delivery == "rabbitmq"},
     )
 
 

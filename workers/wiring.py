@@ -52,10 +52,16 @@ from peers.clients import named_client, public_client
 from peers.rabbitmq_publisher import Publisher
 from peers.store import STORE_THREADS
 from workers.correlating import CorrelationInterceptor
-from workers.odoo_wiring import deliveries_at_once, odoo_address, odoo_delivery
+from workers.odoo_wiring import (
+    connection_test,
+    deliveries_at_once,
+    odoo_address,
+    odoo_delivery,
+)
 from workers.settings import Settings
 from workers.store_wiring import IMAGE_THREADS, bucket_of
 from workflows.backlog_watch import BacklogWatch
+from workflows.connection import ConnectionTest
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
@@ -203,12 +209,14 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
     }
     with_data = {odoo.origin for odoo in settings.odoo if odoo.images == "data"}
     delivering = OdooActivities(odoos, clients.store, clients.gates, with_data)
+    connection = connection_test(settings, odoos)
     addresses = {odoo.origin: odoo_address(odoo, settings.rabbitmq) for odoo in settings.odoo}
     recovery = OdooRecovery(client, clients.odoo_http, clients.gates, addresses)
     activities: list[Callable[..., Any]] = [
         planning.plan,
         CutOffActivities(client, clients.reports).report_cut_off,
         DeadlineActivities(client).cancel_at_deadline,
+        connection.look_up,
         delivering.deliver,  # what a version without queues for Odoos has scheduled
         StoredActivities(clients.store).find_stored,
         recovery.probe_odoo,
@@ -223,7 +231,7 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
         Worker(
             client,
             task_queue=odoo_queue(odoo.origin),
-            activities=[delivering.deliver],
+            activities=[delivering.deliver, connection.call_back],
             max_concurrent_activities=deliveries_at_once(odoo, settings.worker.images_in_memory),
             max_task_queue_activities_per_second=odoo.deliveries_per_second,
             **_common(settings),
@@ -266,7 +274,10 @@ def _generation_workers(client: Client, settings: Settings, clients: Clients) ->
     generation = Worker(
         client,
         task_queue=GENERATION_QUEUE,
-        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch, WebhookDelivery],
+        workflows=[
+            *(Generation, ProviderHealth, OdooHealth, BacklogWatch),
+            *(WebhookDelivery, ConnectionTest),
+        ],
         workflow_runner=(
             SandboxedWorkflowRunner() if settings.worker.sandbox else UnsandboxedWorkflowRunner()
         ),

@@ -130,5 +130,11 @@ WEBHOOK_RETRY = RetryPolicy(
 )
 WEBHOOK_ALLOWANCE = timedelta(days=1)
 
+# A connection test, for which a person waits: a look-up in memory, and Odoo's 5 s
+# (`activities.connection`) with some for a slow machine. Together less than CONNECTION_SECONDS of
+# `starter/client.py`, which ends the whole.
+LOOK_UP_TIMEOUT = timedelta(seconds=3)
+CALL_BACK_TIMEOUT = timedelta(seconds=6)
+
 # An alert about something that has happened, and does not last: seen within a working day.
 WEBHOOK_ALERT_LASTS = timedelta(days=1)

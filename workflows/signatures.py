@@ -9,6 +9,7 @@ from temporalio import activity
 
 from contracts import names
 from contracts.alerts import AlertsSent, AlertTask, Backlog, CountTask
+from contracts.connection import CalledBack, ConnectionLook, ConnectionTestTask
 from contracts.events import RequestHead
 from contracts.generation import Failure, Plan
 from contracts.odoo_health import OdooProbed, OdooProbeTask, Released, ReleaseTask
@@ -99,3 +100,11 @@ class Activities(Protocol):
     @activity.defn(name=names.REPORT_WEBHOOK_ACTIVITY)
     async def report_webhook(self, task: WebhookTask) -> WebhookReported:
         """Inform Odoo of an attempt."""
+
+    @activity.defn(name=names.LOOK_UP_ACTIVITY)
+    async def look_up(self, task: ConnectionTestTask) -> ConnectionLook:
+        """Look up what the settings know of an Odoo's models and callback."""
+
+    @activity.defn(name=names.CALL_BACK_ACTIVITY)
+    async def call_back(self, task: ConnectionTestTask) -> CalledBack:
+        """Send Odoo a test event, as an outcome is sent."""

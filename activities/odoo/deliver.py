@@ -12,6 +12,7 @@ from activities.heartbeat import beating
 from activities.images import MAX_IMAGE_BYTES
 from activities.odoo.gate import OdooGates
 from activities.storage import ImageStore
+from contracts.connection import TestEvent
 from contracts.errors import DeliveryError, ErrorCode, ErrorKind
 from contracts.events import GenerationCompleted, GenerationFailed, ImageMetadata
 from contracts.generation import Failure, StoredImage
@@ -21,7 +22,7 @@ from contracts.tasks import Delivered, DeliverTask
 # spec: event-driven-architecture, EVT-AIG-002, Timeout Ms: 60000
 TIMEOUT_SECONDS = 60.0
 
-OutcomeEvent = GenerationCompleted | GenerationFailed
+OutcomeEvent = GenerationCompleted | GenerationFailed | TestEvent
 
 
 class OdooDelivery(Protocol):

@@ -17,6 +17,7 @@ from starter.gateway import problems
 from starter.gateway.body import read_event, read_model
 from starter.gateway.callers import Caller, Callers
 from starter.gateway.calls_log import CallsLog
+from starter.gateway.connection import Connections
 from starter.gateway.developers.callers import Developers
 from starter.gateway.developers.desk import Desk
 from starter.gateway.developers.refusals import Refusals
@@ -29,12 +30,15 @@ from starter.gateway.models import (
     EXAMPLE_EVENT,
     Accepted,
     CancelAnswer,
+    ConnectionReport,
+    ConnectionTestRequest,
     GenerationStatus,
     Health,
     RedeliverAnswer,
     WebhookAccepted,
     WebhookDelivery,
 )
+from starter.gateway.openapi import body_of
 from starter.gateway.paths import OneSpelling
 from starter.gateway.problems import FieldError, ProblemError, documented, invalid
 from starter.gateway.readiness import Readiness
@@ -89,6 +93,7 @@ class GatewayState:
         self.callers = Callers(settings.gateway.keys, client)
         self.entry_point = EntryPoint(client, settings.callbacks)
         self.images = ImageLinks(settings.storage, client)
+        self.connections = Connections(client, settings.callbacks)
         self.webhook_sources = {odoo.origin: (odoo.webhooks_path,) for odoo in settings.odoo}
 
     def status_url(self, request_id: UUID) -> str:
@@ -200,6 +205,20 @@ async def start_webhook(request: Request) -> WebhookAccepted:
     created = await state.client.start_webhook(given, owner=owner)
     name = f"{WEBHOOK_ID_PREFIX}{delivery.delivery_id}{f'.{owner}' if owner else ''}"
     return WebhookAccepted(workflow_id=name, created=created)
+
+
+@generations.post(
+    "/v1/connection-test",
+    responses=documented(400, 401, 408, 409, 413, 415, 422, 429, 503),
+    openapi_extra=body_of(ConnectionTestRequest),
+    summary="Try whether an Odoo's generations could be made",
+)
+async def test_connection(request: Request) -> ConnectionReport:
+    """Within 12 s: are there workers, do they know the models, does a test event reach Odoo."""
+    state, caller = _state(request), _caller(request)
+    limit = state.settings.max_body_bytes
+    test = await read_model(ConnectionTestRequest, request, limit, state.room, caller.key.name)
+    return await state.connections.tried(test, caller)
 
 
 @generations.get(

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from contracts.connection import MOST_MODELS
 from contracts.errors import ErrorCode, ErrorKind
 from contracts.events import HttpUrl, Uuid, WireModel
 from contracts.generation import Failure, GenerationState
@@ -48,6 +49,38 @@ class WebhookAccepted(WireModel):
 
     workflow_id: str
     created: bool
+
+
+class ConnectionTestRequest(WireModel):
+    """Which models an Odoo offers, and where its outcomes come back."""
+
+    test_id: Uuid
+    correlation_id: Uuid
+    model_ids: Annotated[tuple[Uuid, ...], Field(max_length=MOST_MODELS)] = ()
+    callback_url: HttpUrl | None = None
+
+
+class CallbackFinding(WireModel):
+    """What came of the test event; `ok` is null when no call was made."""
+
+    ok: bool | None
+    detail: str
+
+
+class ConnectionReport(WireModel):
+    """What was found. Nothing was generated."""
+
+    workflow_id: str
+    missing_attributes: Annotated[
+        list[str], Field(description="Search attributes that Temporal's namespace lacks.")
+    ]
+    create_attributes: Annotated[str, Field(description="The command that adds them.")]
+    unserved_queues: Annotated[
+        list[str], Field(description="Task queues that no worker polls; for operators' keys.")
+    ]
+    answered: Annotated[bool, Field(description="Whether a worker answered in time.")]
+    unknown_models: list[UUID]
+    callback: CallbackFinding
 
 
 class CancelAnswer(WireModel):

@@ -9,6 +9,7 @@ from contracts.callback_openapi import document, text
 from contracts.callbacks import CALLBACK_PATHS
 from tests.contracts.wire_samples import COMPLETED, FAILED
 
+TEST = {name: FAILED[name] for name in ("requestId", "correlationId")} | {"status": "test"}
 FILE = Path(__file__).parents[2] / "docs/openapi/odoo-callback.json"
 
 
@@ -18,9 +19,9 @@ def test_the_file_is_current() -> None:
 
 
 @pytest.mark.parametrize("path", CALLBACK_PATHS)
-@pytest.mark.parametrize("event", [COMPLETED, FAILED])
+@pytest.mark.parametrize("event", [COMPLETED, FAILED, TEST])
 def test_what_is_sent_is_what_it_says(path: str, event: dict[str, object]) -> None:
-    """Both events are one of the two bodies, and what is neither is not."""
+    """Each event is one of the bodies, and what is neither is not."""
     whole = document()
     schema = whole["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     validator = jsonschema_rs.validator_for({**schema, "components": whole["components"]})

@@ -148,3 +148,10 @@ def test_misspelt_part(up: Up) -> None:
     printed, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "no part 'odo'" in printed
+
+
+def test_with_an_odoo_of_ones_own_nothing_is_pasted(up: Up) -> None:
+    """That Odoo would refuse the outcome of what it has not asked for: the request begins there."""
+    printed = _until(up("--odoo=http://127.0.0.1:8069"), "Ctrl-C ends everything")
+    assert "/v1/generations \\" not in printed
+    assert "write a prompt at http://127.0.0.1:8069/my/images" in printed

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from deploy.local.real_odoo.beside import Beside
-from deploy.local.real_odoo.configure import PORTAL, USER, connect
+from deploy.local.real_odoo.configure import PORTAL, USER, connect, set_parameters
 from tests.odoo.people import LATENCY_SECONDS, PATIENCE_SECONDS, REQUEST, Person
 
 
@@ -167,3 +168,35 @@ def _calls(beside: Beside, correlation_id: str) -> dict[str, Any]:
     )
     found: dict[str, Any] = answer.json()
     return found
+
+
+def test_the_connection_test_asks_the_workers(beside: Beside, start_path: str) -> None:
+    """Green with them, over both ways; a model that they do not know is red, and has its name."""
+    admin = connect(beside.odoo)
+    shown = admin.execute("res.config.settings", "action_duragen_test", [])["params"]
+    assert shown["type"] == "success", shown["message"]
+    assert "A worker has called this Odoo back" in shown["message"]
+    assert start_path in shown["message"].lower()
+    stranger = {"name": "Stranger", "model_uuid": str(uuid.uuid4()), "resolutions": "256x256"}
+    models = admin.env["duragen.ai.model"]
+    made = models.browse(models.create(stranger))
+    try:
+        shown = admin.execute("res.config.settings", "action_duragen_test", [])["params"]
+    finally:
+        made.unlink()
+    assert shown["type"] == "danger"
+    assert f"Stranger ({stranger['model_uuid']})" in shown["message"]
+
+
+def test_a_wrong_secret_is_found_by_the_connection_test(threaded: Beside) -> None:
+    """The worker signs with what its settings have; this Odoo has another one."""
+    admin = connect(threaded.odoo)
+    parameters = admin.env["ir.config_parameter"]
+    before = parameters.get_param("duragen.signing_secret")
+    set_parameters(admin, {"duragen.signing_secret": "whsec_" + "b3RoZXJz" * 4})
+    try:
+        shown = admin.execute("res.config.settings", "action_duragen_test", [])["params"]
+    finally:
+        set_parameters(admin, {"duragen.signing_secret": before})
+    assert shown["type"] == "danger"
+    assert "the signature is wrong" in shown["message"]

@@ -1,13 +1,17 @@
 """Many submissions at once, over real HTTP: what one user has is spent once."""
 
 import re
+import time
 import uuid
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.odoo.lone import REQUEST, Lone, Rpc, RpcError, at_once, completed, failed
 
+T = TypeVar("T")
 CREDITS_ERROR = "odoo.addons.duragen.exceptions.CreditsError"
 QUOTA_ERROR = "odoo.addons.duragen.exceptions.QuotaError"
 GIVEN_UP = "psycopg2.errors.SerializationFailure"
@@ -205,3 +209,73 @@ def test_only_one_of_two_errors_at_once_is_the_free_one(lone: Lone) -> None:
         lone.admin("ir.config_parameter", "set_param", key, "release")
     rows = lone.sql(f"SELECT user_error FROM duragen_generation_request WHERE user_id = {user.uid}")
     assert sorted(rows) == [["charged"]] * 3 + [["warned"]]
+
+
+def _loses(lone: Lone, statement: str, call: Callable[[], T]) -> T:
+    """What `call` returns, which waits for the statement's transaction and loses against it."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as threads:
+        with lone.odoo.site.postgres.holding(lone.odoo.database, statement):
+            answer = threads.submit(call)
+            give_up = time.monotonic() + 60
+            while lone.sql(waiting) == [["0"]] and not answer.done():
+                assert time.monotonic() < give_up, "nobody waits for a lock"
+                time.sleep(0.02)
+        return answer.result(60)
+
+
+RACES: dict[str, tuple[str, Callable[[Lone, Rpc, Any], Any]]] = {
+    "the balance": (
+        "UPDATE duragen_account SET balance = balance WHERE user_id = {user}",
+        lambda lone, user, _: _submits(lone, user),
+    ),
+    "a turn": (
+        "UPDATE duragen_account SET write_date = write_date WHERE user_id = {user}",
+        lambda lone, user, _: _submits(lone, user, client_reference="order 8"),
+    ),
+    "the request": (
+        "UPDATE duragen_generation_request SET write_date = write_date WHERE id = {request}",
+        lambda _, user, made: user(REQUEST, "action_cancel", [made["id"]]),
+    ),
+    "an outcome": (
+        "UPDATE duragen_generation_request SET write_date = write_date WHERE id = {request}",
+        lambda lone, _, made: lone.delivers(failed(made)).status_code,
+    ),
+}
+
+
+@pytest.mark.parametrize("race", RACES)
+def test_whoever_loses_a_race_is_run_again_in_silence(lone: Lone, race: str) -> None:
+    """Odoo repeats it; an operator finds no ERROR in the log for what is no error."""
+    user = lone.someone(10)
+    made = lone.reads(_submits(lone, user))
+    statement, call = RACES[race]
+    log = lone.odoo.log
+    before = len(log.read_text())
+    named = statement.format(user=user.uid, request=made["id"])
+    assert _loses(lone, named, lambda: call(lone, user, made))
+    said = log.read_text()[before:]
+    assert "SERIALIZATION_FAILURE" in said, "it has lost no race"
+    assert " ERROR " not in said, said
+
+
+def test_a_new_user_in_two_companies_is_granted_once(lone: Lone) -> None:
+    """The later of two first requests waits for the user's row, and finds that he has credits."""
+    user = lone.someone(10)
+    lone.forgets(user)
+    there = lone.admin("res.company", "create", {"name": str(uuid.uuid4())})
+    lone.admin("res.users", "write", [user.uid], {"company_ids": [(4, there)]})
+    first = (
+        "UPDATE res_users SET write_date = write_date WHERE id = {user};"
+        " INSERT INTO duragen_account (user_id, company_id, balance) VALUES ({user}, {there}, 7);"
+        " INSERT INTO duragen_credit_entry (account_id, user_id, company_id, kind, delta)"
+        " SELECT id, user_id, company_id, 'grant', 7 FROM duragen_account WHERE user_id = {user}"
+    )
+    log = lone.odoo.log
+    before = len(log.read_text())
+    with pytest.raises(RpcError) as raised:
+        _loses(lone, first.format(user=user.uid, there=there), lambda: _submits(lone, user))
+    assert raised.value.kind == CREDITS_ERROR
+    grants = f"SELECT delta FROM duragen_credit_entry WHERE kind = 'grant' AND user_id = {user.uid}"
+    assert lone.sql(grants) == [["7"]]
+    assert "bad query" not in log.read_text()[before:]

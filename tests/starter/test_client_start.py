@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 
-from contracts import events, names
+from contracts import connection, events, names
 from starter import client as module
 from starter.client import (
     AsyncDuragenClient,
@@ -252,6 +252,10 @@ def test_repeated_names_agree_with_the_contracts() -> None:
     assert module.FAILURE_MEMO == names.FAILURE_MEMO
     assert module.STATUS_ATTRIBUTE == names.GENERATION_STATUS
     assert module.OWNER_ATTRIBUTE == names.OWNER
+    assert module.SEARCH_ATTRIBUTES == names.SEARCH_ATTRIBUTES
+    assert module.CONNECTION_WORKFLOW == names.CONNECTION_WORKFLOW
+    assert module.CONNECTION_ID_PREFIX == names.CONNECTION_ID_PREFIX
+    assert module.MOST_MODELS == connection.MOST_MODELS
     assert module._OWNER.pattern == names.OWNER_PATTERN
     assert (module.TRACE_STATE_KEY, module.TRACE_UNDECIDED) == (
         names.TRACE_STATE_KEY,

@@ -17,6 +17,7 @@ OPERATIONS = {
     ("POST", "/v1/generations"),
     ("POST", "/webhook/{name}"),
     ("POST", "/v1/webhook-deliveries"),
+    ("POST", "/v1/connection-test"),
     ("GET", "/v1/generations/{request_id}"),
     ("GET", "/v1/generations/{request_id}/image"),
     ("DELETE", "/v1/generations/{request_id}"),

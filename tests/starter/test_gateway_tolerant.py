@@ -183,6 +183,7 @@ async def test_the_document_has_each_operation_once(http: httpx.AsyncClient) -> 
         ("post", "/v1/generations"),
         ("post", "/webhook/{name}"),
         ("post", "/v1/webhook-deliveries"),
+        ("post", "/v1/connection-test"),
         ("get", one),
         ("get", f"{one}/image"),
         ("delete", one),

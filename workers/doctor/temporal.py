@@ -5,13 +5,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TypeVar
 
-from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
-    ListWorkflowExecutionsRequest,
-)
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.common import QueryRejectCondition
 from temporalio.service import RPCError, RPCStatusCode
@@ -35,6 +31,7 @@ from contracts.names import (
 from contracts.odoo_health import OdooHealthView
 from contracts.provider_health import Circuit, ProviderHealthView
 from peers.temporal import target
+from starter.client import creating, missing_attributes
 from starter.operations.failed import failed as list_failed
 from workers.doctor.finding import Finding
 from workers.settings import Settings
@@ -48,58 +45,13 @@ MOST_FAILED = 1_000
 """So many failed generations are counted; each hundred costs two questions at the index."""
 
 
-OPERATORS_ALONE = frozenset(
-    {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.NOT_FOUND}
-)
-"""Answers of a server that keeps its operator service to itself, as Temporal Cloud does.
-
-An unknown namespace is NOT_FOUND, too; then a query meets the same answer.
-"""
-
-
 async def search_attributes(client: Client) -> Finding:
     """Whether the namespace has those that the lists and counts need."""
-    create = f"temporal operator search-attribute create --namespace {client.namespace}"
-    try:
-        missing = await _not_listed(client)
-    except RPCError as error:
-        if error.status not in OPERATORS_ALONE:
-            raise
-        missing = await _not_queried(client)
-        on_cloud = "".join(f" --search-attribute {name}=Keyword" for name in missing)
-        create = (
-            f"on Temporal Cloud: tcld namespace search-attributes add --namespace"
-            f" {client.namespace}{on_cloud}; elsewhere, with an operator's rights: {create}"
-        )
+    missing, listed = await missing_attributes(client)
     if missing:
-        options = " ".join(f"--name {name} --type Keyword" for name in missing)
         found = f"{target()} lacks the search attributes {', '.join(missing)}"
-        return Finding("Temporal", found, f"{create} {options}")
+        return Finding("Temporal", found, creating(client.namespace, missing, listed=listed))
     return Finding("Temporal", f"{target()}, {len(SEARCH_ATTRIBUTES)} search attributes")
-
-
-async def _not_listed(client: Client) -> list[str]:
-    request = ListSearchAttributesRequest(namespace=client.namespace)
-    answer = await client.operator_service.list_search_attributes(request)
-    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-    return [name for name in SEARCH_ATTRIBUTES if answer.custom_attributes.get(name) != keyword]
-
-
-async def _not_queried(client: Client) -> list[str]:
-    """Those that no query may name; it finds the same as `_not_listed`, by other rights."""
-    missing = []
-    for name in SEARCH_ATTRIBUTES:
-        # STARTS_WITH is for the type Keyword alone, so an attribute of another type is refused.
-        request = ListWorkflowExecutionsRequest(
-            namespace=client.namespace, page_size=1, query=f"{name} STARTS_WITH 'x'"
-        )
-        try:
-            await client.workflow_service.list_workflow_executions(request)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.INVALID_ARGUMENT:
-                raise
-            missing.append(name)
-    return missing
 
 
 def queues(settings: Settings) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from peers.terminal import complain, console, styled
 from workers.replay.divergence import explain
 from workers.replay.payloads import check_readable
 from workflows.backlog_watch import BacklogWatch
+from workflows.connection import ConnectionTest
 from workflows.generation import Generation
 from workflows.odoo_health import OdooHealth
 from workflows.provider_health import ProviderHealth
@@ -57,7 +58,10 @@ async def replay_one(history: WorkflowHistory, *, debug: bool = False) -> Replay
     converter = data_converter()
     await check_readable(history, converter)
     replayer = Replayer(
-        workflows=[Generation, ProviderHealth, OdooHealth, BacklogWatch, WebhookDelivery],
+        workflows=[
+            *(Generation, ProviderHealth, OdooHealth, BacklogWatch),
+            *(WebhookDelivery, ConnectionTest),
+        ],
         data_converter=converter,
         debug_mode=debug,
         # The sandbox forbids what a debugger does.

@@ -43,7 +43,7 @@ def welcome(stack: LocalStack, people: Collection[Login] = ()) -> str:
 
 Ask for an image:
 
-{_in_odoo(stack) if people else _curl(stack)}
+{_asking(stack, people)}
 
 {_as_developer(stack)}\
 {_by_hand(stack)}It is for one person's machine: Temporal and the sandboxes ask for no key.
@@ -69,9 +69,16 @@ def _informed(stack: LocalStack) -> dict[str, str]:
     return rows
 
 
-def _in_odoo(stack: LocalStack) -> str:
-    """A request of Odoo's begins in Odoo: it would refuse the outcome of any other."""
-    return f"  log in as portal, and write a prompt at {stack.odoo_url}/my/images"
+def _asking(stack: LocalStack, people: Collection[Login]) -> str:
+    """A request of a real Odoo begins in Odoo: it would refuse the outcome of any other."""
+    if "odoo" in stack.parts:
+        return _curl(stack)
+    if people:
+        return f"  log in as portal, and write a prompt at {stack.odoo_url}/my/images"
+    return f"""  write a prompt at {stack.odoo_url}/my/images; what your Odoo has not asked for, it
+  refuses, and the outcome is parked. Its settings (docs/odoo.md) have the gateway and the API key
+  from above, the token and the signing secret of [[odoo]] in {_short(stack.config_path)},
+  and {stack.s3_url} as the image store's address; its models have the ids from above."""
 
 
 def _developer(stack: LocalStack) -> dict[str, str]:

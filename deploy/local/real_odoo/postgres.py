@@ -9,7 +9,8 @@ import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local.real_odoo.places import OdooFailedError, OdooUnavailableError
@@ -89,6 +90,29 @@ class Postgres:
     def stop(self) -> None:
         """Returns when it is gone; whoever is still connected is cut off."""
         self._supervisor.stop()
+
+    @contextmanager
+    def holding(self, database: str, statement: str) -> Iterator[None]:
+        """A transaction of its own that has run the statement; it commits when the block ends."""
+        command = [str(self._bin / "psql"), "-qAtX", *self._at(), database]
+        environment = {**environment_of_part(), "PGPASSWORD": self.password}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(  # programs of our own choice
+            command, text=True, stdin=pipe, stdout=pipe, env=environment
+        ) as psql:
+            if psql.stdin is None or psql.stdout is None:
+                raise RuntimeError("it has no pipes")
+            psql.stdin.write(f"BEGIN;\n{statement};\nSELECT 'held';\n")
+            psql.stdin.flush()
+            for line in psql.stdout:
+                if line == "held\n":
+                    break
+            try:
+                yield
+            finally:
+                psql.stdin.write("COMMIT;\n")
+                psql.stdin.close()
+                psql.wait(timeout=60)
 
     def sql(self, database: str, text: str) -> str:
         """Runs statements as psql does; returns bare rows, columns with `|` between."""

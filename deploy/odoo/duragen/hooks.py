@@ -22,9 +22,10 @@ def post_init_hook(env):
 
 
 def uninstall_hook(env):
-    """Delete what Odoo leaves behind: the images' files, and the function of the trigger."""
+    """Delete what Odoo leaves behind: images' files, our settings, the trigger's function."""
     images = [("res_model", "=", "duragen.generated.image"), ("res_field", "!=", False)]
     env["ir.attachment"].sudo().search(images).unlink()
+    env["ir.config_parameter"].sudo().search([("key", "=like", "duragen.%")]).unlink()
     env.cr.execute("DROP FUNCTION IF EXISTS duragen_credit_entry_stays() CASCADE")
 
 

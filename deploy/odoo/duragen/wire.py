@@ -77,6 +77,15 @@ class Outcome(NamedTuple):
         return "canceled" if self.failure.code == "CANCELED" else "failed"
 
 
+def test_of(event):
+    """The id of a connection test, when the event is one of those; None otherwise."""
+    given = event if isinstance(event, dict) else {}
+    test_id = given.get("requestId")
+    if given.get("status") != "test" or not isinstance(test_id, str) or not UUID.fullmatch(test_id):
+        return None
+    return test_id.lower()
+
+
 def parse_outcome(event):
     """An Outcome of the event's JSON object. Raises WireError, naming every fault at once."""
     if not isinstance(event, dict):

@@ -1,6 +1,7 @@
 # Bases first: a file that extends a model comes after the one that makes it.
 from . import connection
 from . import connection_check
+from . import connection_table
 from . import ai_model
 from . import account
 from . import credit_entry

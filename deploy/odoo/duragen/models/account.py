@@ -33,7 +33,11 @@ class Account(models.Model):
             return found
         # One transaction at a time makes a user's accounts, for another company's as well: what he
         # begins with is granted once. PostgreSQL refuses the later one, and Odoo runs it again.
-        self.env.cr.execute("UPDATE res_users SET write_date = write_date WHERE id = %s", [user.id])
+        self.env.cr.execute(
+            "UPDATE res_users SET write_date = write_date WHERE id = %s",
+            [user.id],
+            log_exceptions=False,  # whoever loses is run again: that is no error
+        )
         # Not create(): when two come at once, the second must find the first's row, not fail.
         self.env.cr.execute(
             "INSERT INTO duragen_account"
@@ -41,6 +45,7 @@ class Account(models.Model):
             " VALUES (%s, %s, 0, %s, now() AT TIME ZONE 'UTC', %s, now() AT TIME ZONE 'UTC')"
             " ON CONFLICT (user_id, company_id) DO NOTHING RETURNING id",
             [user.id, company.id, self.env.uid, self.env.uid],
+            log_exceptions=False,
         )
         initial = self._initial(user) if self.env.cr.fetchone() else 0
         found = self._find(user, company)
@@ -77,6 +82,7 @@ class Account(models.Model):
             "UPDATE duragen_account SET write_date = write_date WHERE id ="
             " (SELECT min(id) FROM duragen_account WHERE user_id = %s)",
             [user.id],
+            log_exceptions=False,
         )
 
     def _book(self, kind, delta, request=None, note=None):
@@ -119,6 +125,7 @@ class Account(models.Model):
             " write_date = now() AT TIME ZONE 'UTC'"
             " WHERE id = %s AND (%s::int IS NULL OR balance + %s >= %s) RETURNING balance",
             [delta, self.env.uid, self.id, floor, delta, floor],
+            log_exceptions=False,
         )
         moved = bool(self.env.cr.fetchone())
         self.invalidate_recordset(["balance"])

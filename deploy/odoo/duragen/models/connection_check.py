@@ -1,10 +1,19 @@
 """Trying what is set: what works, and what to do otherwise."""
 
+import time
+import uuid
+
 from odoo import api, models
 
 from .. import alerting, signatures
 from ..s3 import S3Error
 from .connection import PATIENCE_SECONDS
+
+MOST_MODELS = 500
+"""Duragen is asked about so many; repeated in starter/client.py."""
+
+_EXPECTED = "duragen.connection_test."
+_TEST_SECONDS = 60
 
 
 class ConnectionCheck(models.AbstractModel):
@@ -14,42 +23,158 @@ class ConnectionCheck(models.AbstractModel):
 
     @api.model
     def _test(self):
-        """What works and what to do otherwise: a list of {"name", "ok", "text"}."""
-        checks = [
-            (self.env._("Start"), self._test_start),
-            (self.env._("Outcome"), self._test_outcome),
-        ]
+        """What works and what to do otherwise: a list of {"name", "ok", "text"}.
+
+        `ok` is None for what could not be tried. Every wait has an end: a person looks on.
+        """
+        found = self._test_duragen()
+        checks = []
+        if self._setting("start_path") == "rabbitmq":
+            checks.append(("RabbitMQ", self._test_broker))
         if self._setting("image_storage") == "odoo":
             checks.append((self.env._("Image store"), self._test_origins))
         if self._setting("image_storage") == "s3" or self._setting("s3_bucket"):
             checks.append((self.env._("Images"), self._test_store))
         if self._setting("alertmanager_url"):
             checks.append((self.env._("Alerts"), self._test_alerts))
-        found = []
-        for name, check in checks:
-            ok, text = check()
-            found.append({"name": name, "ok": ok, "text": text})
+        found += [_finding(name, *check()) for name, check in checks]
         return found
 
-    def _test_start(self):
+    def _test_duragen(self):
+        """The way there, what Duragen says of itself, and the way back."""
+        from ..starter.client import DuragenError
+
+        way_back = _finding(self.env._("Outcome"), *self._test_outcome())
+        called = way_back["ok"] and self._setting("outcome_path") != "rabbitmq"
+        try:
+            report = self._report(called)
+        except DuragenError as error:
+            return [_finding(self.env._("Start"), False, str(error)), way_back]
+        found = [
+            _finding(self.env._("Start"), True, self._start_path_text()),
+            _finding(self.env._("Workers"), *self._said_of_workers(report)),
+            _finding(self.env._("Models"), *self._said_of_models(report)),
+            way_back,
+        ]
+        if way_back["ok"]:
+            name = self.env._("Test callback")
+            found.append(_finding(name, *self._said_of_callback(report, called)))
+        return found
+
+    def _report(self, called):
+        """Duragen's answer to a connection test, in which it calls back where `called` says so."""
+        rabbitmq = self._setting("start_path") == "rabbitmq"
+        client = self._client()  # also by RabbitMQ: there is none for a copy
+        test_id = str(uuid.uuid4())
+        if called:
+            self._expect_test(test_id)
+        models = self.env["duragen.ai.model"].sudo().search([], limit=MOST_MODELS)
+        return (self._gateway() if rabbitmq else client).test_connection(
+            {
+                "testId": test_id,
+                "correlationId": str(uuid.uuid4()),
+                "modelIds": sorted(set(models.mapped("model_uuid"))),
+                "callbackUrl": self._callback_url() if called else None,
+            }
+        )
+
+    def _start_path_text(self):
+        if self._setting("start_path") == "temporal":
+            return self.env._("Temporal at %s answers.", self._setting("temporal_address"))
+        return self.env._(
+            "The gateway at %s answers and takes our key.", self._setting("gateway_url")
+        )
+
+    def _said_of_workers(self, report):
+        if report["missingAttributes"]:
+            return False, self.env._(
+                "This Temporal lacks the search attributes %(names)s: is it Duragen's, and the"
+                " right namespace? If so: %(command)s",
+                names=", ".join(report["missingAttributes"]),
+                command=report["createAttributes"],
+            )
+        if report["unservedQueues"]:
+            return False, self.env._(
+                "No worker polls %s: start `duragen worker`, with all of Duragen's settings.",
+                ", ".join(report["unservedQueues"]),
+            )
+        if not report["answered"]:
+            return False, self.env._(
+                "No worker answered within 10 s: look at its log, and whether it runs and has this"
+                " version."
+            )
+        return True, self.env._("Workers poll all queues that a generation needs.")
+
+    def _said_of_models(self, report):
+        if not report["answered"]:
+            return None, self.env._("Not tried: no worker answered.")
+        models = self.env["duragen.ai.model"].sudo().search([], limit=MOST_MODELS)
+        if not models:
+            return False, self.env._("There is none: add one under Configuration, Models.")
+        unknown = models.filtered(lambda model: model.model_uuid in report["unknownModels"])
+        if unknown:
+            named = ", ".join(f"{model.name} ({model.model_uuid})" for model in unknown)
+            return False, self.env._(
+                "Duragen's workers do not know %s: correct its ID or archive it here, or add the"
+                " table [models.…] to their settings and restart them.",
+                named,
+            )
+        return True, self.env._("Duragen's workers know all models.")
+
+    def _said_of_callback(self, report, called):
+        if not called:
+            return None, self.env._(
+                "Not tried: outcomes come from RabbitMQ. The first image shows whether they do."
+            )
+        ok, detail = report["callback"]["ok"], report["callback"]["detail"]
+        if ok:
+            return True, self.env._("A worker has called this Odoo back, and was believed.")
+        if not report["answered"]:
+            return None, self.env._("Not tried: no worker answered.")
+        if ok is None:
+            return None, self.env._("Not tried: %s.", detail)
+        return False, self.env._(
+            "The worker's test callback to %(url)s failed: %(detail)s. Compare origin, token and"
+            " signing secret with [[odoo]] in Duragen's settings. Without an answer: the worker"
+            " must reach this address, and Odoo needs a second thread or worker.",
+            url=self._callback_url(),
+            detail=detail,
+        )
+
+    def _expect_test(self, test_id):
+        """Let a test event with this id in, once, within a minute.
+
+        It is committed at once: the event comes in a request of its own. Not by `set_param`, which
+        would have every process of Odoo forget all that it knows of parameters.
+        """
+        now = int(time.time())
+        with self.env.registry.cursor() as cr:
+            cr.execute(
+                "DELETE FROM ir_config_parameter WHERE key LIKE %s AND value::bigint < %s",
+                [f"{_EXPECTED}%", now],
+            )
+            cr.execute(
+                "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s)",
+                [_EXPECTED + test_id, str(now + _TEST_SECONDS)],
+            )
+
+    def _take_test(self, test_id):
+        """Whether this test event was expected; a second one is not."""
+        self.env.cr.execute(
+            "DELETE FROM ir_config_parameter WHERE key = %s RETURNING value::bigint",
+            [_EXPECTED + test_id],
+        )
+        found = self.env.cr.fetchone()
+        return bool(found) and found[0] >= time.time()
+
+    def _test_broker(self):
         from ..starter.client import DuragenError
 
         try:
-            self._client().ping()
-            if self._setting("start_path") == "rabbitmq":
-                self._broker().check(PATIENCE_SECONDS)
+            self._broker().check(PATIENCE_SECONDS)
         except DuragenError as error:
             return False, str(error)
-        if self._setting("start_path") == "rabbitmq":
-            return True, self.env._(
-                "RabbitMQ takes requests, and the gateway at %s answers questions about them.",
-                self._setting("gateway_url"),
-            )
-        if self._setting("start_path") == "gateway":
-            return True, self.env._(
-                "The gateway at %s answers and takes our key.", self._setting("gateway_url")
-            )
-        return True, self.env._("Temporal at %s answers.", self._setting("temporal_address"))
+        return True, self.env._("RabbitMQ takes requests.")
 
     def _test_outcome(self):
         url, secrets = self._callback_url(), self._in_force("signing_secret")
@@ -100,3 +225,7 @@ class ConnectionCheck(models.AbstractModel):
         except S3Error as error:
             return False, str(error)
         return True, self.env._("The bucket %s can be read.", self._setting("s3_bucket"))
+
+
+def _finding(name, ok, text):
+    return {"name": name, "ok": ok, "text": text}

@@ -44,12 +44,17 @@ class GenerationOutcome(models.Model):
     def apply_event(self, event):
         """Apply EVT-AIG-002 or 003; {"status": "applied" or "repeated", "requestId": …}.
 
-        `repeated` means that nothing changed. Raises ValidationError (malformed, not this
-        request's, or with a link that does not lead to the store), MissingError (no such request),
-        AccessError, UserError (the image cannot be fetched now: send the event again).
+        `repeated` means that nothing changed; `tested`, that it was a connection test's.
+        Raises ValidationError (malformed, not this request's, or with a link that does not lead to
+        the store), MissingError (no such request), AccessError, UserError (the image cannot be
+        fetched now: send the event again).
         """
         if not self.env.su and not self.env.user.has_group("duragen.group_gateway"):
             raise AccessError(self.env._("Only Duragen's own user may deliver outcomes."))
+        if test_id := wire.test_of(event):
+            if not self.env["duragen.connection"]._take_test(test_id):
+                raise MissingError(self.env._("There is no connection test %s.", test_id))
+            return {"status": "tested", "requestId": test_id}
         try:
             outcome = wire.parse_outcome(event)
         except wire.WireError as error:
@@ -199,6 +204,7 @@ class GenerationOutcome(models.Model):
             " (SELECT id FROM duragen_generation_request WHERE id = %s AND state = ANY(%s)"
             " FOR UPDATE SKIP LOCKED)",
             [note[:500], self.id, list(_OPEN)],
+            log_exceptions=False,
         )
 
     def _key_in(self, url):

@@ -120,6 +120,7 @@ class GenerationReconciliation(models.Model):
             "SELECT id FROM duragen_generation_request WHERE id = ANY(%s) AND state = 'started'"
             " FOR UPDATE SKIP LOCKED",
             [self.ids],
+            log_exceptions=False,
         )
         self.browse(row[0] for row in self.env.cr.fetchall())._ask_later(note)
 

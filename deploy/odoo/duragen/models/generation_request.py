@@ -114,7 +114,7 @@ class GenerationRequest(models.Model):
     inference_steps = fields.Integer(help="0: the service's own choice.")
     cfg_scale = fields.Float(help="0: the service's own choice.")
     campaign_uuid = fields.Char("Campaign ID", help="A UUID, when the image is for a campaign.")
-    event = fields.Json("Event", help="EVT-AIG-001 as it is sent.", **_FOR_OPERATORS)
+    event = fields.Json(help="EVT-AIG-001 as it is sent.", **_FOR_OPERATORS)
 
     price = fields.Integer("Price (credits)", readonly=True, copy=False)
     charged = fields.Boolean(
@@ -297,5 +297,7 @@ class GenerationRequest(models.Model):
         self.ensure_one()
         self.flush_recordset()
         self.env.cr.execute(
-            "SELECT 1 FROM duragen_generation_request WHERE id = %s FOR UPDATE", [self.id]
+            "SELECT 1 FROM duragen_generation_request WHERE id = %s FOR UPDATE",
+            [self.id],
+            log_exceptions=False,  # whoever loses is run again: that is no error
         )

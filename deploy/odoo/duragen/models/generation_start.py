@@ -8,6 +8,7 @@ from functools import partial
 import psycopg2
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
+from psycopg2.extensions import TransactionRollbackError
 
 from ..broker import UncertainError
 from ..wire import Failure, Outcome
@@ -58,6 +59,11 @@ def try_after_commit(registry, record_id, method, model="duragen.generation.requ
     """
     try:
         reached = in_own_transaction(registry, record_id, method, model=model)
+    except TransactionRollbackError:
+        _logger.info(
+            "%s of %s %s is left to the outbox: another is at it", method, model, record_id
+        )
+        return False
     except Exception:
         _logger.exception("%s of %s %s is left to the outbox", method, model, record_id)
         return False
@@ -183,6 +189,7 @@ class GenerationStart(models.Model):
         self.env.cr.execute(
             "SELECT state FROM duragen_generation_request WHERE id = %s FOR UPDATE SKIP LOCKED",
             [self.id],
+            log_exceptions=False,  # the outbox looks again
         )
         found = self.env.cr.fetchone()
         self.invalidate_recordset()

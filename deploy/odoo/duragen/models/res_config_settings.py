@@ -1,7 +1,10 @@
 """The addon's page of Odoo's settings: each field is the system parameter `duragen.…`."""
 
+import base64
+import secrets
+
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 
 from .connection import CALLBACK_PATH, DEFAULTS
 
@@ -105,6 +108,56 @@ class ResConfigSettings(models.TransientModel):
         "Submissions a minute", **_parameter("api_rate_per_minute")
     )
 
+    def action_duragen_new_token(self):
+        """Make and save a new token; see `_change_secret`."""
+        return self._change_secret("callback_token", secrets.token_urlsafe(32))
+
+    def action_duragen_new_signing_secret(self):
+        """Make and save a new signing secret; see `_change_secret`."""
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        return self._change_secret("signing_secret", f"whsec_{key}")
+
+    def _change_secret(self, name, new):
+        """Save it, keep believing the one before, and show both to be copied."""
+        self._check_administrator()
+        self.ensure_one()
+        connection = self.env["duragen.connection"].sudo()
+        current, previous = connection._setting(name), connection._setting(f"previous_{name}")
+        if previous:
+            raise UserError(
+                self.env._(
+                    "A change is under way: empty the previous one and save, once Duragen has the"
+                    " current one."
+                )
+            )
+        parameters = self.env["ir.config_parameter"].sudo()
+        values = {name: new, **({f"previous_{name}": current} if current else {})}
+        for each, value in values.items():
+            parameters.set_param(f"duragen.{each}", value)
+        # The page is this record: saving it later must not bring the old ones back.
+        self.write({f"duragen_{each}": value for each, value in values.items()})
+        return self._dialog(name)
+
+    def action_duragen_copy_block(self):
+        """Show the table that Duragen's settings need for this Odoo."""
+        self._check_administrator()
+        return self._dialog(False)
+
+    def _dialog(self, shown):
+        shown = self.env["duragen.copy.settings"].create({"shown": shown})
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("For Duragen's Settings"),
+            "res_model": shown._name,
+            "res_id": shown.id,
+            "view_mode": "form",
+            "target": "new",
+        }
+
+    def _check_administrator(self):
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(self.env._("Only administrators can change the settings."))
+
     @api.model
     def default_get(self, fields):
         """The settings, for those who may change them: Odoo itself gives them to every caller."""
@@ -130,13 +183,11 @@ class ResConfigSettings(models.TransientModel):
 
     def action_duragen_test(self):
         """Try what is saved, and say in plain words what works and what to do otherwise."""
-        if not self.env.user.has_group("base.group_system"):
-            raise AccessError(self.env._("Only administrators can change the settings."))
+        self._check_administrator()
         found = self.env["duragen.connection"].sudo()._test()
-        good = all(check["ok"] for check in found)
-        lines = [
-            f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['text']}" for check in found
-        ]
+        good = all(check["ok"] is not False for check in found)
+        marks = {True: "✓", False: "✗", None: "?"}
+        lines = [f"{marks[check['ok']]} {check['name']}: {check['text']}" for check in found]
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

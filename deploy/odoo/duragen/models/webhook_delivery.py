@@ -143,6 +143,7 @@ class WebhookDelivery(models.Model):
         self.env.cr.execute(
             "SELECT state FROM duragen_webhook_delivery WHERE id = %s FOR UPDATE SKIP LOCKED",
             [self.id],
+            log_exceptions=False,
         )
         if self.env.cr.fetchone() != ("waiting",):
             return True

@@ -1,6 +1,7 @@
 from . import (
     test_api,
     test_cancellation,
+    test_connection,
     test_cost,
     test_erasure,
     test_hooks,

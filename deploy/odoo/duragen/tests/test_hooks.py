@@ -28,3 +28,12 @@ class TestHooks(DuragenCase):
         self.assertTrue(self.env["ir.attachment"].search(owned))
         uninstall_hook(self.env)
         self.assertFalse(self.env["ir.attachment"].search(owned))
+
+    def test_uninstalling_leaves_no_secret_behind(self):
+        """Odoo keeps parameters that no data file has made; those of others stay."""
+        parameters = self.env["ir.config_parameter"].sudo()
+        self.set_up(callback_base_url="x", gateway_key="dk_x")
+        parameters.set_param("duragenesis.key", "another's")
+        uninstall_hook(self.env)
+        self.assertFalse(parameters.search([("key", "=like", "duragen.%")]))
+        self.assertEqual(parameters.get_param("duragenesis.key"), "another's")

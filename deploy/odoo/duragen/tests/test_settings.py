@@ -1,9 +1,10 @@
 """The addon's page of Odoo's settings."""
 
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import TransactionCase, new_test_user, tagged
 
 from ..models.connection import DEFAULTS
+from ..signatures import key_of
 
 
 @tagged("post_install", "-at_install")
@@ -119,6 +120,52 @@ class TestSettings(TransactionCase):
         parameters.set_param("duragen.previous_signing_secret", False)
         self.assertEqual(connection._in_force("signing_secret"), [new])
 
+    def test_a_secret_is_made_here(self):
+        """Random, saved at once, in the dialog to copy; the one before is believed until then."""
+        connection, parameters = self.env["duragen.connection"], self.env["ir.config_parameter"]
+        for name, make in (
+            ("callback_token", "action_duragen_new_token"),
+            ("signing_secret", "action_duragen_new_signing_secret"),
+        ):
+            with self.subTest(name):
+                parameters.set_param(f"duragen.{name}", False)
+                parameters.set_param(f"duragen.previous_{name}", False)
+                settings = self._settings()
+                opened = getattr(settings, make)()
+                first = self._kept(name)
+                dialog = self.env[opened["res_model"]].browse(opened["res_id"])
+                self.assertEqual(dialog.secret, first)
+                self.assertIn(f'"{first}"', dialog.block)
+                self.assertEqual(connection._in_force(name), [first])
+                getattr(settings, make)()
+                second = self._kept(name)
+                self.assertEqual(connection._in_force(name), [second, first])
+                self.assertNotEqual(first, second)
+                with self.assertRaises(UserError):
+                    getattr(settings, make)()
+                settings.execute()  # the page that is still open
+                self.assertEqual(connection._in_force(name), [second, first])
+        self.assertGreaterEqual(len(key_of(self._kept("signing_secret"))), 24)
+
+    def test_the_table_for_duragen(self):
+        """What has its default is left out; an Odoo below a path names its routes."""
+        connection, parameters = self.env["duragen.connection"], self.env["ir.config_parameter"]
+        for name in DEFAULTS:
+            parameters.set_param(f"duragen.{name}", False)
+        parameters.set_param("duragen.callback_base_url", "https://odoo.example.com/")
+        parameters.set_param("duragen.callback_token", "a-token")
+        self.assertEqual(
+            connection._odoo_table(),
+            '[[odoo]]\norigin = "https://odoo.example.com"\ntoken = "a-token"',
+        )
+        parameters.set_param("duragen.callback_base_url", "https://example.com/shop")
+        parameters.set_param("duragen.outcome_path", "rabbitmq")
+        self.assertIn(
+            '\ncallback_paths = ["/shop/duragen/v1/callback"]'
+            '\nwebhooks_path = "/shop/duragen/v1/webhooks"\ndelivery = "rabbitmq"',
+            connection._odoo_table(),
+        )
+
     def test_settings_are_for_administrators(self):
         """A manager neither reads them nor tries them."""
         manager = new_test_user(self.env, "duragen_settings", "duragen.group_manager")
@@ -127,3 +174,8 @@ class TestSettings(TransactionCase):
             settings.create({"duragen_start_path": "gateway"}).execute()
         with self.assertRaises(AccessError):
             settings.action_duragen_test()
+        for make in ("new_token", "new_signing_secret", "copy_block"):
+            with self.assertRaises(AccessError):
+                getattr(settings.sudo().create({}).sudo(False), f"action_duragen_{make}")()
+        with self.assertRaises(AccessError):
+            self.env["duragen.copy.settings"].with_user(manager).create({}).read(["block"])

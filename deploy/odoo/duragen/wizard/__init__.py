@@ -1,1 +1,1 @@
-from . import grant_credits
+from . import copy_settings, grant_credits

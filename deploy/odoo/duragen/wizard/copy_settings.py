@@ -1,0 +1,23 @@
+"""What an administrator copies from Odoo into Duragen's settings."""
+
+from odoo import api, fields, models
+
+SECRETS = [("callback_token", "Token"), ("signing_secret", "Signing secret")]
+
+
+class CopySettings(models.TransientModel):
+    """A new secret, and the `[[odoo]]` table; neither is kept here."""
+
+    _name = "duragen.copy.settings"
+    _description = "Settings to Copy"
+
+    shown = fields.Selection(SECRETS, readonly=True)
+    secret = fields.Char("New secret", compute="_compute_texts")
+    block = fields.Text("Table", compute="_compute_texts")
+
+    @api.depends("shown")
+    def _compute_texts(self):
+        connection = self.env["duragen.connection"].sudo()
+        for each in self:
+            each.secret = connection._setting(each.shown) if each.shown else False
+            each.block = connection._odoo_table()
