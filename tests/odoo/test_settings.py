@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
+from deploy.local.real_odoo.configure import ADMIN
+from tests.odoo.browser import PATIENCE_MS, chromium, is_logged_in
 from tests.odoo.lone import SECRET, TOKEN, Lone, RpcError
 from workers.settings import Settings
 
 SETTINGS = "res.config.settings"
+PARAMETERS, OF = "ir.config_parameter", "duragen."
 STORAGE = '[storage]\nbucket = "images"\n'
 
 
@@ -16,6 +20,13 @@ def _read(block: str, folder: Path, patch: pytest.MonkeyPatch) -> Settings:
     file.write_text(STORAGE + block)
     patch.setenv("DURAGEN_CONFIG", str(file))
     return Settings.read()
+
+
+def _as_before(lone: Lone) -> None:
+    before = {"callback_token": TOKEN, "signing_secret": SECRET}
+    before |= {"previous_callback_token": False, "previous_signing_secret": False}
+    for name, value in before.items():
+        lone.admin(PARAMETERS, "set_param", OF + name, value)
 
 
 def test_a_worker_reads_the_table(
@@ -37,10 +48,36 @@ def test_a_worker_reads_the_table(
         assert odoo.signing_secrets == (shown["secret"], SECRET)
         assert odoo.tokens[1:] == (TOKEN,)
     finally:
-        before = {"callback_token": TOKEN, "signing_secret": SECRET}
-        before |= {"previous_callback_token": False, "previous_signing_secret": False}
-        for name, value in before.items():
-            lone.admin("ir.config_parameter", "set_param", f"duragen.{name}", value)
+        _as_before(lone)
+
+
+@pytest.mark.timeout(900)  # the first page compiles Odoo's assets of the backend
+def test_an_administrator_makes_a_secret_and_copies_the_table(lone: Lone) -> None:
+    """Two presses; what is on the clipboard is what is saved, also when the page is saved then."""
+    try:
+        with chromium() as browser:
+            context = browser.new_context(locale="en-US")
+            context.grant_permissions(["clipboard-read", "clipboard-write"])
+            is_logged_in(context, lone.odoo, ADMIN)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE_MS)
+            page.goto(f"{lone.odoo.url}/odoo/action-duragen.res_config_settings_action")
+            page.get_by_role("button", name="Generate a Signing Secret").click()
+            dialog = page.get_by_role("dialog")
+            expect(dialog.locator("[name=secret]")).to_contain_text("whsec_")
+            dialog.get_by_role("button", name="Copy the Table").click()
+            copied = page.evaluate("navigator.clipboard.readText()")
+            dialog.get_by_role("button", name="Close", exact=True).last.click()
+            expect(dialog).to_have_count(0)
+            page.locator("[name=duragen_temporal_namespace] input").fill("elsewhere")
+            page.get_by_role("button", name="Save").first.click()
+            expect(page.get_by_role("button", name="Save").first).to_be_hidden()
+        [row] = lone.admin(PARAMETERS, "search_read", [("key", "=", f"{OF}signing_secret")])
+        assert copied.startswith(f'[[odoo]]\norigin = "{lone.odoo.url}"')
+        assert f'signing_secret = "{row["value"]}"' in copied
+        assert f'previous_signing_secret = "{SECRET}"' in copied
+    finally:
+        _as_before(lone)
 
 
 def test_users_get_no_secrets(lone: Lone) -> None:
