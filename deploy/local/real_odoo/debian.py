@@ -23,6 +23,7 @@ _ADDONS = f"{_ODOO}/addons"
 _MODULES = (
     *("base", "web", "bus", "rpc", "mail", "portal", "html_editor", "base_setup", "web_tour"),
     *("http_routing", "auth_signup", "iap", "api_doc", "auth_totp"),
+    *("uom", "product"),  # for the module in docs/odoo-modules.md
 )
 _FOLDERS = (
     *("_monkeypatches", "api", "cli", "fields", "models", "modules", "orm", "osv", "service"),

@@ -45,6 +45,7 @@ DEFAULTS = {
     "initial_credits": "10",
     "api_rate_per_minute": "60",
     "reconcile_minutes": "15",
+    "erase_after_days": "0",
     "alertmanager_url": "",
     "alertmanager_token": "",
 }

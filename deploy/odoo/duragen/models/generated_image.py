@@ -92,10 +92,24 @@ class GeneratedImage(models.Model):
         """
         self.ensure_one()
         if not self.thumbnail:
-            raw = base64.b64decode(self.data) if self.has_data else self._from_s3()
-            small = _shrunk(self.env, raw)
+            small = _shrunk(self.env, self._bytes())
             self.thumbnail = base64.b64encode(small)
         return self
+
+    @api.private
+    def image(self):
+        """The bytes of the image, for other modules: from Odoo, or from the store.
+
+        Raises AccessError for those who may not read it, and S3Error.
+        """
+        self.ensure_one()
+        self.check_access("read")
+        return self.sudo()._bytes()
+
+    def _bytes(self):
+        if not self.has_data:
+            return self._from_s3()
+        return base64.b64decode(self.with_context(bin_size=False).data)
 
     def _from_s3(self):
         return self.env["duragen.connection"]._store().get(self.s3_key, self.size)

@@ -29,6 +29,7 @@ _READ = (
     *("request_uuid", "correlation_uuid", "user_id", "company_id", "state", "price", "charged"),
     *("cancel_requested", "canceled_by_id", "name", "prompt", "model_id", "resolution"),
     *("requested_at", "started_at", "erased_at", "cancel_at"),
+    *("origin", "res_model"),
 )
 """Read with the request in one query; any other field would be a second one."""
 

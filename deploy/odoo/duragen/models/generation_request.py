@@ -245,7 +245,8 @@ class GenerationRequest(models.Model):
             for vals in vals_list:
                 self._refuse_foreign(vals)
         # In sudo: a draft begins with values that its user may not write.
-        whole = [{**untouched(self, EDITABLE), **vals} for vals in vals_list]
+        ours = untouched(self, self._editable_fields())
+        whole = [{**ours, **vals} for vals in vals_list]
         made = super(GenerationRequest, self.sudo()).create(whole)
         return made.with_env(self.env)
 
@@ -272,7 +273,7 @@ class GenerationRequest(models.Model):
         return {"type": "ir.actions.act_url", "url": self.workflow_url, "target": "new"}
 
     def _refuse_foreign(self, vals):
-        foreign = vals.keys() - EDITABLE
+        foreign = vals.keys() - self._editable_fields()
         if foreign:
             names = ", ".join(sorted(foreign))
             raise AccessError(self.env._("You may not write these fields: %s", names))

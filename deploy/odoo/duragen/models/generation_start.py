@@ -103,7 +103,7 @@ class GenerationStart(models.Model):
         """One run, which ends early when Duragen cannot be reached; no call after `seconds`."""
         until = time.monotonic() + seconds
         now = [("next_start_at", "<=", fields.Datetime.now())]
-        first = {"order": "next_start_at", "limit": BATCH}
+        first = {"order": "next_start_at, id", "limit": BATCH}
         waiting = self.search([("state", "=", "requested"), *now], **first)
         asked = [("state", "=", "started"), ("cancel_requested", "=", True)]
         taken_back = self.search([*asked, *now], **first)

@@ -19,7 +19,10 @@ MAX_CFG_SCALE = 50
 # A caller over RPC gets records as a list of ids: always on Odoo 19, on 18 with this decorator.
 _returned_as_ids = api.returns("self") if hasattr(api, "returns") else lambda method: method
 
-_VALUES = EDITABLE | {"origin", "client_reference", "cancel_at", "correlation_uuid"}
+SUBMITTED = frozenset({"origin", "client_reference", "cancel_at", "correlation_uuid"})
+"""What `submit_generation` takes beside them."""
+
+_VALUES = EDITABLE | SUBMITTED
 _NUMBERS = frozenset({"inference_steps", "cfg_scale"})
 _TEXTS = _VALUES - _NUMBERS - {"model_id", "origin", "cancel_at"}
 
@@ -41,7 +44,11 @@ class GenerationSubmission(models.Model):
         the same reference again, the request that exists is returned.
         Raises ValidationError, CreditsError, QuotaError, ConflictError; then nothing was written.
         """
-        unknown = vals.keys() - _VALUES
+        return self._submit_generation(vals)
+
+    def _submit_generation(self, vals, **ours):
+        """As `submit_generation`; `ours` are fields that no caller of that may set."""
+        unknown = vals.keys() - self._editable_fields() - self._extra_values()
         if unknown:
             raise ValidationError(self.env._("Unknown: %s", ", ".join(sorted(unknown))))
         vals = self._clean(vals)
@@ -62,7 +69,7 @@ class GenerationSubmission(models.Model):
             accounts = self.env["duragen.account"]
             accounts._of(user, company)
             accounts._take_turns(user)
-        vals = {**vals, "user_id": user.id, "company_id": company.id}
+        vals = {**vals, **ours, "user_id": user.id, "company_id": company.id}
         # A caller who turns the refusal into an answer must not commit half of it.
         with self.env.cr.savepoint():
             made = self.sudo().create(vals)
@@ -71,8 +78,8 @@ class GenerationSubmission(models.Model):
 
     def _unless_other(self, vals):
         """This request. Raises ConflictError when `vals` asks for another image than this one."""
-        for name in EDITABLE & vals.keys() - {"aspect_ratio"}:
-            made = self[name].id if name == "model_id" else self[name]
+        for name in self._editable_fields() & vals.keys() - {"aspect_ratio"}:
+            made = self[name].id if self._fields[name].relational else self[name]
             if _plain(vals[name]) != _plain(made):
                 raise ConflictError(
                     self.env._("This reference belongs to another request: %s differs.", name)
@@ -81,7 +88,10 @@ class GenerationSubmission(models.Model):
 
     def _clean(self, vals):
         """The values as the database takes them. Raises ValidationError for another type."""
-        clean = dict(vals)
+        clean = {
+            **vals,
+            **{name: self._clean_extra(name, vals[name]) for name in vals.keys() - _VALUES},
+        }
         for name in _TEXTS & vals.keys():
             value = str(vals[name]) if name == "seed" and vals[name] is not False else vals[name]
             if value and not isinstance(value, str):

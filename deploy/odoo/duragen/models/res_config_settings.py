@@ -8,7 +8,7 @@ from odoo.exceptions import AccessError, UserError
 
 from .connection import CALLBACK_PATH, DEFAULTS
 
-NUMBERS = ("initial_credits", "api_rate_per_minute", "reconcile_minutes")
+NUMBERS = ("initial_credits", "api_rate_per_minute", "reconcile_minutes", "erase_after_days")
 
 
 def _parameter(name):
@@ -107,6 +107,7 @@ class ResConfigSettings(models.TransientModel):
     duragen_api_rate_per_minute = fields.Integer(
         "Submissions a minute", **_parameter("api_rate_per_minute")
     )
+    duragen_erase_after_days = fields.Integer("Erase after", **_parameter("erase_after_days"))
 
     def action_duragen_new_token(self):
         """Make and save a new token; see `_change_secret`."""

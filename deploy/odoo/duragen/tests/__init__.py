@@ -6,6 +6,7 @@ from . import (
     test_erasure,
     test_hooks,
     test_ledger,
+    test_news,
     test_outbox,
     test_outcome,
     test_queries,

@@ -19,8 +19,10 @@ CALLABLE = {
     REQUEST: {
         *("action_submit", "action_cancel", "action_retry", "action_refresh", "action_give_up"),
         *("action_open_workflow", "submit_generation", "apply_event", "portal_values"),
-        "action_erase_words",
+        *("action_erase_words", "action_show_erase_command", "action_erased_there"),
+        *("action_follow_up", "action_open_record"),
     },
+    ACCOUNT: {"action_erase_words"},
     "duragen.grant.credits": {"action_grant"},
     "duragen.api": {
         *("authenticate", "check", "estimate", "submit", "status", "list_requests", "cancel"),
@@ -30,7 +32,7 @@ CALLABLE = {
     "duragen.webhook.endpoint": {"action_rotate", "action_show_secret", "action_test"},
     "duragen.webhook.delivery": {"action_redeliver"},
 }
-OF_THE_ORM = {"create", "write", "unlink", "init", "copy"}
+OF_THE_ORM = {"create", "write", "unlink", "init", "copy", "copy_data"}
 
 
 class SecurityCase(TransactionCase):

@@ -1,0 +1,134 @@
+"""What follows an outcome: news for the user, and the module whose record the image is for.
+
+It is noted with the outcome, and done after its commit, in a transaction of its own. So a fault in
+it neither undoes the outcome nor is lost: it is tried again, after a pause that grows.
+"""
+
+import logging
+import time
+from datetime import timedelta
+from functools import partial
+
+import psycopg2
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+
+from .generation_request import _FOR_OPERATORS
+from .generation_start import BATCH, in_own_transaction
+
+_logger = logging.getLogger(__name__)
+
+FOLLOWS = {"news_waits": "_send_news", "hook_waits": "_call_hook"}
+"""What may wait, and what does it; each alone."""
+
+RUN_SECONDS = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
+
+
+def follow_up(registry, request_id):
+    """Do what waits of this request; never raises, for hooks after a commit must not."""
+    for flag in FOLLOWS:
+        try:
+            in_own_transaction(registry, request_id, "_follow", flag)
+        except psycopg2.OperationalError as error:
+            # Two transactions at one row: the next run of the cron looks again.
+            _logger.info("%s of request %s waits: %r", flag, request_id, error)
+        except Exception as error:
+            _logger.exception("%s of request %s failed", flag, request_id)
+            _note_failed(registry, request_id, f"{type(error).__name__}: {error}")
+
+
+def _note_failed(registry, request_id, why):
+    try:
+        in_own_transaction(registry, request_id, "_follow_broke_off", why)
+    except psycopg2.Error:
+        _logger.exception("request %s cannot be postponed", request_id)
+
+
+class GenerationFollowUp(models.Model):
+    """The outbox of what follows outcomes."""
+
+    _inherit = "duragen.generation.request"
+
+    hook_waits = fields.Boolean(
+        "Its module waits for it",
+        help="The record that the image is for has not been informed yet.",
+        **_FOR_OPERATORS,
+    )
+    news_waits = fields.Boolean(
+        "News to be sent", help="Its user has not got the news yet.", **_FOR_OPERATORS
+    )
+    follow_attempts = fields.Integer(help="Times that this failed.", **_FOR_OPERATORS)
+    next_follow_at = fields.Datetime(index="btree_not_null", **_FOR_OPERATORS)
+    follow_error = fields.Char(help="Why it failed the last time.", **_FOR_OPERATORS)
+
+    def _apply(self, outcome):
+        """As before; and note, in the same transaction, what has to follow."""
+        done = super()._apply(outcome)
+        if done == "applied":
+            self._note_follow_ups()
+        return done
+
+    def _note_follow_ups(self):
+        waits = {"news_waits": self._wants_news(), "hook_waits": bool(self.res_model)}
+        if not any(waits.values()):
+            return
+        now = fields.Datetime.now()
+        fresh = {"follow_attempts": 0, "follow_error": False, "next_follow_at": now}
+        self.write({**waits, **fresh})
+        self.env.cr.postcommit.add(partial(follow_up, self.env.registry, self.id))
+
+    @api.model
+    def _cron_follow(self):
+        """Do what a crash left behind, and what failed, when its pause is over."""
+        until = time.monotonic() + RUN_SECONDS
+        due = [("next_follow_at", "<=", fields.Datetime.now())]
+        for request_id in self.search(due, order="next_follow_at, id", limit=BATCH).ids:
+            if time.monotonic() > until:
+                return
+            follow_up(self.env.registry, request_id)
+
+    def action_follow_up(self):
+        """Try at once what waits; for managers, when the fault is fixed."""
+        self._check_manager()
+        self._owned().filtered("next_follow_at").next_follow_at = fields.Datetime.now()
+        self.env.ref("duragen.cron_follow").sudo()._trigger()
+        return True
+
+    def _check_manager(self):
+        if not (self.env.su or self.env.user.has_group("duragen.group_manager")):
+            raise AccessError(self.env._("Only managers may do this."))
+
+    def _follow(self, flag):
+        """Do one thing if it still waits; its mark goes in the same transaction."""
+        if not self._locked_while(flag):
+            return
+        self[flag] = False
+        getattr(self, FOLLOWS[flag])()
+        if not any(self[each] for each in FOLLOWS):
+            self.write({"next_follow_at": False, "follow_attempts": 0, "follow_error": False})
+
+    def _locked_while(self, flag):
+        """Lock the row; False when this waits no more, or another transaction has it."""
+        self.flush_recordset()
+        self.env.cr.execute(
+            "SELECT news_waits, hook_waits FROM duragen_generation_request WHERE id = %s"
+            " FOR UPDATE SKIP LOCKED",
+            [self.id],
+        )
+        found = self.env.cr.fetchone()
+        self.invalidate_recordset()
+        return bool(found) and dict(zip(("news_waits", "hook_waits"), found, strict=True))[flag]
+
+    def _follow_broke_off(self, why):
+        self._lock()
+        if not any(self[each] for each in FOLLOWS):
+            return
+        pause = min(FIRST_PAUSE * 2 ** min(self.follow_attempts, 20), LONGEST_PAUSE)
+        self.write(
+            {
+                "follow_attempts": self.follow_attempts + 1,
+                "next_follow_at": fields.Datetime.now() + pause,
+                "follow_error": why[:500],
+            }
+        )
