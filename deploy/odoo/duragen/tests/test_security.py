@@ -20,7 +20,9 @@ CALLABLE = {
         *("action_submit", "action_cancel", "action_retry", "action_refresh", "action_give_up"),
         *("action_open_workflow", "submit_generation", "apply_event", "portal_values"),
         "action_erase_words",
+        *("action_try_now", "action_download"),
     },
+    IMAGE: {"action_download"},
     "duragen.grant.credits": {"action_grant"},
     "duragen.api": {
         *("authenticate", "check", "estimate", "submit", "status", "list_requests", "cancel"),
@@ -30,7 +32,7 @@ CALLABLE = {
     "duragen.webhook.endpoint": {"action_rotate", "action_show_secret", "action_test"},
     "duragen.webhook.delivery": {"action_redeliver"},
 }
-OF_THE_ORM = {"create", "write", "unlink", "init", "copy"}
+OF_THE_ORM = {"create", "write", "unlink", "init", "copy", "default_get"}
 
 
 class SecurityCase(TransactionCase):
