@@ -18,7 +18,7 @@ class GeneratedImageForm(models.Model):
             image.dimensions = pixels(image.width, image.height)
 
     def action_download(self):
-        """The image as a file; the address looks itself who may have it."""
+        """The image as a file, so the page stays; the address looks itself who may have it."""
         self.ensure_one()
         self.check_access("read")
-        return {"type": "ir.actions.act_url", "url": self.download_url, "target": "download"}
+        return {"type": "ir.actions.act_url", "url": self.download_url, "target": "self"}
