@@ -61,7 +61,7 @@ class GenerationForm(models.Model):
             sizes = model._sizes() if model else []
             request.size_choices = [size_choice(self.env, size) for size in sizes]
 
-    @api.depends("model_id.price", "user_id", "company_id")
+    @api.depends("model_id.price", "state", "user_id", "company_id")
     @api.depends_context("lang")
     def _compute_offer(self):
         accounts = self.env["duragen.account"]
