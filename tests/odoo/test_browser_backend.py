@@ -9,7 +9,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from deploy.local.real_odoo.beside import Beside
 from deploy.local.real_odoo.configure import ADMIN, MANAGER, USER, Login, connect, set_parameters
+from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
 from tests.odoo.browser import PATIENCE_MS, chromium, is_logged_in
+from tests.odoo.people import Person
 
 WINDOW = {"width": 1400, "height": 900}
 GENERATIONS = "action-duragen.generation_request_action"
@@ -50,14 +52,20 @@ def backend(browser: Browser, threaded: Beside) -> Iterator[Open]:
 
 
 def test_a_generation_is_made_on_the_form(backend: Open, threaded: Beside) -> None:
-    """New, prompt, model, Submit; the image, the workflow's button and the gallery show it."""
+    """New, prompt, model, size by the keyboard, Generate: the image comes without a reload."""
     page = backend(MANAGER, f"{GENERATIONS}/new")
     page.locator("[name=prompt] textarea").fill("a whale above the clouds")
     _choose_model(page, "flare, else FLUX.2")
-    page.locator("[name=resolution] input").fill("256x256")
-    page.get_by_role("button", name="Submit").click()
-    _until_completed(page)
+    sizes = page.get_by_role("radiogroup", name="Size").get_by_role("radio")
+    sizes.first.focus()
+    while _chosen_size(page) != "256x256":
+        page.keyboard.press("ArrowRight")
+    _presses_generate(page)
+    _until(page, "Completed")
     assert _natural_width(page, ".o_field_widget[name=image_ids] img") == 256
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename.endswith(".png")
     with page.expect_popup() as workflow:
         page.get_by_role("button", name="Open Workflow").click()
     workflow.value.wait_for_url(re.compile(re.escape(threaded.stack.ui_url) + ".*/generation-"))
@@ -73,7 +81,7 @@ def test_a_refused_prompt_says_why(backend: Open) -> None:
     page = backend(MANAGER, f"{GENERATIONS}/new")
     page.locator("[name=prompt] textarea").fill("a forbidden garden")
     _choose_model(page, "GPT Image 2.5 flare")
-    page.get_by_role("button", name="Submit").click()
+    _presses_generate(page)
     _until(page, "Failed")
     expect(page.get_by_role("alert")).to_contain_text("content rules")
     expect(page.locator("[name=error_code]")).to_have_text("POLICY_INPUT")
@@ -86,11 +94,78 @@ def test_a_user_has_no_managers_things(backend: Open, threaded: Beside) -> None:
     page = backend(USER, "action-duragen.generation_request_action_mine/new")
     page.locator("[name=prompt] textarea").fill("a red fox in the snow")
     _choose_model(page, "GPT Image 2.5 flare")
-    page.get_by_role("button", name="Submit").click()
-    _until_completed(page)
+    _presses_generate(page)
+    _until(page, "Completed")
     expect(page.get_by_role("tab", name="Credits")).to_be_visible()
     expect(page.get_by_role("tab", name="Technical")).to_have_count(0)
     expect(page.get_by_role("button", name="Open Workflow")).to_have_count(0)
+
+
+def test_a_price_that_has_risen_is_shown_first(backend: Open, threaded: Beside) -> None:
+    """The open form charges no more than it said; pressed again, it has said the new price."""
+    page = backend(USER, "action-duragen.generation_request_action_mine/new")
+    page.locator("[name=prompt] textarea").fill("a very dear fox")
+    _choose_model(page, "GPT Image 2.5 flare")
+    generate = page.get_by_role("button", name=re.compile("^Generate · 1 credit · "))
+    expect(generate).to_be_visible()
+    models = connect(threaded.odoo).env["duragen.ai.model"]
+    [model] = models.search([("model_uuid", "=", str(OPENAI_MODEL_ID))])
+    models.write([model], {"price": 2})
+    try:
+        generate.click()
+        said = page.get_by_role("dialog")
+        expect(said).to_contain_text("it is now 2 credits")
+        said.get_by_role("button", name="Close").last.click()
+        page.get_by_role("button", name=re.compile("^Generate · 2 credits · ")).click()
+        _until(page, "Completed")
+        expect(page.locator("[name=price]").first).to_have_text("2")
+    finally:
+        models.write([model], {"price": 1})
+
+
+def test_a_managers_form_of_anothers_request_lives_as_well(backend: Open, threaded: Beside) -> None:
+    """It says how long it has waited for Duragen; Try Now starts it, and its end is seen."""
+    session = connect(threaded.odoo)
+    with Person(threaded.odoo, USER) as user:
+        set_parameters(session, {"duragen.temporal_address": "127.0.0.1:9"})
+        try:
+            made = user.submits("a patient fox")
+            page = backend(MANAGER, f"{GENERATIONS}/{made['id']}")
+            expect(page.locator(".o_duragen_live")).to_contain_text("Waiting for")
+            expect(page.get_by_role("button", name="Open Workflow")).to_have_count(0)
+        finally:
+            set_parameters(session, {"duragen.temporal_address": threaded.stack.temporal_address})
+        page.get_by_role("button", name="Try Now").click()
+        _until(page, "Completed")
+
+
+def test_many_are_tried_again_from_the_list(backend: Open, threaded: Beside) -> None:
+    """What failed is, what is completed is not: a message says so, and the new one is listed."""
+    with Person(threaded.odoo, USER) as user, user.listens() as bus:
+        for prompt, state in (("a forbidden list", "failed"), ("an allowed list", "completed")):
+            bus.until(user.submits(prompt)["request_uuid"], state)
+    page = backend(MANAGER, f"{GENERATIONS}?view_type=list")
+    for prompt in ("a forbidden list", "an allowed list"):
+        page.locator(".o_data_row", has_text=prompt).first.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Try Again").click()
+    expect(page.locator(".o_notification")).to_contain_text("Done: 1. Not done: 1.")
+    expect(page.locator(".o_last_breadcrumb_item, .o_breadcrumb .active")).to_contain_text(
+        "Tried Again"
+    )
+    expect(page.locator(".o_data_row")).to_have_count(1)
+
+
+def test_states_have_their_colours_in_the_graph(backend: Open) -> None:
+    """What is completed is green, what failed is red."""
+    page = backend(MANAGER, "action-duragen.generation_request_action_analysis")
+    page.wait_for_function("window.Chart && Chart.getChart(document.querySelector('canvas'))")
+    colors = dict(
+        page.evaluate(
+            "Chart.getChart(document.querySelector('canvas')).data.datasets"
+            ".map(each => [each.label, each.backgroundColor])"
+        )
+    )
+    assert colors.items() >= {("Completed", "#28A745"), ("Failed", "#DC3545")}
 
 
 def test_the_connection_test_says_what_works(backend: Open, threaded: Beside) -> None:
@@ -128,26 +203,21 @@ def _choose_model(page: Page, name: str) -> None:
     page.locator("[name=model_id] input").fill(name)
     page.locator(".o-autocomplete--dropdown-item", has_text=name).first.click()
     # The sizes come with the model.
-    expect(page.locator("[name=resolution] input")).to_have_value(re.compile(r"^\d+x\d+$"))
+    expect(page.locator(".o_duragen_size input:checked")).to_have_count(1)
+    expect(page.locator("[name=model_id] input")).to_have_value(re.compile(re.escape(name)))
+
+
+def _chosen_size(page: Page) -> str:
+    return page.locator(".o_duragen_size input:checked").input_value()
+
+
+def _presses_generate(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("^Generate · ")).click()
 
 
 def _until(page: Page, label: str) -> None:
-    """Opens the form again until the status bar says so: the form does not follow by itself."""
-    current = page.locator(".o_statusbar_status .o_arrow_button_current")
-    expect(current).not_to_have_text("Draft")
-
-    def looks() -> Any:
-        page.reload()
-        return current.inner_text()
-
-    for _ in range(PATIENCE_MS // 100):
-        if looks() == label:
-            return
-    pytest.fail(f"it never became {label}")
-
-
-def _until_completed(page: Page) -> None:
-    _until(page, "Completed")
+    """The status bar says so by itself: no reload, and no other page."""
+    expect(page.locator(".o_statusbar_status .o_arrow_button_current")).to_have_text(label)
 
 
 def _natural_width(page: Page, selector: str) -> Any:

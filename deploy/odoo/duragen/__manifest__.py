@@ -38,6 +38,12 @@
         "web.assets_frontend": [
             "duragen/static/src/portal/**/*",
         ],
+        "web.assets_backend": [
+            "duragen/static/src/backend/**/*",
+        ],
+        "web.assets_backend_lazy": [
+            "duragen/static/src/backend_lazy/**/*",
+        ],
     },
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",

@@ -23,9 +23,12 @@ from . import generation_retention
 from . import account_erasure
 from . import generation_reconciliation
 from . import generation_portal
+from . import generation_form
+from . import generation_mass
 from . import start_trouble
 from . import generated_image
 from . import image_mixin
+from . import generated_image_form
 from . import webhook_endpoint
 from . import webhook_delivery
 from . import api

@@ -50,6 +50,7 @@ class CreditEntry(models.Model):
     company_id = fields.Many2one(related="account_id.company_id", store=True, precompute=True)
     request_id = fields.Many2one("duragen.generation.request", readonly=True, ondelete="restrict")
     kind = fields.Selection(KINDS, required=True, readonly=True)
+    kind_shown = fields.Char("Booking", compute="_compute_kind_shown")
     delta = fields.Integer("Credits", required=True, readonly=True)
     note = fields.Char(readonly=True)
 
@@ -60,6 +61,15 @@ class CreditEntry(models.Model):
             " ON duragen_credit_entry (request_id, kind) WHERE request_id IS NOT NULL"
         )
         self.env.cr.execute(_STAYS)
+
+    @api.depends("kind", "delta")
+    @api.depends_context("lang")
+    def _compute_kind_shown(self):
+        """The kind in words: a grant of less than nothing is none."""
+        labels = dict(self._fields["kind"]._description_selection(self.env))
+        for entry in self:
+            back = entry.kind == "grant" and entry.delta < 0
+            entry.kind_shown = self.env._("Taken back") if back else labels.get(entry.kind)
 
     def write(self, vals):
         """Refuse: a wrong entry is corrected by another one."""

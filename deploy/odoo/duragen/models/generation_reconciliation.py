@@ -83,7 +83,14 @@ class GenerationReconciliation(models.Model):
             client = self.env["duragen.connection"]._client()
         except DuragenError as error:
             raise UserError(str(error)) from None
-        answers = {request: _ask(client, request.request_uuid) for request in open_ones}
+        answers = {}
+        with ThreadPoolExecutor(ASKERS) as askers:
+            for start in range(0, len(open_ones), ASKERS):
+                chunk = open_ones[start : start + ASKERS]
+                said = list(askers.map(partial(_ask, client), chunk.mapped("request_uuid")))
+                answers.update(zip(chunk, said, strict=True))
+                if all(isinstance(each, UnavailableError) for each in said):
+                    break
         if answers and all(isinstance(each, UnavailableError) for each in answers.values()):
             raise UserError(self.env._("Duragen cannot be reached at the moment."))
         for request, answer in answers.items():

@@ -52,6 +52,17 @@ def is_quiet(registry):
     return time.monotonic() < _quiet_until.get(registry.db_name, 0)
 
 
+def clear_quiet(registry):
+    """Let the next hook make its call, whatever the last one found."""
+    _quiet_until.pop(registry.db_name, None)
+
+
+def try_unless_quiet(registry, record_id, method):
+    """As `try_after_commit`; of many hooks in a row only the first waits in vain."""
+    if not is_quiet(registry):
+        try_after_commit(registry, record_id, method)
+
+
 def try_after_commit(registry, record_id, method, model="duragen.generation.request"):
     """Call `method` of one record, in a hook after the commit; False when it failed.
 
@@ -265,7 +276,7 @@ class GenerationStart(models.Model):
                 request.next_start_at = fields.Datetime.now()
                 request._notify_pages()
                 method = "_start" if request.state == "requested" else "_pass_cancel"
-                hook = partial(try_after_commit, self.env.registry, request.id, method)
+                hook = partial(try_unless_quiet, self.env.registry, request.id, method)
                 self.env.cr.postcommit.add(hook)
         return True
 

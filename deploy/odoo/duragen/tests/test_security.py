@@ -20,9 +20,10 @@ CALLABLE = {
         *("action_submit", "action_cancel", "action_retry", "action_refresh", "action_give_up"),
         *("action_open_workflow", "submit_generation", "apply_event", "portal_values"),
         *("action_erase_words", "action_show_erase_command", "action_erased_there"),
-        *("action_follow_up", "action_open_record"),
+        *("action_follow_up", "action_open_record", "action_try_now", "action_download"),
     },
     ACCOUNT: {"action_erase_words"},
+    IMAGE: {"action_download"},
     "duragen.grant.credits": {"action_grant"},
     "duragen.api": {
         *("authenticate", "check", "estimate", "submit", "status", "list_requests", "cancel"),
@@ -32,7 +33,7 @@ CALLABLE = {
     "duragen.webhook.endpoint": {"action_rotate", "action_show_secret", "action_test"},
     "duragen.webhook.delivery": {"action_redeliver"},
 }
-OF_THE_ORM = {"create", "write", "unlink", "init", "copy", "copy_data"}
+OF_THE_ORM = {"create", "write", "unlink", "init", "copy", "copy_data", "default_get"}
 
 
 class SecurityCase(TransactionCase):

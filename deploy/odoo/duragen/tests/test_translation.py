@@ -53,7 +53,7 @@ class TestTranslation(TransactionCase):
     def test_views_and_menus_are_german(self):
         """Buttons, help for empty lists, menus."""
         view = self.env.ref("duragen.generation_request_view_form").with_context(lang=LANGUAGE)
-        self.assertIn("Absenden", self._requests().get_view(view.id, "form")["arch"])
+        self.assertIn("Duragen fragen", self._requests().get_view(view.id, "form")["arch"])
         action = self.env.ref("duragen.generation_request_action").with_context(lang=LANGUAGE)
         self.assertIn("Erzeugen Sie das erste Bild", str(action.help))
         menu = self.env.ref("duragen.menu_generations").with_context(lang=LANGUAGE)
