@@ -12,6 +12,7 @@
         "security/ir.model.access.csv",
         "security/rules.xml",
         "data/crons.xml",
+        "data/activities.xml",
         "views/generation_request_views.xml",
         "views/generated_image_views.xml",
         "views/ai_model_views.xml",
@@ -24,6 +25,9 @@
         "views/res_config_settings_views.xml",
         "views/menus.xml",
         "views/portal_templates.xml",
+        "views/portal_card_templates.xml",
+        "views/portal_form_templates.xml",
+        "views/portal_credits_templates.xml",
     ],
     "demo": ["demo/ai_models.xml"],
     "assets": {

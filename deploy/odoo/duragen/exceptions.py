@@ -2,6 +2,7 @@
 
 UserError
     CreditsError    the balance is too low
+    PriceError      the price is higher than the one that was shown; `price` is the new one
     QuotaError      the quota of the period, or the rate, is used up; `retry_after` in seconds
     ConflictError   the caller's reference belongs to a request for another image
 
@@ -13,6 +14,14 @@ from odoo.exceptions import UserError, ValidationError
 
 class CreditsError(UserError):
     """The balance is too low for the price."""
+
+
+class PriceError(UserError):
+    """The price has risen to `price` since it was shown."""
+
+    def __init__(self, message, price):
+        super().__init__(message)
+        self.price = price
 
 
 class QuotaError(UserError):

@@ -3,6 +3,7 @@ from . import connection
 from . import connection_check
 from . import ai_model
 from . import account
+from . import account_request
 from . import credit_entry
 from . import quota
 from . import generation_request
@@ -16,6 +17,7 @@ from . import generation_cancellation
 from . import generation_erasure
 from . import generation_reconciliation
 from . import generation_portal
+from . import generation_gallery
 from . import start_trouble
 from . import generated_image
 from . import webhook_endpoint

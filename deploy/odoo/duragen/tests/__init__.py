@@ -7,6 +7,8 @@ from . import (
     test_ledger,
     test_outbox,
     test_outcome,
+    test_portal,
+    test_portal_credits,
     test_queries,
     test_rabbitmq,
     test_reconciliation,

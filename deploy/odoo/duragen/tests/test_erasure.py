@@ -68,14 +68,16 @@ class TestErasure(DuragenCase):
         self.assertEqual(self._tables(WORDS), {"duragen_generation_request", "bus_bus"})
         self.assertIn(WORDS, other.prompt)
 
-    def test_for_managers_alone(self):
-        """Not its own user either; the ledger's words are the company's."""
+    def test_for_its_user_and_managers_alone(self):
+        """Others may not, and its user may."""
         made = self._asks()
         self.deliver(self.failed(made))
-        for user in (self.anna, self.bert, self.gateway_user):
+        for user in (self.bert, self.gateway_user):
             with self.subTest(user=user.login), self.assertRaises(AccessError):
                 made.with_user(user).sudo(False).action_erase_words()
         self.assertIn(WORDS, made.prompt)
+        made.with_user(self.anna).sudo(False).action_erase_words()
+        self.assertEqual(self._tables(WORDS), set())
 
     def test_what_is_under_way_is_refused(self):
         """And then nothing of the others is erased: its outcome would bring the words again."""
