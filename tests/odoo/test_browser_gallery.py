@@ -27,13 +27,15 @@ root => [...root.querySelectorAll('*')]
         each.tagName,
         each.dataset.part || '',
         each.getAttribute('href') || each.getAttribute('action') || each.getAttribute('src') || '',
-        [...each.childNodes].filter(node => node.nodeType === 3).map(node => node.data.trim()).join(''),
+        [...each.childNodes].filter(node => node.nodeType === 3)
+            .map(node => node.data.trim()).join(''),
     ].join('|'))
 """
 """What is seen of a part of the page: elements, names, addresses, words."""
 _SMALL = f"""
 () => [...document.querySelectorAll('.o_duragen :is(a, button, summary, input, textarea)')]
-    .filter(each => each.checkVisibility() && !each.matches('.stretched-link, .visually-hidden, [type=hidden]'))
+    .filter(each => each.checkVisibility())
+    .filter(each => !each.matches('.stretched-link, .visually-hidden, [type=hidden]'))
     .map(each => [each.outerHTML.slice(0, 120), each.getBoundingClientRect()])
     .filter(([, box]) => box.width < {SMALLEST_TARGET} || box.height < {SMALLEST_TARGET})
     .map(([html, box]) => `${{Math.round(box.width)}}x${{Math.round(box.height)}} ${{html}}`)
@@ -41,7 +43,8 @@ _SMALL = f"""
 _CLIPPED = """
 () => [...document.querySelectorAll('.o_duragen_models, .o_duragen_models *')]
     .filter(each => each.checkVisibility() && !each.matches('.visually-hidden'))
-    .filter(each => each.scrollHeight > each.clientHeight + 1 && getComputedStyle(each).overflowY !== 'visible')
+    .filter(each => each.scrollHeight > each.clientHeight + 1)
+    .filter(each => getComputedStyle(each).overflowY !== 'visible')
     .map(each => each.outerHTML.slice(0, 120))
 """
 
@@ -220,7 +223,8 @@ def test_waiting_informs(visit: Visit, images_meet: Callable[..., None]) -> None
 
 def _look_away(page: Page, *, hidden: bool) -> None:
     page.evaluate(
-        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        "hidden => {"
+        " Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
         " document.dispatchEvent(new Event('visibilitychange')); }",
         hidden,
     )
@@ -243,8 +247,9 @@ def test_a_price_that_rises_is_agreed_to_first(visit: Visit, threaded: Beside) -
         expect(error).to_contain_text("it is now 3 credits. Press Generate again to agree.")
         expect(button).to_contain_text("3 credits")
         expect(visitor.balance).to_have_text("1000 credits")
-        button.click()
-        expect(visitor.balance).to_have_text("997 credits")
+        with page.expect_response("**/my/images/submit") as agreed:
+            button.click()
+        assert agreed.value.json()["balance"] == 997
     finally:
         models.write([made], {"active": False})
 

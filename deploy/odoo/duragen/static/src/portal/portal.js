@@ -55,11 +55,14 @@ function shut(root, target) {
 }
 
 async function act(board, form) {
-    const { action } = form.dataset;
-    const button = form.querySelector("button");
+    const { action, busy } = form.dataset;
+    if (busy) {
+        return;
+    }
     board.quiet();
     const body = new FormData(form);
-    button.disabled = true;
+    // Not `disabled`: a button that has the keyboard's focus would lose it.
+    form.dataset.busy = "1";
     if (action === "cancel") {
         waiting(form, true, board.words);
     }
@@ -74,9 +77,7 @@ async function act(board, form) {
         }
         board.complain(error);
     } finally {
-        if (action !== "cancel") {
-            button.disabled = false;
-        }
+        delete form.dataset.busy;
     }
 }
 
