@@ -100,7 +100,8 @@ def _findings(page: Page) -> list[str]:
 
 
 def _picture(page: Page, folder: Path, name: str) -> None:
-    page.screenshot(path=folder / f"{name}.png", full_page=False)
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
 @pytest.mark.usefixtures("languages", "many_models")
