@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 from uuid import uuid4
@@ -76,6 +76,11 @@ class Visitor:
         return self.page.locator("li.o_duragen_card")
 
     @property
+    def lines(self) -> Locator:
+        """What has no image, above the gallery."""
+        return self.page.locator("li.o_duragen_line")
+
+    @property
     def balance(self) -> Locator:
         """What the page says that is left."""
         return self.page.locator("[data-part=balance]")
@@ -94,14 +99,14 @@ class Visitor:
 
     def asks_for(self, prompt: str, size: str = "256x256") -> Locator:
         """Submits the form; the new card, which stands first at once."""
-        cards = self.cards.count()
         self.page.get_by_label("What should it show?").fill(prompt)
         self.page.locator(f"label:has(input[value='{size}'])").click()
-        self.page.get_by_role("button", name=re.compile("^Generate")).click()
-        expect(self.cards).to_have_count(cards + 1)
-        return self.page.locator(
-            f"#gallery [data-id='{self.cards.first.get_attribute('data-id')}']"
-        )
+        with self.page.expect_response("**/my/images/submit") as answered:
+            self.page.get_by_role("button", name=re.compile("^Generate")).click()
+        made = answered.value.json()["request"]["id"]
+        item = self.page.locator(f"#gallery [data-id='{made}']")
+        expect(item).to_have_count(1)
+        return item
 
     def shows(self, card: Locator) -> Any:
         """Waits for the card's image; its width in pixels as it came."""
@@ -114,3 +119,7 @@ class Visitor:
         """Whether the page is wider than the window."""
         wide: bool = self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
         return wide
+
+
+Visit = Callable[..., Visitor]
+"""Opens a tab; see the fixture `visit`."""

@@ -10,6 +10,7 @@ import aio_pika
 import httpx
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
+from playwright.sync_api import Browser
 
 from deploy.local.real_odoo.addon import with_addon
 from deploy.local.real_odoo.beside import Beside, stack_for
@@ -22,6 +23,7 @@ from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.private import private_folder
 from tests.developers.world import RECEIVER_PORTS
 from tests.odoo.api_user import ApiUser
+from tests.odoo.browser import DESKTOP, Visit, Visitor, chromium, customer, is_logged_in, log_in
 from tests.odoo.desk import Desk
 from tests.odoo.lone import Lone
 from tests.odoo.people import LATENCY_SECONDS, PATIENCE_SECONDS
@@ -219,6 +221,46 @@ def either(request: pytest.FixtureRequest) -> Lone:
     """Either of them."""
     chosen: Lone = request.getfixturevalue(request.param)
     return chosen
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for all tests of this file; each visit has cookies of its own."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: Browser, threaded: Beside) -> Iterator[Visit]:
+    """Opens a tab for a newcomer, who is logged in."""
+    contexts = []
+
+    def begin(*, by_form: bool = False, **options: Any) -> Visitor:
+        context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **options})
+        contexts.append(context)
+        who = customer(threaded)
+        if not by_form:
+            is_logged_in(context, threaded.odoo, who)
+        visitor = Visitor(context.new_page(), threaded.odoo.url)
+        if by_form:
+            log_in(visitor.page, visitor.url, who)
+        return visitor
+
+    yield begin
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def images_meet(threaded: Beside) -> Iterator[Callable[..., None]]:
+    """Sets what the sandbox does to images, until the test ends."""
+
+    def put(**faults: Any) -> None:
+        url = f"{threaded.stack.images_url}/_sandbox/faults"
+        httpx.put(url, json=faults, trust_env=False).raise_for_status()
+
+    yield put
+    put(latency_seconds=LATENCY_SECONDS)
 
 
 @pytest.hookimpl(wrapper=True)

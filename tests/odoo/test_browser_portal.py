@@ -7,65 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from deploy.local.real_odoo.beside import Beside
-from tests.odoo.browser import (
-    DESKTOP,
-    PATIENCE_MS,
-    PHONE,
-    Visitor,
-    chromium,
-    customer,
-    is_logged_in,
-    log_in,
-)
+from tests.odoo.browser import PATIENCE_MS, PHONE, Visit
 from tests.odoo.newcomers import admin_of
 from tests.odoo.people import LATENCY_SECONDS
 
 pytestmark = pytest.mark.timeout(900)  # the first has Odoo and the stack started, assets compiled
-
-Visit = Callable[..., Visitor]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all tests of this file; each visit has cookies of its own."""
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def visit(browser: Browser, threaded: Beside) -> Iterator[Visit]:
-    """Opens a tab for a newcomer, who is logged in."""
-    contexts = []
-
-    def begin(*, by_form: bool = False, **options: Any) -> Visitor:
-        context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **options})
-        contexts.append(context)
-        who = customer(threaded)
-        if not by_form:
-            is_logged_in(context, threaded.odoo, who)
-        visitor = Visitor(context.new_page(), threaded.odoo.url)
-        if by_form:
-            log_in(visitor.page, visitor.url, who)
-        return visitor
-
-    yield begin
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def images_meet(threaded: Beside) -> Iterator[Callable[..., None]]:
-    """Sets what the sandbox does to images, until the test ends."""
-
-    def put(**faults: Any) -> None:
-        url = f"{threaded.stack.images_url}/_sandbox/faults"
-        httpx.put(url, json=faults, trust_env=False).raise_for_status()
-
-    yield put
-    put(latency_seconds=LATENCY_SECONDS)
 
 
 def _calls(beside: Beside) -> int:
@@ -160,7 +109,8 @@ def test_a_fault_of_ours_can_be_tried_again(visit: Visit, images_meet: Callable[
     images_meet(latency_seconds=LATENCY_SECONDS)
     expect(card).to_contain_text("Nothing was charged.")
     card.get_by_role("button", name="Try again").click()
-    expect(visitor.cards).to_have_count(2)
+    expect(visitor.cards).to_have_count(1)
+    expect(visitor.lines).to_have_count(0)
     assert visitor.shows(visitor.cards.first) == 256
     expect(visitor.balance).to_have_text("999 credits")
     visitor.assert_no_reload()
@@ -182,6 +132,8 @@ def test_what_cannot_be_paid_cannot_be_asked_for(visit: Visit, dear_model: str) 
     expect(error).to_contain_text("Not enough credits")
     expect(error).to_be_focused()
     expect(visitor.cards).to_have_count(0)
+    page.get_by_role("button", name="Ask for more credits").click()
+    expect(page.locator("[data-part=asked]")).to_have_text(re.compile("has been asked"))
     page.get_by_role("radio", name=dear_model).press("ArrowUp")
     expect(button).to_be_enabled()
 
@@ -199,7 +151,9 @@ def test_a_used_up_quota_is_shown(visit: Visit, threaded: Beside) -> None:
         visitor.page.get_by_role("button", name=re.compile("^Generate")).click()
     assert answered.value.status == 429
     assert 0 < int(answered.value.headers["retry-after"]) <= 86_401
-    expect(visitor.page.locator("[data-part=error]")).to_contain_text("That is all for now")
+    error = visitor.page.locator("[data-part=error]")
+    expect(error).to_contain_text("That is all for now")
+    expect(error).to_contain_text("There is room again in")
     expect(visitor.cards).to_have_count(0)
     expect(visitor.balance).to_have_text("1000 credits")
 
@@ -359,7 +313,7 @@ def test_strangers_and_nonsense_get_nothing(visit: Visit, threaded: Beside) -> N
     ask = stranger.page.request
     for path in (theirs, "999999999", "99999999999999999999", "0", "abc", "-1"):
         assert ask.get(f"{stranger.url}/my/images/{path}").status == 404, path
-        for action in ("cancel", "retry"):
+        for action in ("cancel", "retry", "dismiss", "favorite", "delete"):
             url = f"{stranger.url}/my/images/{path}/{action}"
             assert ask.post(url, form={"csrf_token": token}).status == 404, url
     state = ask.get(f"{stranger.url}/my/images/state?ids={theirs},x,-1,{9**30}").json()

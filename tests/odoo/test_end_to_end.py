@@ -70,7 +70,8 @@ def test_a_refused_prompt_costs_nothing(beside: Beside) -> None:
         record = person.reads(asked["id"])
         assert (record["state"], record["charged"]) == ("failed", False)
         assert person.ledger(asked["id"]) == [("reserve", -1), ("release", 1)]
-        assert messages[-1]["userMessage"]
+        assert messages[-1]["errorCode"] == "POLICY_INPUT"
+        assert record["user_message"]
         assert messages[-1]["balance"] == person.balance()
 
 
@@ -86,7 +87,8 @@ def test_canceling_each_is_no_way_to_free_calls(threaded: Beside) -> None:
                 messages = bus.until(asked["request_uuid"], "canceled")
                 assert person.ledger(asked["id"]) == [("reserve", -1), ("capture", 0)]
                 assert messages[-1]["charged"] is True
-                assert "was charged" in messages[-1]["userMessage"]
+                said = person.rpc.execute(REQUEST, "read", [asked["id"]], ["friendly_message"])
+                assert "was charged" in said[0]["friendly_message"]
                 assert _paid(threaded, asked["correlation_uuid"]) == 1
             with pytest.raises(odoorpc.error.RPCError, match="images of today"):
                 person.submits("another one")

@@ -16,6 +16,7 @@
         "security/ir.model.access.csv",
         "security/rules.xml",
         "data/crons.xml",
+        "data/activities.xml",
         "views/generation_request_views.xml",
         "views/generation_erasure_views.xml",
         "views/generation_follow_up_views.xml",
@@ -32,6 +33,9 @@
         "views/res_config_settings_views.xml",
         "views/menus.xml",
         "views/portal_templates.xml",
+        "views/portal_card_templates.xml",
+        "views/portal_form_templates.xml",
+        "views/portal_credits_templates.xml",
     ],
     "demo": ["demo/ai_models.xml"],
     "assets": {

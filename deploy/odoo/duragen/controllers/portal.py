@@ -3,68 +3,72 @@
 from odoo import http
 from odoo.addons.portal.controllers.portal import CustomerPortal
 from odoo.addons.portal.controllers.portal import pager as portal_pager
-from odoo.exceptions import AccessError, UserError
 from odoo.http import request
 
-from ..exceptions import CreditsError, QuotaError
+from . import portal_cards as cards
 from . import portal_form as form
+from .portal_answers import REQUESTS, readable, speak_as_the_page
+from .portal_words import charge, hint, page_values, warning
 
-REQUESTS = "duragen.generation.request"
 PER_PAGE = 12
+MOST_FAILURES = 5
 MOST_ASKED_AT_ONCE = 50
-LARGEST_ID = 2**31 - 1
-"""PostgreSQL's largest id. A larger one in an address finds no record: 404, not a server error."""
-
-SHOWN = {
-    "all": [],
-    "images": [("state", "=", "completed")],
-    "open": [("state", "in", ["requested", "started"])],
-}
 
 
 class ImagesPortal(CustomerPortal):
-    """What a portal user (or an employee) sees and does under /my/images."""
+    """What a portal user (or an employee) sees under /my/images."""
 
     def _prepare_home_portal_values(self, counters):
         values = super()._prepare_home_portal_values(counters)
         # The page itself names no counters and shows this one at once; /my/counters names some.
         if not counters or "duragen_image_count" in counters:
-            images = [*_mine(), *SHOWN["images"]]
-            values["duragen_image_count"] = request.env[REQUESTS].search_count(images)
+            requests = request.env[REQUESTS]
+            images = requests._gallery_domain("images")
+            values["duragen_image_count"] = requests.search_count(images)
         return values
 
     @http.route(
         ["/my/images", "/my/images/page/<int:page>"], type="http", auth="user", website=True
     )
-    def portal_my_images(self, page=1, show="all", like=None, prompt=None, **_ignored):
-        """The form, what is being made, and the gallery."""
-        show = show if show in SHOWN else "all"
+    def portal_my_images(self, page=1, show="all", search="", like=None, prompt=None, **_ignored):
+        """The form, what failed, and the gallery."""
         requests = request.env[REQUESTS]
-        domain = [*_mine(), *SHOWN[show]]
+        show = show if show in requests._gallery_filters() else "all"
+        search = form.clean(search)[:100]
+        domain = requests._gallery_domain(show, search)
         total = requests.search_count(domain)
+        kept = {"show": show if show != "all" else "", "search": search}
         pager = portal_pager(
             "/my/images",
             total,
             page=page,
             step=PER_PAGE,
-            url_args={} if show == "all" else {"show": show},
+            url_args={name: value for name, value in kept.items() if value},
         )
         records = requests.search(domain, limit=PER_PAGE, offset=pager["offset"])
+        head = pager["page"]["num"] <= 1 and show == "all" and not search
+        failures = requests._unread_failures(MOST_FAILURES) if head else requests
         refused = request.session.pop("duragen_refused", None) or {}
-        source = self._readable(form.whole_or_none(like)) if like else None
-        values = refused.get("values") or form.values_like(source) or {"prompt": form.clean(prompt)}
+        source = readable(form.whole_or_none(like)) if like else None
+        values = refused.get("values") or cards.values_like(source)
+        values = values or {"prompt": form.clean(prompt)}
         return request.render(
             "duragen.portal_my_images",
             {
                 **self._prepare_portal_layout_values(),
+                **page_values(),
+                **_rules(),
                 "page_name": "duragen_images",
                 **_titled(request.env._("Images")),
                 "composer": form.composer(values, refused.get("error")),
-                "cards": [form.card(record) for record in records],
-                "blank": form.BLANK_CARD,
+                "cards": [cards.card(record) for record in records],
+                "lines": [cards.card(record) for record in failures],
+                "blank": cards.BLANK_CARD,
+                "blank_line": {**cards.BLANK_CARD, "state": "failed", "phase": "failed"},
                 "examples": form.examples(),
-                "total": total,
+                "head": head,
                 "show": show,
+                "search": search,
                 "pager": pager,
             },
         )
@@ -72,136 +76,50 @@ class ImagesPortal(CustomerPortal):
     @http.route("/my/images/<int:request_id>", type="http", auth="user", website=True)
     def portal_my_image(self, request_id, **_ignored):
         """One generation: the whole image, its parameters, what happened when."""
-        record = self._readable(request_id)
-        if not record:
+        record = readable(request_id)
+        if not record or record.erased_at:
             raise request.not_found()
+        refused = request.session.pop("duragen_refused", None) or {}
         return request.render(
             "duragen.portal_my_image",
             {
                 **self._prepare_portal_layout_values(),
+                **page_values(),
+                **_rules(),
                 "page_name": "duragen_image",
                 **_titled(record.name),
-                "card": form.card(record),
-                "details": form.details(record),
+                "card": cards.card(record),
+                "details": cards.details(record),
+                "error": refused.get("error"),
+                "owns": record.user_id == request.env.user,
             },
         )
 
     @http.route("/my/images/state", type="http", auth="user", website=True)
     def portal_images_state(self, ids="", **_ignored):
         """What the page may have missed: the requests that it names, and the newest."""
+        speak_as_the_page()
         asked = [form.whole_or_none(text) for text in str(ids).split(",")[:MOST_ASKED_AT_ONCE]]
         requests = request.env[REQUESTS]
-        newest = requests.search(_mine(), limit=PER_PAGE)
-        named = requests.search([*_mine(), ("id", "in", [found for found in asked if found])])
+        mine = requests._of_user()
+        newest = requests.search([*mine, ("dismissed", "=", False)], limit=PER_PAGE)
+        named = requests.search([*mine, ("id", "in", [found for found in asked if found])])
         return request.make_json_response(
             {
                 "balance": form.balance(),
                 "requests": [
-                    form.card(each) for each in (newest | named).sorted("id", reverse=True)
+                    cards.card(each) for each in (newest | named).sorted("id", reverse=True)
                 ],
             },
             headers=[("Cache-Control", "no-store")],
         )
 
-    @http.route("/my/images/submit", type="http", auth="user", methods=["POST"], website=True)
-    def portal_images_submit(self, **post):
-        """Ask for an image; the same `client_reference` again is the same request."""
-        return self._act(
-            lambda: request.env[REQUESTS].submit_generation(form.submitted(post)), post
-        )
 
-    @http.route(
-        "/my/images/<int:request_id>/cancel",
-        type="http",
-        auth="user",
-        methods=["POST"],
-        website=True,
-    )
-    def portal_image_cancel(self, request_id, **post):
-        """Cancel the request, if it is still open."""
-        record = self._mine_or_404(request_id)
-
-        def cancel():
-            record.action_cancel()
-            return record
-
-        return self._act(cancel, post)
-
-    @http.route(
-        "/my/images/<int:request_id>/retry",
-        type="http",
-        auth="user",
-        methods=["POST"],
-        website=True,
-    )
-    def portal_image_retry(self, request_id, **post):
-        """Ask for the same image once more, in a new request."""
-        record = self._mine_or_404(request_id)
-        return self._act(lambda: record.browse(record.action_retry()["res_id"]), post)
-
-    def _readable(self, request_id):
-        """The record, or None. A user who may not see it does not learn that it exists."""
-        if not request_id or request_id > LARGEST_ID:
-            return None
-        record = request.env[REQUESTS].browse(request_id).exists()
-        try:
-            record.check_access("read")
-        except AccessError:
-            return None
-        return record or None
-
-    def _mine_or_404(self, request_id):
-        record = self._readable(request_id)
-        if not record or record.user_id != request.env.user:
-            raise request.not_found()
-        return record
-
-    def _act(self, action, post):
-        """Run `action` and answer: JSON for the page's script, a redirect for a form without it."""
-        wants_json = "application/json" in request.httprequest.headers.get("Accept", "")
-        try:
-            # A refusal leaves nothing half done behind.
-            with request.env.cr.savepoint():
-                record = action()
-                made = {"ok": True, "request": form.card(record), "balance": form.balance()}
-        except UserError as error:
-            status, refusal = _refusal(error)
-            if not wants_json:
-                request.session["duragen_refused"] = {
-                    "error": refusal,
-                    "values": form.kept(post) if "prompt" in post else None,
-                }
-                return request.redirect("/my/images#create")
-            wait = [("Retry-After", str(error.retry_after))] if status == 429 else []
-            answer = {"ok": False, "error": refusal, "balance": form.balance()}
-            return request.make_json_response(answer, headers=wait, status=status)
-        return (
-            request.make_json_response(made)
-            if wants_json
-            else request.redirect("/my/images#gallery")
-        )
-
-
-def _mine():
-    # Only the backend has drafts: the portal submits at once what was written.
-    return [("user_id", "=", request.env.uid), ("state", "!=", "draft")]
+def _rules():
+    # How a card's facts become words, for the templates; the script has the same three.
+    return {"hint": hint, "warning": warning, "charge": charge}
 
 
 def _titled(title):
     # The window's title, by its two names: in Odoo's own layout, and in a website's layout.
     return {"title": title, "additional_title": title}
-
-
-def _refusal(error):
-    """The status and {"title", "message", "field"?} of a refusal by a model."""
-    refusal = {"message": str(error.args[0]) if error.args else ""}
-    if isinstance(error, CreditsError):
-        return 402, {**refusal, "title": request.env._("Not enough credits")}
-    if isinstance(error, QuotaError):
-        return 429, {**refusal, "title": request.env._("That is all for now")}
-    field = getattr(error, "field", None)
-    return 422, {
-        **refusal,
-        "title": request.env._("Please look at this again"),
-        **({"field": field} if field else {}),
-    }

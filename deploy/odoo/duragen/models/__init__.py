@@ -4,6 +4,7 @@ from . import connection_check
 from . import connection_table
 from . import ai_model
 from . import account
+from . import account_request
 from . import credit_entry
 from . import quota
 from . import generation_request
@@ -25,6 +26,7 @@ from . import generation_reconciliation
 from . import generation_portal
 from . import generation_form
 from . import generation_mass
+from . import generation_gallery
 from . import start_trouble
 from . import generated_image
 from . import image_mixin

@@ -3,6 +3,7 @@
 from odoo import api, fields, models
 
 from ..exceptions import CreditsError
+from ..wording import credits_in_words
 
 
 class Account(models.Model):
@@ -97,9 +98,9 @@ class Account(models.Model):
         if (kind == "reserve" or delta) and not account._moved(kind, delta):
             raise CreditsError(
                 self.env._(
-                    "This costs %(price)s credits, and %(balance)s are left.",
-                    price=-delta,
-                    balance=account.balance,
+                    "This costs %(price)s, and you have %(balance)s.",
+                    price=credits_in_words(self.env, -delta),
+                    balance=credits_in_words(self.env, account.balance),
                 )
             )
         # Not through `entry_ids`: that would read all the entries that the account has.

@@ -290,7 +290,7 @@ class Api(models.AbstractModel):
             "imageUrl": self._link(request),
             "error": {
                 "code": seen["errorCode"],
-                "message": seen["userMessage"],
+                "message": request.friendly_message or "",
                 "retrySuggestion": seen["retrySuggestion"],
             }
             if seen["errorCode"]

@@ -80,6 +80,41 @@ class CreditEntry(models.Model):
             )
         return super().write(vals)
 
+    def _lines(self):
+        """Entries of one account, the newest first, as its user reads them.
+
+        {"at", "text", "note", "name", "url", "delta", "after"}: `after` is the balance after it.
+        """
+        below = [("account_id", "in", self.account_id.ids), ("id", "<=", max(self.ids, default=0))]
+        [[after]] = self._read_group(below, aggregates=["delta:sum"])
+        lines = []
+        for entry in self:
+            made = entry.request_id
+            shown = made and not made.erased_at
+            lines.append(
+                {
+                    "at": entry.create_date,
+                    "text": entry._in_words(),
+                    "note": entry.note or "",
+                    "name": made.name if shown else "",
+                    "url": f"/my/images/{made.id}" if shown else "",
+                    "delta": f"{entry.delta:+d}" if entry.delta else "0",
+                    "after": after,
+                }
+            )
+            after -= entry.delta
+        return lines
+
+    def _in_words(self):
+        if self.kind == "grant":
+            granted = self.delta >= 0
+            return self.env._("Granted") if granted else self.env._("Taken back")
+        if self.kind == "capture":
+            held = not self.delta
+            return self.env._("Charged, from what was held") if held else self.env._("Charged")
+        known = {"reserve": self.env._("Held for an image"), "release": self.env._("Given back")}
+        return known[self.kind]
+
     @api.ondelete(at_uninstall=False)
     def _never(self):
         raise UserError(self.env._("The credit ledger is append-only: add another entry instead."))

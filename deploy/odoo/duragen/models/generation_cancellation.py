@@ -38,13 +38,17 @@ class GenerationCancellation(models.Model):
 
     def _warning_before_cancel(self):
         """What the user must know before he cancels; empty when it is free, or asked for."""
-        is_open = self.state in OPEN_STATES and not self.cancel_requested
-        if not is_open or not self.price or not self._cancellations_cost():
+        if not self._is_cancellation_risky():
             return ""
         return self.env._(
             "The image service may already be paid for it. Your credits are then charged (%s).",
             self.price,
         )
+
+    def _is_cancellation_risky(self):
+        """Whether the price may be lost when the user cancels now."""
+        is_open = self.state in OPEN_STATES and not self.cancel_requested
+        return bool(is_open and self.price and self._cancellations_cost())
 
     @api.depends("state", "charged", "price")
     def _compute_friendly_message(self):

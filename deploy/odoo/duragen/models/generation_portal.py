@@ -1,4 +1,4 @@
-"""What people see of a request: one dict, for the page, for its live messages and for the API."""
+"""What people see of a request: facts in one dict, for the page, its live messages and the API."""
 
 from odoo import models
 
@@ -11,9 +11,11 @@ class GenerationPortal(models.Model):
     _inherit = "duragen.generation.request"
 
     def portal_values(self):
-        """This request for its user: texts in his language, links below this Odoo's address."""
+        """The facts of this request for its user; links are below this Odoo's address.
+
+        No words of ours: a live message comes to pages of any language, and each has its own.
+        """
         self.ensure_one()
-        labels = dict(self._fields["state"]._description_selection(self.env))
         # Only what is completed has one; for the others this saves a query.
         images = self.env["duragen.generated.image"]
         image = self.image_id if self.state == "completed" else images
@@ -22,47 +24,40 @@ class GenerationPortal(models.Model):
             "requestId": self.request_uuid,
             "name": self.name,
             "prompt": self.prompt,
-            "model": self.model_id.sudo().name,
+            "modelId": self.model_id.id,
             "resolution": self.resolution,
             "state": self.state,
-            "stateLabel": labels[self.state],
-            "stateHint": self._hint(),
             "imageUrl": image.image_url or False,
             "thumbnailUrl": image.thumbnail_url or False,
             "downloadUrl": image.download_url or False,
-            "userMessage": self.friendly_message or "",
             "errorCode": self.error_code or False,
             "retrySuggestion": self.retry_suggestion,
             "charged": self.charged,
-            "cancelRequested": self.cancel_requested,
-            "cancelWarning": self._warning_before_cancel(),
             "price": self.price,
+            "cancelRequested": self.cancel_requested,
+            "cancelPrice": self.price if self._is_cancellation_risky() else 0,
+            "erased": bool(self.erased_at),
             "createdAt": iso(self.requested_at),
             "cancelAt": iso(self.cancel_at),
             "startedAt": iso(self.started_at),
             "endedAt": iso(self.ended_at),
         }
 
-    def _hint(self):
-        if self.cancel_requested and self.state in ("requested", "started"):
-            return self.env._("Being canceled…")
-        return {
-            "draft": self.env._("Not submitted yet."),
-            "requested": self.env._("Waiting for its turn."),
-            "started": self.env._("Your image is being made."),
-            "completed": self.env._("Your image is ready."),
-            "failed": self.env._("There is no image this time."),
-            "canceled": self.env._("It was canceled."),
-        }[self.state]
+    def _says_its_cost(self):
+        """Whether the message of a failure says already what it cost."""
+        # `user_message` is English, whatever language it is shown in.
+        said = "charged" in (self.user_message or "").lower()
+        paid_cancellation = self.state == "canceled" and self.charged
+        return said or paid_cancellation or bool(self.user_error)
 
     def _notify_pages(self):
         """Send the request as it is now to the pages that its user has open, after the commit."""
         for request in self:
             user = request.user_id
             # Not as the user: his outcome is applied even if he has lost a right meanwhile.
-            seen = request.sudo().with_context(lang=user.lang)
+            facts = request.sudo().portal_values()
             balance = self.env["duragen.account"]._balance_of(user, request.company_id)
-            user.partner_id._bus_send(BUS_TYPE, {**seen.portal_values(), "balance": balance})
+            user.partner_id._bus_send(BUS_TYPE, {**facts, "balance": balance})
 
 
 def iso(moment):

@@ -6,8 +6,9 @@ from functools import partial
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
-from ..exceptions import ConflictError
+from ..exceptions import ConflictError, PriceError
 from ..wire import UUID
+from ..wording import price_in_words
 from .generation_request import EDITABLE, OPEN_STATES, ORIGINS, ratio_of
 from .generation_start import start_after_commit
 
@@ -34,15 +35,17 @@ class GenerationSubmission(models.Model):
 
     @api.model
     @_returned_as_ids
-    def submit_generation(self, vals):
+    def submit_generation(self, vals, shown_price=None):
         """Create a request for the current user and submit it, in one go; returns the record.
 
         Over RPC it is a list of one id.
 
         `vals` holds what a person writes (`prompt`, `model_id`, `resolution`, …), `origin`,
         `cancel_at` (it is canceled then), `correlation_uuid` (a UUID) and `client_reference`: with
-        the same reference again, the request that exists is returned.
-        Raises ValidationError, CreditsError, QuotaError, ConflictError; then nothing was written.
+        the same reference again, the request that exists is returned. `shown_price` is what the
+        caller has agreed to: a higher price is refused, a lower one taken.
+        Raises ValidationError, PriceError, CreditsError, QuotaError, ConflictError; then nothing
+        was written.
         """
         return self._submit_generation(vals)
 
@@ -73,7 +76,7 @@ class GenerationSubmission(models.Model):
         # A caller who turns the refusal into an answer must not commit half of it.
         with self.env.cr.savepoint():
             made = self.sudo().create(vals)
-            made._submit()
+            made._submit(shown_price)
         return made.with_env(self.env)
 
     def _unless_other(self, vals):
@@ -131,8 +134,11 @@ class GenerationSubmission(models.Model):
             request._submit()
         return True
 
-    def action_retry(self):
-        """Ask for the same image once more, in a new request with its own ids; opens it."""
+    def action_retry(self, shown_price=None):
+        """Ask for the same image once more, in a new request with its own ids; opens it.
+
+        `shown_price` as in `submit_generation`.
+        """
         self.ensure_one()
         old = self._owned()
         # A second click, as after a lost answer, finds the request that the first one made.
@@ -152,7 +158,7 @@ class GenerationSubmission(models.Model):
                 "origin": old.origin,
             }
         )
-        again._submit()
+        again._submit(shown_price)
         return again._opened()
 
     def _opened(self):
@@ -164,12 +170,12 @@ class GenerationSubmission(models.Model):
             "views": [(False, "form")],
         }
 
-    def _submit(self):
+    def _submit(self, shown_price=None):
         """Reserve the price, write the event; start after the commit. `self`: one draft, sudo."""
         self.ensure_one()
         self._check_values()
         self.env["duragen.quota"]._check(self.user_id, self.company_id)
-        price, now = self.model_id.price, fields.Datetime.now()
+        price, now = self._agreed_price(shown_price), fields.Datetime.now()
         account = self.env["duragen.account"]._of(self.user_id, self.company_id)
         if len(self.user_id._get_company_ids()) > 1:
             # The rate holds over all of them, and each has an account of its own.
@@ -189,6 +195,21 @@ class GenerationSubmission(models.Model):
         self.event = self._event()
         # Only a try: the process may die right here. The outbox starts what is left.
         self.env.cr.postcommit.add(partial(start_after_commit, self.env.registry, self.id))
+
+    def _agreed_price(self, shown):
+        """The price now. Raises PriceError when a lower one was shown."""
+        price = self.model_id.price
+        if shown is None or shown is False:
+            return price
+        if not isinstance(shown, int):
+            raise ValidationError(self.env._("%s: must be a whole number", "shown_price"))
+        if price > shown:
+            text = self.env._(
+                "The price has changed: it is now %s. Press Generate again to agree.",
+                price_in_words(self.env, price),
+            )
+            raise PriceError(text, price)
+        return price
 
     def _user_uuid(self):
         """The user's id on the wire, where it must be a UUID: the same one each time."""

@@ -7,6 +7,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..exceptions import QuotaError
+from ..wording import quota_in_words, room_again
 
 PERIODS = [("day", "Day"), ("month", "Month")]
 RATE_SECONDS = 60
@@ -103,7 +104,16 @@ class Quota(models.Model):
                     text = self.env._(
                         "You have used all %(limit)s images of this month.", limit=each["limit"]
                     )
+                text = f"{text} {room_again(self.env, each['resets_in'])}"
                 raise QuotaError(text, each["resets_in"], each["limit"])
+
+    @api.model
+    def _in_words(self, user, company):
+        """Each quota that holds for the user, as {"text", "used_up"}: for people."""
+        return [
+            {"text": quota_in_words(self.env, each), "used_up": each["used"] >= each["limit"]}
+            for each in self._standing(user, company)
+        ]
 
     def _check_rate(self, user):
         """Whatever the submissions of the last minute came to, and however they came."""
@@ -117,7 +127,8 @@ class Quota(models.Model):
         last = requests.search_fetch(asked, ["requested_at"], **nth)
         if last or limit < 1:
             wait = int(((last.requested_at or since) - since).total_seconds()) + 1
-            raise QuotaError(self.env._("At most %s requests a minute.", limit), wait, limit)
+            text = self.env._("At most %s requests a minute.", limit)
+            raise QuotaError(f"{text} {room_again(self.env, wait)}", wait, limit)
 
     @api.model
     def _limits(self, user, company):

@@ -11,6 +11,8 @@ from . import (
     test_news,
     test_outbox,
     test_outcome,
+    test_portal,
+    test_portal_credits,
     test_queries,
     test_rabbitmq,
     test_reconciliation,

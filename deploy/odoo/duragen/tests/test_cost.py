@@ -30,7 +30,7 @@ class TestPrice(DuragenCase):
             self.asks()
         self.assertEqual(self.balance(), 0)
         before = self.requests.search_count([]), self.env["duragen.credit.entry"].search_count([])
-        with self.assertRaisesRegex(CreditsError, r"costs 2 credits, and 0 are left"):
+        with self.assertRaisesRegex(CreditsError, r"costs 2 credits, and you have 0 credits"):
             self.asks()
         after = self.requests.search_count([]), self.env["duragen.credit.entry"].search_count([])
         self.assertEqual(before, after)

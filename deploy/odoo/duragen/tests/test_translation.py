@@ -92,7 +92,7 @@ class TestTranslation(TransactionCase):
                 " Please try again in a few minutes.",
             }
         )
-        self.assertIn("ausgelastet", made.portal_values()["userMessage"])
+        self.assertIn("ausgelastet", made.friendly_message)
 
     def test_an_activity_is_in_the_language_of_its_manager(self):
         """A cron makes it, which has no language of its own."""

@@ -119,7 +119,7 @@ class TestAfterWarning(DuragenCase):
     def test_the_portal_and_the_api_say_it(self):
         """Wherever the message of the failure is shown."""
         made = self._fails()
-        self.assertIn("This request was free.", made.portal_values()["userMessage"])
+        self.assertIn("This request was free.", made.friendly_message)
 
     def test_two_outcomes_of_one_user_take_turns(self):
         """The later one meets a new version of the row, so PostgreSQL lets it see the first.

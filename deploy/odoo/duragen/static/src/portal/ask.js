@@ -2,11 +2,14 @@ import { _t } from "@web/core/l10n/translation";
 
 const PATIENCE_MS = 30_000;
 
-/** A refusal by the server, in words for users; `field` names the form's field that is wrong, if one is. */
+/**
+ * A refusal by the server, in words for users. `field` names the form's field that is wrong, if one
+ * is; `price` is a model's new price, when it has risen.
+ */
 export class Refused extends Error {
-    constructor(status, { title, message, field }) {
+    constructor(status, { title, message, field, price, modelId }) {
         super(message);
-        Object.assign(this, { status, title, field });
+        Object.assign(this, { status, title, field, price, modelId });
     }
 }
 
@@ -25,7 +28,8 @@ async function ask(url, options) {
     try {
         response = await fetch(url, {
             ...options,
-            headers: { Accept: "application/json" },
+            // The answer's words are those of this page, whatever another tab has chosen meanwhile.
+            headers: { Accept: "application/json", "Accept-Language": document.documentElement.lang || "en-US" },
             signal: AbortSignal.timeout?.(PATIENCE_MS),
         });
         const type = response.headers.get("Content-Type") || "";

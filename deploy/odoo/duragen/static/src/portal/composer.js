@@ -1,6 +1,6 @@
 import { _t } from "@web/core/l10n/translation";
 import { send } from "./ask";
-import { creditsLabel, part } from "./item";
+import { creditsLabel, part, priceLabel } from "./item";
 
 const NEAR_THE_END = 0.9;
 
@@ -88,29 +88,39 @@ export class Composer {
     }
 
     reckon() {
+        const { words } = this.board;
         const price = Number(this.model.dataset.price);
         const left = this.balance - price;
         const submit = part(this.form, "submit");
         const suffices = left >= 0;
         submit.disabled = !suffices;
         submit.classList.toggle("o_duragen_sending", this.isSending);
-        const label = _t("Generate · %s", creditsLabel(price));
+        const label = _t("Generate · %s", priceLabel(price, words));
         part(submit, "submit-label").textContent = this.isSending ? _t("Sending…") : label;
-        const text = suffices
-            ? _t("You have %(balance)s; this leaves %(left)s.", {
-                  balance: creditsLabel(this.balance),
-                  left: left,
-              })
-            : _t("This costs %(price)s and you have %(balance)s. Choose another model, or ask for more credits.", {
-                  price: creditsLabel(price),
-                  balance: this.balance,
-              });
+        const isAsked = Boolean(this.form.dataset.asked);
+        part(this.form, "ask").hidden = suffices || isAsked;
+        part(this.form, "asked").hidden = suffices || !isAsked;
         const reckoning = part(this.form, "reckoning");
         reckoning.classList.toggle("text-danger", !suffices);
+        const text = this.reckoned(price, left);
         // Set only when it changed, or a screen reader would say it at each key.
         if (reckoning.textContent !== String(text)) {
             reckoning.textContent = text;
         }
+    }
+
+    reckoned(price, left) {
+        const { words } = this.board;
+        const balance = creditsLabel(this.balance, words);
+        if (left < 0) {
+            return _t("This costs %(price)s and you have %(balance)s. Choose another model, or ask for more credits.", {
+                price: creditsLabel(price, words),
+                balance: this.balance,
+            });
+        }
+        return price
+            ? _t("You have %(balance)s; this leaves %(left)s.", { balance, left })
+            : _t("You have %s; this one is free.", balance);
     }
 
     count() {
@@ -147,6 +157,10 @@ export class Composer {
 
     async onSubmit(event) {
         event.preventDefault();
+        if (event.submitter?.dataset.part === "ask") {
+            await this.askForCredits();
+            return;
+        }
         if (this.isSending) {
             return;
         }
@@ -160,11 +174,38 @@ export class Composer {
             this.board.bring(this.board.apply(answer.request, { insert: true }) || this.form);
             this.board.setBalance(answer.balance);
         } catch (error) {
+            this.reprice(error);
             this.complain(error);
         } finally {
             this.isSending = false;
             this.reckon();
         }
+    }
+
+    /** Ask a manager for credits; the answer stands in place of the button. */
+    async askForCredits() {
+        this.complain(null);
+        try {
+            const body = new FormData();
+            body.set("csrf_token", this.form.elements.csrf_token.value);
+            const { message } = await send("/my/credits/ask", body);
+            this.form.dataset.asked = "1";
+            this.reckon();
+            part(this.form, "asked").textContent = message;
+        } catch (error) {
+            this.complain(error);
+        }
+    }
+
+    // A price that has risen: shown from now on, so that pressing again agrees to it.
+    reprice({ price, modelId }) {
+        const model = this.form.querySelector(`[name=model_id][value="${Number(modelId) || 0}"]`);
+        if (price === undefined || !model) {
+            return;
+        }
+        model.dataset.price = price;
+        this.form.elements[`price_${modelId}`].value = price;
+        model.closest("label").querySelector(".o_duragen_price").textContent = priceLabel(price, this.board.words);
     }
 
     complain(error) {

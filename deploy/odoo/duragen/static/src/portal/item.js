@@ -1,22 +1,24 @@
-import { _t } from "@web/core/l10n/translation";
+import { chargeText, creditsLabel, hintText, priceLabel, reasonText, warningText } from "./words";
 
 // Later states win: an answer is stale when the bus has sent something newer meanwhile.
 // Odoo lets `completed` follow `failed`; nothing follows `completed`.
 const RANK = { draft: 0, requested: 1, started: 2, failed: 3, canceled: 3, completed: 4 };
+
+export { creditsLabel, priceLabel };
 
 /** pending, completed, failed or canceled. */
 export function phaseOf(state) {
     return RANK[state] < 3 ? "pending" : state;
 }
 
+/** Whether there is no image, and none to come: a line above the gallery, not a card. */
+export function isFailure(state) {
+    return RANK[state] === 3;
+}
+
 /** Whether `values` is older than what is known already. */
 export function isStale(values, known) {
     return known && RANK[values.state] < RANK[known.state];
-}
-
-/** "1 credit", "2 credits". */
-export function creditsLabel(credits) {
-    return credits === 1 ? _t("1 credit") : _t("%s credits", credits);
 }
 
 /** The first (or every) element that the templates named `name`. */
@@ -28,30 +30,42 @@ export function parts(root, name) {
     return root.querySelectorAll(`[data-part="${name}"]`);
 }
 
-/** Make a card or the detail page (`item`) show `values`; texts always as text, never as HTML. */
-export function fill(item, values) {
+/**
+ * Make a card, a line or the detail page (`item`) show `values`, in `words`: as the templates show
+ * them after a reload. Texts always as text, never as HTML.
+ */
+export function fill(item, values, words) {
     const focused = item.contains(document.activeElement);
     const phase = phaseOf(values.state);
     item.dataset.id = values.id;
     item.dataset.phase = phase;
+    if (values.createdAt && !item.classList.contains("o_duragen_line")) {
+        item.dataset.created = values.createdAt;
+    }
     for (const label of parts(item, "label")) {
-        label.textContent = values.stateLabel;
+        label.textContent = words.states[values.state];
     }
     write(item, "link", values.name);
-    write(item, "hint", values.stateHint);
-    write(item, "about", values.about ?? [values.model, values.resolution].filter(Boolean).join(" · "));
-    write(item, "message", values.userMessage || values.stateHint || values.stateLabel);
-    write(item, "warning", values.cancelWarning);
-    write(item, "charge", values.charged ? _t("It was charged.") : _t("Nothing was charged."));
+    write(item, "about", values.about);
+    write(item, "hint", hintText(values, words));
+    write(item, "warning", warningText(values, words));
+    write(item, "message", reasonText(values, words));
+    write(item, "charge", chargeText(values, words));
     if (phase !== "pending") {
-        write(item, "ended", values.stateLabel);
+        write(item, "ended", words.states[values.state]);
     }
     point(item, values);
-    const retry = part(item, "retry");
-    retry.hidden = !values.retrySuggestion;
-    say(retry, _t("Try again · %s", values.retryLabel ?? creditsLabel(values.price)));
-    part(item, "frame").style.setProperty("--dg-ratio", values.ratio ?? ratioOf(values.resolution));
-    waiting(part(item, "cancel"), Boolean(values.cancelRequested));
+    // A live message has facts alone: what it does not say stays as it is.
+    if (values.retryPrice !== undefined) {
+        again(part(item, "retry"), values, words);
+    }
+    if (values.favorite !== undefined) {
+        favor(part(item, "favorite"), values.favorite, words);
+    }
+    if (values.ratio) {
+        part(item, "frame")?.style.setProperty("--dg-ratio", values.ratio);
+    }
+    waiting(part(item, "cancel"), Boolean(values.cancelRequested), words);
     for (const name of ["createdAt", "startedAt", "endedAt"]) {
         note(item, name, values[name]);
     }
@@ -70,19 +84,33 @@ export function localize(item) {
 }
 
 /** The cancel button's form, while the cancellation is on its way. */
-export function waiting(form, isWaiting) {
-    form.querySelector("button").disabled = isWaiting;
-    say(form, isWaiting ? _t("Canceling…") : _t("Cancel"));
+export function waiting(form, isWaiting, words) {
+    if (form) {
+        form.querySelector("button").disabled = isWaiting;
+        write(form, "say", isWaiting ? words.canceling : words.cancel);
+    }
 }
 
-// A button's own text, before the name that only a screen reader says.
-function say(form, text) {
-    form.querySelector("button").firstChild.textContent = text;
+/** The price on the button that asks for the same once more, which the server checks. */
+export function again(form, { retrySuggestion, retryPrice }, words) {
+    if (form) {
+        form.hidden = !retrySuggestion;
+        form.elements.shown_price.value = retryPrice ?? 0;
+        write(form, "say", words.retry.replace("%s", priceLabel(retryPrice ?? 0, words)));
+    }
+}
+
+function favor(form, isFavorite, words) {
+    if (form) {
+        form.elements.favorite.value = isFavorite ? "0" : "1";
+        form.querySelector(".fa").className = `fa ${isFavorite ? "fa-star" : "fa-star-o"}`;
+        write(form, "say", isFavorite ? words.unfavorite : words.favorite);
+    }
 }
 
 function write(item, name, text) {
     const element = part(item, name);
-    if (element) {
+    if (element && text !== undefined) {
         element.textContent = text || "";
     }
 }
@@ -92,20 +120,16 @@ function point(item, { id, name, downloadUrl }) {
     for (const [target, url] of Object.entries(urls)) {
         const element = part(item, target);
         if (element && url) {
-            element.href = url;
+            element.setAttribute("href", url);
         }
     }
-    for (const action of ["cancel", "retry"]) {
-        part(item, action).action = `/my/images/${id}/${action}`;
+    const paths = { cancel: "cancel", retry: "retry", favorite: "favorite", dismiss: "dismiss", delete: "delete" };
+    for (const [target, path] of Object.entries(paths)) {
+        part(item, target)?.setAttribute("action", `/my/images/${id}/${path}`);
     }
-    for (const hidden of item.querySelectorAll(".o_duragen_actions .visually-hidden")) {
+    for (const hidden of parts(item, "of")) {
         hidden.textContent = `: ${name}`;
     }
-}
-
-function ratioOf(resolution) {
-    const [width, height] = (resolution || "1x1").split("x").map(Number);
-    return width / height || 1;
 }
 
 function note(item, moment, iso) {
@@ -122,7 +146,8 @@ function note(item, moment, iso) {
 
 function show(item, values) {
     const url = item.dataset.whole ? values.imageUrl : values.thumbnailUrl || values.imageUrl;
-    if (!url || item.dataset.image === url) {
+    const frame = part(item, "frame");
+    if (!frame || !url || item.dataset.image === url) {
         return;
     }
     const lost = part(item, "lost");
@@ -138,7 +163,7 @@ function show(item, values) {
     };
     lost.hidden = true;
     item.dataset.image = url;
-    part(item, "frame").querySelector("img")?.remove();
-    part(item, "frame").prepend(image);
+    frame.querySelector("img")?.remove();
+    frame.prepend(image);
     image.src = url;
 }

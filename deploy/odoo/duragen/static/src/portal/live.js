@@ -34,13 +34,17 @@ export function keepLive(bus, board) {
 
     async function look() {
         try {
-            const answer = await load(`/my/images/state?ids=${board.pending.join(",")}`);
-            // Oldest first: each new one is put before the cards that are there.
-            answer.requests.reverse().forEach((values) => board.apply(values));
-            board.setBalance(answer.balance);
+            await ask(board.pending);
         } catch {
             // Asked again by the timer, or after the next connection.
         }
+    }
+
+    async function ask(ids) {
+        const answer = await load(`/my/images/state?ids=${ids.join(",")}`);
+        // Oldest first: each new one is put before the cards that are there.
+        answer.requests.reverse().forEach((values) => board.apply(values));
+        board.setBalance(answer.balance);
     }
 
     function listen(event, listener) {
@@ -63,8 +67,11 @@ export function keepLive(bus, board) {
         isConnected = detail === "CONNECTED";
     });
     bus.subscribe("duragen.generation", ({ balance, ...values }) => {
-        board.apply(values);
         board.setBalance(balance);
+        if (!board.receive(values)) {
+            // Asked also while nobody looks: the tab's title says what is ready.
+            ask([values.id]).catch(() => schedule());
+        }
     });
     document.addEventListener("visibilitychange", refresh);
     window.addEventListener("online", refresh);

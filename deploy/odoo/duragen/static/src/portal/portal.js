@@ -2,7 +2,7 @@ import { registry } from "@web/core/registry";
 import { load, send } from "./ask";
 import { Board } from "./board";
 import { Composer } from "./composer";
-import { part, waiting } from "./item";
+import { again, part, waiting } from "./item";
 import { keepLive } from "./live";
 
 // A service: the one thing that the public pages of Odoo 18 and 19 start in the same way.
@@ -22,10 +22,9 @@ function open(root, bus) {
     const composer = form ? new Composer(form, board) : null;
     keepLive(bus, board);
     root.addEventListener("submit", (event) => {
-        const action = event.target.dataset.part;
-        if (action === "cancel" || action === "retry") {
+        if (event.target.dataset.action) {
             event.preventDefault();
-            act(board, event.target, action);
+            act(board, event.target);
         }
     });
     root.addEventListener("click", (event) => {
@@ -35,35 +34,68 @@ function open(root, bus) {
             event.preventDefault();
             takeUp(board, composer, link);
         }
+        shut(root, event.target);
+    });
+    root.addEventListener("keydown", (event) => {
+        const dialog = event.key === "Escape" && event.target.closest(".o_duragen_delete[open]");
+        if (dialog) {
+            dialog.open = false;
+            dialog.querySelector("summary").focus();
+        }
     });
 }
 
-async function act(board, form, action) {
-    const button = form.querySelector("button");
+// The question whether to delete goes away when something else is pressed.
+function shut(root, target) {
+    for (const dialog of root.querySelectorAll(".o_duragen_delete[open]")) {
+        if (!dialog.contains(target)) {
+            dialog.open = false;
+        }
+    }
+}
+
+async function act(board, form) {
+    const { action, busy } = form.dataset;
+    if (busy) {
+        return;
+    }
     board.quiet();
-    button.disabled = true;
+    const body = new FormData(form);
+    // Not `disabled`: a button that has the keyboard's focus would lose it.
+    form.dataset.busy = "1";
     if (action === "cancel") {
-        waiting(form, true);
+        waiting(form, true, board.words);
     }
     try {
-        const answer = await send(form.action, new FormData(form));
-        if (!part(board.root, "grid") && action === "retry") {
-            window.location.assign(`/my/images/${answer.request.id}`);
-            return;
-        }
-        const item = board.apply(answer.request, { insert: true });
-        board.setBalance(answer.balance);
-        if (item && action === "retry") {
-            board.bring(item, { focus: true });
-        }
+        settle(board, action, await send(form.getAttribute("action"), body));
     } catch (error) {
-        waiting(part(form.closest(".o_duragen_item"), "cancel"), false);
+        if (action === "cancel") {
+            waiting(form, false, board.words);
+        }
+        if (action === "retry" && error.price !== undefined) {
+            again(form, { retrySuggestion: true, retryPrice: error.price }, board.words);
+        }
         board.complain(error);
     } finally {
-        if (action === "retry") {
-            button.disabled = false;
-        }
+        delete form.dataset.busy;
     }
+}
+
+// What has become of it is shown as a reload would show it.
+function settle(board, action, { request, dismissed, deleted, balance }) {
+    if (action === "retry" && !part(board.root, "grid")) {
+        window.location.assign(`/my/images/${request.id}`);
+        return;
+    }
+    const gone = dismissed || deleted;
+    const item = request && board.apply(request, { insert: action === "retry" });
+    if (item && action === "retry") {
+        board.bring(item, { focus: true });
+    }
+    if (gone) {
+        board.remove(gone);
+    }
+    board.setBalance(balance);
 }
 
 async function takeUp(board, composer, link) {
