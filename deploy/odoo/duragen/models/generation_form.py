@@ -3,8 +3,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..exceptions import PriceError
 from ..sizes import size_choice
+from ..wording import credits_in_words
 
 # Each parameter, and the field of the model that says whether it takes it.
 PARAMETERS = {
@@ -71,14 +71,14 @@ class GenerationForm(models.Model):
             request.balance = left
             request.submit_label = self.env._(
                 "Generate · %(price)s · you have %(left)s",
-                price=_credits(self.env, price) if price else self.env._("free"),
+                price=credits_in_words(self.env, price) if price else self.env._("free"),
                 left=left,
             )
             short = request.state == "draft" and request.model_id and left < price
             request.shortage = short and self.env._(
                 "This costs %(price)s, and you have %(left)s. Choose another model, or ask a"
                 " manager for more credits.",
-                price=_credits(self.env, price),
+                price=credits_in_words(self.env, price),
                 left=left,
             )
 
@@ -94,30 +94,9 @@ class GenerationForm(models.Model):
             if self.model_id and not self.model_id[allowed]:
                 self[name] = False
 
-    def action_submit(self):
-        """Raises PriceError when the context has a lower `shown_price`: what the form showed."""
-        shown = self.env.context.get("shown_price")
-        if isinstance(shown, int) and shown is not False:
-            for request in self._owned():
-                request._refuse_dearer(shown)
-        return super().action_submit()
-
-    def _refuse_dearer(self, shown):
-        price = self.model_id.price
-        if self.state == "draft" and price > shown:
-            text = self.env._(
-                "The price has changed: it is now %s. Press Generate again to agree.",
-                _credits(self.env, price),
-            )
-            raise PriceError(text, price)
-
     def action_download(self):
         """The image as a file."""
         self.ensure_one()
         if not self.image_id:
             raise UserError(self.env._("There is no image to download."))
         return self.image_id.action_download()
-
-
-def _credits(env, number):
-    return env._("1 credit") if number == 1 else env._("%s credits", number)

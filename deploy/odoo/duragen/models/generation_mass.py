@@ -28,10 +28,10 @@ class GenerationMass(models.Model):
 
     _inherit = "duragen.generation.request"
 
-    def action_retry(self):
+    def action_retry(self, shown_price=None):
         """Ask for the same images once more, in new requests; opens the new one, or their list."""
         if len(self) == 1:
-            return super().action_retry()
+            return super().action_retry(shown_price)
         done, refused = self._each(lambda one: one.action_retry()["res_id"])
         opened = {
             "type": "ir.actions.act_window",

@@ -47,9 +47,9 @@ class GenerationSubmission(models.Model):
         Raises ValidationError, PriceError, CreditsError, QuotaError, ConflictError; then nothing
         was written.
         """
-        return self._submit_generation(vals)
+        return self._submit_generation(vals, shown_price)
 
-    def _submit_generation(self, vals, **ours):
+    def _submit_generation(self, vals, shown_price=None, **ours):
         """As `submit_generation`; `ours` are fields that no caller of that may set."""
         unknown = vals.keys() - self._editable_fields() - self._extra_values()
         if unknown:
@@ -126,12 +126,15 @@ class GenerationSubmission(models.Model):
             raise ValidationError(self.env._("%s: must be a moment", name)) from None
 
     def action_submit(self):
-        """Submit drafts: all, or none. Raises ValidationError, CreditsError, QuotaError."""
+        """Submit drafts: all, or none. What the form showed is the context's `shown_price`.
+
+        Raises ValidationError, PriceError, CreditsError, QuotaError.
+        """
         for request in self._owned():
             request._lock()
             if request.state != "draft":
                 raise UserError(self.env._("It has been submitted already."))
-            request._submit()
+            request._submit(self.env.context.get("shown_price"))
         return True
 
     def action_retry(self, shown_price=None):
