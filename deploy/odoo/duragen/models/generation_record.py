@@ -90,4 +90,4 @@ class GenerationRecord(models.Model):
         context = {"lang": user.lang, "tz": user.tz}
         if company in user.company_ids:
             context["allowed_company_ids"] = company.ids
-        return self.with_context(context).with_user(user).sudo(self.record_in_sudo)
+        return self.with_context(**context).with_user(user).sudo(self.record_in_sudo)
