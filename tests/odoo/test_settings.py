@@ -1,5 +1,6 @@
 """The settings page, and the table that it has for Duragen."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def _read(block: str, folder: Path, patch: pytest.MonkeyPatch) -> Settings:
 
 def _as_before(lone: Lone) -> None:
     before = {"callback_token": TOKEN, "signing_secret": SECRET}
+    before["gateway_key"] = False
     before |= {"previous_callback_token": False, "previous_signing_secret": False}
     for name, value in before.items():
         lone.admin(PARAMETERS, "set_param", OF + name, value)
@@ -69,9 +71,9 @@ def test_an_administrator_makes_a_secret_and_copies_the_table(lone: Lone) -> Non
             copied = page.evaluate("navigator.clipboard.readText()")
             dialog.get_by_role("button", name="Close", exact=True).last.click()
             expect(dialog).to_have_count(0)
-            page.locator("[name=duragen_temporal_namespace] input").fill("elsewhere")
-            page.get_by_role("button", name="Save").first.click()
-            expect(page.get_by_role("button", name="Save").first).to_be_hidden()
+            page.locator("[name=duragen_gateway_key] input").fill("dk_another")
+            with page.expect_response(re.compile("/execute")):
+                page.get_by_role("button", name="Save").first.click()
         [row] = lone.admin(PARAMETERS, "search_read", [("key", "=", f"{OF}signing_secret")])
         assert copied.startswith(f'[[odoo]]\norigin = "{lone.odoo.url}"')
         assert f'signing_secret = "{row["value"]}"' in copied
