@@ -1,7 +1,7 @@
 """Odoo's backend in a real browser: what a manager and an administrator see and press."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -141,9 +141,7 @@ def test_a_managers_form_of_anothers_request_lives_as_well(backend: Open, thread
 
 def test_many_are_tried_again_from_the_list(backend: Open, threaded: Beside) -> None:
     """What failed is, what is completed is not: a message says so, and the new one is listed."""
-    with Person(threaded.odoo, USER) as user, user.listens() as bus:
-        for prompt, state in (("a forbidden list", "failed"), ("an allowed list", "completed")):
-            bus.until(user.submits(prompt)["request_uuid"], state)
+    _have_ended(threaded, {"a forbidden list": "failed", "an allowed list": "completed"})
     page = backend(MANAGER, f"{GENERATIONS}?view_type=list")
     for prompt in ("a forbidden list", "an allowed list"):
         page.locator(".o_data_row", has_text=prompt).first.get_by_role("checkbox").check()
@@ -155,8 +153,9 @@ def test_many_are_tried_again_from_the_list(backend: Open, threaded: Beside) -> 
     expect(page.locator(".o_data_row")).to_have_count(1)
 
 
-def test_states_have_their_colours_in_the_graph(backend: Open) -> None:
+def test_states_have_their_colours_in_the_graph(backend: Open, threaded: Beside) -> None:
     """What is completed is green, what failed is red."""
+    _have_ended(threaded, {"a forbidden graph": "failed", "an allowed graph": "completed"})
     page = backend(MANAGER, "action-duragen.generation_request_action_analysis")
     page.wait_for_function("window.Chart && Chart.getChart(document.querySelector('canvas'))")
     colors = dict(
@@ -197,6 +196,13 @@ def test_credits_are_granted(backend: Open, threaded: Beside) -> None:
     page.get_by_role("button", name="Grant", exact=True).click()
     row = page.locator(".o_data_row", has_text="for the catalogue")
     expect(row.locator("[name=delta]")).to_have_text("25")
+
+
+def _have_ended(threaded: Beside, prompts: Mapping[str, str]) -> None:
+    """Generations of a user, each with the state that its prompt leads to."""
+    with Person(threaded.odoo, USER) as user, user.listens() as bus:
+        for prompt, state in prompts.items():
+            bus.until(user.submits(prompt)["request_uuid"], state)
 
 
 def _choose_model(page: Page, name: str) -> None:
