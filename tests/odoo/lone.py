@@ -65,7 +65,7 @@ class Rpc:
         said = answer.raise_for_status().json()
         if "error" in said:
             raise RpcError(said["error"]["data"])
-        return said["result"]
+        return said.get("result")  # a method that returns nothing has none
 
     def browser(self) -> httpx.Client:
         """An HTTP client with this login's cookie."""

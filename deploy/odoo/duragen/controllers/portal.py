@@ -46,8 +46,8 @@ class ImagesPortal(CustomerPortal):
             url_args={name: value for name, value in kept.items() if value},
         )
         records = requests.search(domain, limit=PER_PAGE, offset=pager["offset"])
-        head = pager["page"]["num"] <= 1 and show == "all" and not search
-        failures = requests._unread_failures(MOST_FAILURES) if head else requests
+        newest = pager["page"]["num"] <= 1 and show == "all" and not search
+        failures = requests._unread_failures(MOST_FAILURES) if newest else requests
         refused = request.session.pop("duragen_refused", None) or {}
         source = readable(form.whole_or_none(like)) if like else None
         values = refused.get("values") or cards.values_like(source)
@@ -66,7 +66,7 @@ class ImagesPortal(CustomerPortal):
                 "blank": cards.BLANK_CARD,
                 "blank_line": {**cards.BLANK_CARD, "state": "failed", "phase": "failed"},
                 "examples": form.examples(),
-                "head": head,
+                "is_newest": newest,
                 "show": show,
                 "search": search,
                 "pager": pager,

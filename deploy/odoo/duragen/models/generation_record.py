@@ -56,14 +56,18 @@ class GenerationRecord(models.Model):
         }
 
     def copy_data(self, default=None):
-        """Who tries again does so for the same record."""
+        """Who tries again does so for the same record; a user's copy has what he may write."""
         found = super().copy_data(default)
-        if (default or {}).get("retry_of_id"):
+        given = default or {}
+        if given.get("retry_of_id"):
             for request, vals in zip(self, found, strict=True):
                 vals.update(
                     {name: request[name] for name in ("res_model", "res_id", "record_in_sudo")}
                 )
-        return found
+        if self.env.su:
+            return found
+        kept = self._editable_fields() | given.keys()
+        return [{name: vals[name] for name in vals.keys() & kept} for vals in found]
 
     def _record(self):
         """The record, as far as it is there; None without one."""

@@ -126,6 +126,13 @@ class TestPortal(PortalCase):
         for words in ("%", "\\", "x" * 10_000, "\0", "'); --"):
             self.page(f"/my/images?{urlencode({'search': words})}")
 
+    def test_no_value_of_ours_is_printed_by_the_layout(self):
+        """Odoo's layouts read some names too: what they print stands before the page's header."""
+        for path in ("/my/images", "/my/credits"):
+            [body] = self.page(path).xpath("//body")
+            self.assertFalse((body.text or "").strip(), path)
+            self.assertNotIn("True", body.text_content())
+
     def test_filters_are_always_there(self):
         """Also before the first image: the first one comes without a reload."""
         tree = self.page()
