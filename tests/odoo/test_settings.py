@@ -56,6 +56,7 @@ def test_a_worker_reads_the_table(
 @pytest.mark.timeout(900)  # the first page compiles Odoo's assets of the backend
 def test_an_administrator_makes_a_secret_and_copies_the_table(lone: Lone) -> None:
     """Two presses; what is on the clipboard is what is saved, also when the page is saved then."""
+    lone.admin(PARAMETERS, "set_param", f"{OF}gateway_key", "dk_one")  # the page demands it
     try:
         with chromium() as browser:
             context = browser.new_context(locale="en-US")
