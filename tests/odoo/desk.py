@@ -152,7 +152,7 @@ class Desk:
     def known(self, made: dict[str, Any]) -> dict[str, Any]:
         """What the orchestrator says of it."""
         key = {"Authorization": f"Bearer {self.stack.secrets.api_key}"}
-        url = f"{self.stack.gateway_url}/v1/generations/{made['request_id']}"
+        url = f"{self.stack.gateway_url}/v1/generations/{made['request_uuid']}"
         found: dict[str, Any] = httpx.get(url, headers=key, trust_env=False).json()
         return found
 

@@ -29,6 +29,8 @@ def places(room: Path) -> Places:
     (places.seed / "data").mkdir()
     (places.seed / "password").write_text("secret")
     (places.seed / ".made").write_text("first recipe")
+    places.addons.mkdir(parents=True)
+    (places.packages / "odoo/release.py").write_text("version_info = (19, 0, 0, FINAL, 0, '')")
     return places
 
 
