@@ -16,8 +16,20 @@ def size_choice(env, text):
         "value": text,
         "name": shape(env, width, height),
         "pixels": pixels(width, height),
-        "ratio": round(width / height, 4),
+        "ratio": ratio(text),
     }
+
+
+def size_label(env, text):
+    """The shape and the pixels: Square, 1024 by 1024."""
+    width, height = sides(text)
+    return f"{shape(env, width, height)}, {pixels(width, height)}"
+
+
+def ratio(text):
+    """Width by height, for CSS."""
+    width, height = sides(text)
+    return round(width / height, 4)
 
 
 def sides(text):
@@ -33,9 +45,9 @@ def pixels(width, height):
 
 def shape(env, width, height):
     """Square, landscape, wide, portrait or tall."""
-    ratio = width / height
-    if math.isclose(ratio, 1, rel_tol=0.02):
+    wide = width / height
+    if math.isclose(wide, 1, rel_tol=0.02):
         return env._("Square")
-    if ratio > 1:
-        return env._("Wide") if ratio >= WIDE else env._("Landscape")
-    return env._("Tall") if ratio <= 1 / WIDE else env._("Portrait")
+    if wide > 1:
+        return env._("Wide") if wide >= WIDE else env._("Landscape")
+    return env._("Tall") if wide <= 1 / WIDE else env._("Portrait")

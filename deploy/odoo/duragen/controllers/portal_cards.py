@@ -1,19 +1,13 @@
 """What cards and the detail page show of a request."""
 
-import math
-import re
-
 from odoo import fields
 from odoo.http import request
 from odoo.tools import format_datetime
 
+from ..sizes import ratio, size_label
 from .portal_words import price_label
 
-WIDE = 1.7
-"""From this ratio of width to height on, a landscape is called wide: 16:9 is, 3:2 is not."""
-
 PENDING = ("draft", "requested", "started")
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 
 BLANK_CARD = {
     "id": 0,
@@ -49,7 +43,7 @@ def card(record):
     return {
         **facts,
         "phase": phase(facts["state"]),
-        "about": f"{extra.model_id.name} · {size_label(facts['resolution'])}",
+        "about": f"{extra.model_id.name} · {size_label(request.env, facts['resolution'])}",
         "ratio": ratio(facts["resolution"]),
         "message": extra.friendly_message or "",
         "costSaid": extra._says_its_cost(),
@@ -87,7 +81,7 @@ def details(record):
     like = values_like(record)
     rows = [
         (request.env._("Model"), found.model_id.name),
-        (request.env._("Size"), size_label(found.resolution)),
+        (request.env._("Size"), size_label(request.env, found.resolution)),
         (request.env._("Left out"), like["negative_prompt"]),
         (request.env._("Seed"), like["seed"]),
         (request.env._("Steps"), like["inference_steps"]),
@@ -105,43 +99,6 @@ def moment_values(env, moment):
     """A moment for a `time` element: {"iso", "text"}."""
     iso = fields.Datetime.to_string(moment).replace(" ", "T") + "Z" if moment else False
     return {"iso": iso, "text": format_datetime(env, moment) if moment else ""}
-
-
-def size_values(text):
-    """A size as the form offers it."""
-    width, height = _sides(text)
-    return {
-        "value": text,
-        "name": _shape(width, height),
-        "pixels": f"{width}\u00a0\u00d7\u00a0{height}",
-        "ratio": ratio(text),
-    }
-
-
-def size_label(text):
-    """The shape and the pixels: Square, 1024 by 1024."""
-    width, height = _sides(text)
-    return f"{_shape(width, height)}, {width}\u00a0\u00d7\u00a0{height}"
-
-
-def ratio(text):
-    """Width by height, for CSS."""
-    width, height = _sides(text)
-    return round(width / height, 4)
-
-
-def _sides(text):
-    match = _SIZE.fullmatch(text or "")
-    return tuple(max(int(side), 1) for side in match.groups()) if match else (1, 1)
-
-
-def _shape(width, height):
-    shape = width / height
-    if math.isclose(shape, 1, rel_tol=0.02):
-        return request.env._("Square")
-    if shape > 1:
-        return request.env._("Wide") if shape >= WIDE else request.env._("Landscape")
-    return request.env._("Tall") if shape <= 1 / WIDE else request.env._("Portrait")
 
 
 def _short(number):

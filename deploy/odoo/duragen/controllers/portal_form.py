@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 from odoo.exceptions import ValidationError
 from odoo.http import request
 
-from .portal_cards import size_values
+from ..sizes import size_choice
 from .portal_words import credits_label, price_label
 
 LONGEST_PROMPT = 32_000
@@ -103,7 +103,7 @@ def composer(values, error=None):
         "models": models,
         "many": len(models) > MANY_MODELS,
         "chosen": chosen,
-        "sizes": [size_values(each) for each in sizes],
+        "sizes": [size_choice(request.env, each) for each in sizes],
         "size": size,
         "values": {
             **dict.fromkeys((*TEXTS, *NUMBERS), ""),
