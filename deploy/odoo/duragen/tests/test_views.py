@@ -54,7 +54,7 @@ class TestViews(TransactionCase):
             {
                 "name": "Wide",
                 "model_uuid": "5d2f6a7e-58a2-4d55-9f0e-6c1f0a3b7c11",
-                "resolutions": "1344x768\n1024x1024",
+                "resolutions": "1344x768\n1152x896",
             }
         )
         user = new_test_user(self.env, "duragen_views_form", "duragen.group_user")
