@@ -32,8 +32,9 @@ root => [...root.querySelectorAll('*')]
     ].join('|'))
 """
 """What is seen of a part of the page: elements, names, addresses, words."""
+_TARGETS = "a, button, summary, input, select, textarea, label:has(input)"
 _SMALL = f"""
-() => [...document.querySelectorAll('.o_duragen :is(a, button, summary, input, textarea)')]
+() => [...document.querySelectorAll('.o_duragen :is({_TARGETS})')]
     .filter(each => each.checkVisibility())
     .filter(each => !each.matches('.stretched-link, .visually-hidden, [type=hidden]'))
     .map(each => [each.outerHTML.slice(0, 120), each.getBoundingClientRect()])
@@ -130,9 +131,12 @@ def test_every_page_at_both_widths(
     if language == "de_DE":
         expect(visitor.lines).to_contain_text("Inhaltsregeln")
     detail = page.locator("li.o_duragen_card [data-part=link]").first.get_attribute("href")
-    for path in ("/my/images", detail, "/my/credits"):
+    failed = visitor.lines.locator("[data-part=link]").get_attribute("href")
+    for path in ("/my/images", detail, failed, "/my/credits"):
         if path != "/my/images":
             page.goto(f"{visitor.url}{path}")
+        if page.locator("[data-part=more] summary").count():
+            page.locator("[data-part=more] summary").click()
         for size in (WIDE, NARROW):
             page.set_viewport_size(size)  # type: ignore[arg-type]  # a dict of these is one
             where = f"{language} {path} {size['width']}"
@@ -245,7 +249,7 @@ def test_a_price_that_rises_is_agreed_to_first(visit: Visit, threaded: Beside) -
         page.locator("[name=prompt]").fill("a palace")
         button.click()
         error = page.locator("[data-part=error]")
-        expect(error).to_contain_text("it is now 3 credits. Press Generate again to agree.")
+        expect(error).to_contain_text("it is now 3 credits. Press the button again to agree.")
         expect(button).to_contain_text("3 credits")
         expect(visitor.balance).to_have_text("1000 credits")
         with page.expect_response("**/my/images/submit") as agreed:

@@ -37,6 +37,8 @@ def dear_model(threaded: Beside) -> Iterator[str]:
 def test_an_image_arrives_without_a_reload(visit: Visit) -> None:
     """The card stands there at once, passes through its states and ends with the image."""
     visitor = visit(by_form=True)
+    # The server is never asked: what changes has come by the bus.
+    visitor.page.route("**/my/images/state*", lambda route: route.abort())
     visitor.opens_images()
     expect(visitor.balance).to_have_text("1000 credits")
     card = visitor.asks_for("a red fox in the snow")

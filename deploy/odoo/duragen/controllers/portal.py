@@ -69,6 +69,7 @@ class ImagesPortal(CustomerPortal):
                 "is_newest": newest,
                 "show": show,
                 "search": search,
+                "news": _news(request.env.user),
                 "pager": pager,
             },
         )
@@ -113,6 +114,10 @@ class ImagesPortal(CustomerPortal):
             },
             headers=[("Cache-Control", "no-store")],
         )
+
+
+def _news(user):
+    return {"choices": user._duragen_news_choices(), "chosen": user._duragen_news()}
 
 
 def _rules():

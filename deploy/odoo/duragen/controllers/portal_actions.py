@@ -25,6 +25,19 @@ class ImageActions(http.Controller):
 
         return act(submit, post)
 
+    @http.route("/my/images/news", **POSTED)
+    def portal_images_news(self, **post):
+        """Choose how the user hears that an image is ready."""
+
+        def choose():
+            user, chosen = request.env.user, post.get("news")
+            if chosen not in dict(user._duragen_news_choices()):
+                raise form.FieldError("news", request.env._("Choose one of these."))
+            user.duragen_news = chosen
+            return {}
+
+        return act(choose, post, after="/my/images#news")
+
     @http.route(f"{OF_ONE}/cancel", **POSTED)
     def portal_image_cancel(self, request_id, **post):
         """Cancel the request, if it is still open."""

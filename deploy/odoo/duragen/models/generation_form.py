@@ -4,7 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..sizes import size_choice
-from ..wording import credits_in_words
+from ..wording import credits_in_words, price_in_words
 
 # Each parameter, and the field of the model that says whether it takes it.
 PARAMETERS = {
@@ -33,6 +33,7 @@ class GenerationForm(models.Model):
     price_now = fields.Integer("Price now", related="model_id.price")
     balance = fields.Integer("Credits left", compute="_compute_offer")
     submit_label = fields.Char(compute="_compute_offer")
+    retry_label = fields.Char(compute="_compute_offer")
     shortage = fields.Char(
         compute="_compute_offer", help="Why it cannot be paid for; empty when it can."
     )
@@ -74,10 +75,11 @@ class GenerationForm(models.Model):
                 price=credits_in_words(self.env, price) if price else self.env._("free"),
                 left=left,
             )
+            request.retry_label = self.env._("Try Again · %s", price_in_words(self.env, price))
             short = request.state == "draft" and request.model_id and left < price
             request.shortage = short and self.env._(
-                "This costs %(price)s, and you have %(left)s. Choose another model, or ask a"
-                " manager for more credits.",
+                "This costs %(price)s, and you have %(left)s. Choose another model, or ask"
+                " for more.",
                 price=credits_in_words(self.env, price),
                 left=left,
             )

@@ -29,9 +29,13 @@ class GenerationMass(models.Model):
     _inherit = "duragen.generation.request"
 
     def action_retry(self, shown_price=None):
-        """Ask for the same images once more, in new requests; opens the new one, or their list."""
+        """Ask for the same images once more, in new requests; opens the new one, or their list.
+
+        What a form showed is the context's `shown_price`. Many are asked for at today's prices.
+        """
         if len(self) == 1:
-            return super().action_retry(shown_price)
+            shown = self.env.context.get("shown_price") if shown_price is None else shown_price
+            return super().action_retry(shown)
         done, refused = self._each(lambda one: one.action_retry()["res_id"])
         opened = {
             "type": "ir.actions.act_window",

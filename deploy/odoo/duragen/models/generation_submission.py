@@ -208,7 +208,7 @@ class GenerationSubmission(models.Model):
             raise ValidationError(self.env._("%s: must be a whole number", "shown_price"))
         if price > shown:
             text = self.env._(
-                "The price has changed: it is now %s. Press Generate again to agree.",
+                "The price has changed: it is now %s. Press the button again to agree.",
                 price_in_words(self.env, price),
             )
             raise PriceError(text, price)

@@ -97,12 +97,13 @@ class Quota(models.Model):
         self._check_rate(user)
         for each in self._standing(user, company):
             if each["used"] >= each["limit"]:
+                figures = {"used": each["used"], "limit": each["limit"]}
                 text = self.env._(
-                    "You have used all %(limit)s images of today.", limit=each["limit"]
+                    "Your quota of today is used up (%(used)s of %(limit)s).", **figures
                 )
                 if each["period"] == "month":
                     text = self.env._(
-                        "You have used all %(limit)s images of this month.", limit=each["limit"]
+                        "Your quota of this month is used up (%(used)s of %(limit)s).", **figures
                     )
                 text = f"{text} {room_again(self.env, each['resets_in'])}"
                 raise QuotaError(text, each["resets_in"], each["limit"])
@@ -127,7 +128,7 @@ class Quota(models.Model):
         last = requests.search_fetch(asked, ["requested_at"], **nth)
         if last or limit < 1:
             wait = int(((last.requested_at or since) - since).total_seconds()) + 1
-            text = self.env._("At most %s requests a minute.", limit)
+            text = self.env._("Too many requests: the limit is %s a minute.", limit)
             raise QuotaError(f"{text} {room_again(self.env, wait)}", wait, limit)
 
     @api.model

@@ -75,7 +75,7 @@ class ResConfigSettings(models.TransientModel):
         "Addressing style",
         **_parameter("s3_addressing_style"),
     )
-    duragen_s3_access_key_id = fields.Char("Access key ID", **_parameter("s3_access_key_id"))
+    duragen_s3_access_key = fields.Char("Access key ID", **_parameter("s3_access_key_id"))
     duragen_s3_secret_access_key = fields.Char(
         "Secret access key", **_parameter("s3_secret_access_key")
     )
@@ -187,15 +187,16 @@ class ResConfigSettings(models.TransientModel):
         self._check_administrator()
         found = self.env["duragen.connection"].sudo()._test()
         good = all(check["ok"] is not False for check in found)
+        title = self.env._("Everything works") if good else self.env._("Not everything works")
+        if good and any(check["ok"] is None for check in found):
+            title = self.env._("All that was tried works")
         marks = {True: "✓", False: "✗", None: "?"}
         lines = [f"{marks[check['ok']]} {check['name']}: {check['text']}" for check in found]
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
-                "title": self.env._("Everything works")
-                if good
-                else self.env._("Not everything works"),
+                "title": title,
                 "message": "\n\n" + "\n\n".join(lines),
                 "type": "success" if good else "danger",
                 "sticky": True,

@@ -194,7 +194,7 @@ class TestApi(DuragenCase):
         before = self.requests.search_count([])
         answer = self._submits()
         self._assert_refused(answer, "INSUFFICIENT_CREDITS", 402)
-        self.assertIn("you have 1 credit", answer["message"])
+        self.assertIn("costs 2 credits, and you have 1 credit.", answer["message"])
         self.assertEqual(self.requests.search_count([]), before)
         self.assertEqual(self.balance(), 1)
 

@@ -81,10 +81,28 @@ class TestPortal(PortalCase):
         self.assertEqual(answer.status_code, 409)
         error = answer.json()["error"]
         self.assertEqual((error["price"], error["modelId"]), (3, self.cheap.id))
-        self.assertIn("it is now 3 credits. Press Generate again to agree.", error["message"])
+        self.assertIn("it is now 3 credits. Press the button again to agree.", error["message"])
         self.assertEqual(self.balance(self.user), CREDITS)
         self.cheap.price = 1
         self.assertEqual(self.post("/my/images/submit", **values).json()["balance"], CREDITS - 1)
+
+    def test_a_portal_user_chooses_how_to_hear_of_it(self):
+        """On the page, among what is for him; anything else is refused."""
+        [form] = self.page().xpath("//form[@id='news']")
+        self.assertEqual(form.xpath(".//option/@value"), ["none", "email"])
+        self.assertEqual(form.xpath(".//option[@selected]/@value"), ["none"])
+        self.assertTrue(self.post("/my/images/news", news="email").json()["ok"])
+        self.assertEqual(self.user._duragen_news(), "email")
+        for strange in ("activity", "x", ""):
+            self.assertEqual(self.post("/my/images/news", news=strange).status_code, 422)
+        [chosen] = self.page().xpath("//form[@id='news']//option[@selected]/@value")
+        self.assertEqual(chosen, "email")
+
+    def test_the_balance_leads_to_the_ledger(self):
+        """It explains itself."""
+        self.assertEqual(
+            self.page().xpath("//a[contains(@class, 'o_duragen_balance')]/@href"), ["/my/credits"]
+        )
 
     def test_trying_again_holds_the_shown_price_too(self):
         """The form of the line names it."""

@@ -3,6 +3,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..wording import credits_in_words
+
 
 class GrantCredits(models.TransientModel):
     """Credits for one user in one company; a negative number takes credits away."""
@@ -36,7 +38,10 @@ class GrantCredits(models.TransientModel):
         if not self.credits:
             raise UserError(self.env._("Enter a number of credits other than 0."))
         if self.balance_after < 0:
-            raise UserError(self.env._("There are only %s credits to take away.", self.balance))
+            left = credits_in_words(self.env, self.balance)
+            raise UserError(
+                self.env._("There is not so much to take away: the account has %s.", left)
+            )
         if self.company_id not in self.env.companies:
             raise UserError(self.env._("Choose a company that you work in."))
         if self.company_id not in self.user_id.company_ids:

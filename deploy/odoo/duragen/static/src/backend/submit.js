@@ -4,20 +4,26 @@ import { standardWidgetProps } from "@web/views/widgets/standard_widget_props";
 import { Component, useState } from "@odoo/owl";
 
 /**
- * Saves the draft and submits it at the price that the button showed when it was pressed. A plain
+ * Saves the draft and submits it, or tries it again, at the price that the button showed. A plain
  * button could not: saving reads the price again, and that one would be sent.
  */
 export class Submit extends Component {
     static template = "duragen.Submit";
-    static props = { ...standardWidgetProps };
+    static props = {
+        ...standardWidgetProps,
+        method: { type: String, optional: true },
+        label: { type: String, optional: true },
+    };
+    static defaultProps = { method: "action_submit", label: "submit_label" };
 
     setup() {
         this.orm = useService("orm");
+        this.action = useService("action");
         this.state = useState({ isBusy: false });
     }
 
     get label() {
-        return this.props.record.data.submit_label;
+        return this.props.record.data[this.props.label];
     }
 
     async submit() {
@@ -37,14 +43,20 @@ export class Submit extends Component {
     }
 
     async send(record, shown) {
+        const context = { ...record.context, shown_price: shown };
+        let next;
         try {
-            const context = { ...record.context, shown_price: shown };
-            await this.orm.call(record.resModel, "action_submit", [[record.resId]], { context });
-        } finally {
+            next = await this.orm.call(record.resModel, this.props.method, [[record.resId]], { context });
+        } catch (error) {
             // Refused, it may have another price by now.
             await record.load();
+            throw error;
         }
+        await (next?.type ? this.action.doAction(next) : record.load());
     }
 }
 
-registry.category("view_widgets").add("duragen_submit", { component: Submit });
+registry.category("view_widgets").add("duragen_submit", {
+    component: Submit,
+    extractProps: ({ attrs: { method, label } }) => ({ method, label }),
+});
