@@ -187,7 +187,7 @@ def _is_report(found: dict[str, Any]) -> bool:
         and isinstance(found.get("createAttributes"), str)
         and isinstance(found.get("answered"), bool)
         and isinstance(callback, dict)
-        and callback.get("ok") in {True, False, None}
+        and (callback.get("ok") is None or isinstance(callback["ok"], bool))
         and isinstance(callback.get("detail"), str)
     )
 

@@ -30,9 +30,10 @@ class Connections:
         if fault:
             finding = CallbackFinding(ok=False, detail=f"the gateway's settings: {fault}")
             found = found.model_copy(update={"callback": finding})
-        if owner and found.unserved_queues:
-            # The queues have the names of the operators' services: an owner is somebody else.
-            found = found.model_copy(update={"unserved_queues": ["a queue of the operators"]})
+        if owner:
+            # Queues and namespace have the operators' names: an owner is somebody else.
+            queues = ["a queue of the operators"] * bool(found.unserved_queues)
+            found = found.model_copy(update={"unserved_queues": queues, "create_attributes": ""})
         return found
 
     def _fault(self, test: ConnectionTestRequest, caller: Caller) -> str | None:

@@ -38,7 +38,7 @@ def test_a_checkout_is_laid_out_as_the_package(tmp_path: Path, source: Path) -> 
     places = Places(tmp_path / "home")
     assert laid_out(places, source, ("portal", "rpc"))
     assert not laid_out(places, source, ("portal", "rpc"))
-    assert (places.series, places.no_more_modules) == ("18.0", ())
+    assert (places.series, places.what_is_named_alone) == ("18.0", ("--without-demo=all",))
     linked = {each.name for each in places.addons.iterdir() if each.is_symlink()}
     assert linked == {"base", "web", "portal", "__init__.py"}
     assert (places.debian / "usr/bin/odoo").read_text() == "import odoo"
@@ -55,7 +55,7 @@ def test_from_19_on_an_option_keeps_modules_out(tmp_path: Path, source: Path) ->
     (source / "odoo/release.py").write_text("version_info = (19, 0, 0, FINAL, 0, '')\n")
     places = Places(tmp_path / "home")
     laid_out(places, source, ("web",))
-    assert places.no_more_modules == ("--skip-auto-install",)
+    assert places.what_is_named_alone == ("--skip-auto-install",)
 
 
 def test_a_module_that_is_missing_is_named(tmp_path: Path, source: Path) -> None:

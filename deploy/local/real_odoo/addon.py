@@ -36,7 +36,7 @@ def run_tests(site: OdooSite, tags: str = f"/{ADDON}") -> tuple[str, int]:
     database = f"{ADDON}_tests"
     site.clone(TEMPLATE, database)
     quiet = "--log-handler=py.warnings:ERROR"  # warnings about Odoo's own modules
-    what = ("-i", ADDON, *site.places.no_more_modules, "--test-tags", tags, quiet)
+    what = ("-i", ADDON, *site.places.what_is_named_alone, "--test-tags", tags, quiet)
     code, said = site.run(database, *what)
     said = "\n".join(line for line in said.splitlines() if not _IRRELEVANT.match(line))
     found = _SUMMARY.findall(said)

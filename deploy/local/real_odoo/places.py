@@ -59,9 +59,13 @@ class Places:
         return ".".join(found.groups())
 
     @property
-    def no_more_modules(self) -> tuple[str, ...]:
-        """The option that keeps modules from installing themselves, from Odoo 19 on."""
-        return ("--skip-auto-install",) if int(self.series.split(".")[0]) > 18 else ()
+    def what_is_named_alone(self) -> tuple[str, ...]:
+        """The option by which modules install neither others nor demo data.
+
+        Odoo 19 has demo data on request only; 18 cannot keep modules from installing themselves.
+        """
+        since_19 = int(self.series.split(".")[0]) > 18
+        return ("--skip-auto-install",) if since_19 else ("--without-demo=all",)
 
     @property
     def venv(self) -> Path:

@@ -22,4 +22,4 @@ def seeded(places: Places, say: Say) -> bool:
             site.install(TEMPLATE, *there, addons=())
 
     made_of = (recipe_of(places.debian), recipe_of(places.venv), postgres.major_version())
-    return made_once(places.seed, digest(*made_of, *MODULES, "1"), make)
+    return made_once(places.seed, digest(*made_of, *MODULES, "2"), make)

@@ -181,7 +181,7 @@ class OdooSite(Running):
         Returns what Odoo said. Raises OdooFailedError.
         """
         names = ",".join(modules)
-        what = ("-i", names, "-u", names, *self.places.no_more_modules, "--no-http")
+        what = ("-i", names, "-u", names, *self.places.what_is_named_alone, "--no-http")
         code, said = self.run(database, *what, addons=addons)
         wrong = re.search(r"^\S+ \S+ \d+ (ERROR|CRITICAL) ", said, re.MULTILINE)
         if code or wrong:

@@ -5,6 +5,7 @@ from odoo.http import request
 
 from ..exceptions import CreditsError, PriceError, QuotaError
 from . import portal_form as form
+from .portal_words import tag_of
 
 REQUESTS = "duragen.generation.request"
 LARGEST_ID = 2**31 - 1
@@ -36,9 +37,7 @@ def speak_as_the_page():
 
     The user's own language, or a cookie that another tab has changed, may be another one.
     """
-    installed = {
-        code.replace("_", "-"): code for code, _ in request.env["res.lang"].get_installed()
-    }
+    installed = {tag_of(code): code for code, _ in request.env["res.lang"].get_installed()}
     for tag, _quality in request.httprequest.accept_languages:
         if tag in installed:
             request.update_context(lang=installed[tag])

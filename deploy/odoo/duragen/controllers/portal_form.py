@@ -113,7 +113,7 @@ def composer(values, error=None):
         "error": error,
         "balance": left,
         "balance_label": credits_label(left),
-        "short": all(each["price"] > left for each in models),
+        "short": all(each["price"] > max(left, 0) for each in models),
         "asked": has_asked(),
         "longest": LONGEST_PROMPT,
         "max_steps": max((each["max_steps"] for each in models), default=0),

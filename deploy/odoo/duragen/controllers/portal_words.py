@@ -13,9 +13,13 @@ def page_values():
     """
     language = request.env["res.lang"]._get_data(code=request.env.lang)
     direction = language.direction or "ltr"
-    # "sr@latin" is "sr-Latn" for a browser.
-    tag = (request.env.lang or "en_US").replace("_", "-").replace("@latin", "-Latn")
+    tag = tag_of(request.env.lang or "en_US")
     return {"html_data": {"lang": tag, "dir": direction}, "direction": direction, "words": words()}
+
+
+def tag_of(code):
+    """A language of Odoo's as browsers name it: "sr@latin" is "sr-Latn"."""
+    return code.replace("_", "-").replace("@latin", "-Latn")
 
 
 def words():

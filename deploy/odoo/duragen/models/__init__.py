@@ -1,4 +1,5 @@
 # Bases first: a file that extends a model comes after the one that makes it.
+from . import guarded
 from . import connection
 from . import connection_check
 from . import connection_table

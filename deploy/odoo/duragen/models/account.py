@@ -10,6 +10,7 @@ class Account(models.Model):
     """Credits of one user in one company; `balance` is the sum of its entries."""
 
     _name = "duragen.account"
+    _inherit = "duragen.guarded"
     _description = "Credit Account"
     _order = "user_id, company_id"
     _rec_name = "user_id"
@@ -120,7 +121,8 @@ class Account(models.Model):
         Not called to capture a reservation: one user's deliveries would wait here for each other.
         """
         self.flush_recordset(["balance"])
-        floor = 0 if kind == "reserve" else None
+        # What is free can be had below 0, too: a late image may have led there.
+        floor = 0 if kind == "reserve" and delta < 0 else None
         self.env.cr.execute(
             "UPDATE duragen_account SET balance = balance + %s, write_uid = %s,"
             " write_date = now() AT TIME ZONE 'UTC'"

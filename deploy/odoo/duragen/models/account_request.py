@@ -26,7 +26,7 @@ class AccountRequest(models.Model):
         if account._is_asked():
             return False
         manager = account._granter()
-        if not manager:
+        if not manager or not self.env.ref(ACTIVITY, raise_if_not_found=False):
             raise UserError(self.env._("There is nobody here who can grant credits."))
         asked = account.with_context(lang=manager.lang)
         asked.activity_schedule(
@@ -47,7 +47,9 @@ class AccountRequest(models.Model):
         return bool(self._requests_for_credits())
 
     def _requests_for_credits(self):
-        kind = self.env.ref(ACTIVITY)
+        kind = self.env.ref(ACTIVITY, raise_if_not_found=False)
+        if not kind:  # somebody has deleted it
+            return self.env["mail.activity"].sudo()
         open_ones = [("res_model", "=", self._name), ("res_id", "in", self.ids)]
         of_kind = [*open_ones, ("activity_type_id", "=", kind.id)]
         return self.env["mail.activity"].sudo().search(of_kind)

@@ -16,6 +16,7 @@ class AiModel(models.Model):
     """One `modelId` of Duragen's settings, as people see it."""
 
     _name = "duragen.ai.model"
+    _inherit = "duragen.guarded"
     _description = "AI Model"
     _order = "sequence, id"
 

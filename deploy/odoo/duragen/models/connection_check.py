@@ -69,7 +69,7 @@ class ConnectionCheck(models.AbstractModel):
         if called:
             self._expect_test(test_id)
         models = self.env["duragen.ai.model"].sudo().search([], limit=MOST_MODELS)
-        return (self._gateway() if rabbitmq else client).test_connection(
+        report = (self._gateway() if rabbitmq else client).test_connection(
             {
                 "testId": test_id,
                 "correlationId": str(uuid.uuid4()),
@@ -77,6 +77,7 @@ class ConnectionCheck(models.AbstractModel):
                 "callbackUrl": self._callback_url() if called else None,
             }
         )
+        return {**report, "arrived": called and not self._still_expected(test_id)}
 
     def _start_path_text(self):
         if self._setting("start_path") == "temporal":
@@ -111,7 +112,7 @@ class ConnectionCheck(models.AbstractModel):
         models = self.env["duragen.ai.model"].sudo().search([], limit=MOST_MODELS)
         if not models:
             return False, self.env._("There is none: add one under Configuration, Models.")
-        unknown = models.filtered(lambda model: model.model_uuid in report["unknownModels"])
+        unknown = models.filtered(lambda model: model.model_uuid.lower() in report["unknownModels"])
         if unknown:
             named = ", ".join(f"{model.name} ({model.model_uuid})" for model in unknown)
             return False, self.env._(
@@ -127,8 +128,14 @@ class ConnectionCheck(models.AbstractModel):
                 "Not tried: outcomes come from RabbitMQ. The first image shows whether they do."
             )
         ok, detail = report["callback"]["ok"], report["callback"]["detail"]
-        if ok:
+        if ok and report["arrived"]:
             return True, self.env._("A worker has called this Odoo back, and was believed.")
+        if ok:
+            return False, self.env._(
+                "Something took the worker's test callback to %s, but it was not this Odoo: look at"
+                " where that address leads.",
+                self._callback_url(),
+            )
         if not report["answered"]:
             return None, self.env._("Not tried: no worker answered.")
         if ok is None:
@@ -157,6 +164,13 @@ class ConnectionCheck(models.AbstractModel):
                 "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s)",
                 [_EXPECTED + test_id, str(now + _TEST_SECONDS)],
             )
+
+    def _still_expected(self, test_id):
+        """Whether no test event came; from now on none is expected."""
+        # What came was committed by another request, after this transaction began.
+        with self.env.registry.cursor() as cr:
+            cr.execute("DELETE FROM ir_config_parameter WHERE key = %s", [_EXPECTED + test_id])
+            return bool(cr.rowcount)
 
     def _take_test(self, test_id):
         """Whether this test event was expected; a second one is not."""

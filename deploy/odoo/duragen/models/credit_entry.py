@@ -38,6 +38,7 @@ class CreditEntry(models.Model):
     """
 
     _name = "duragen.credit.entry"
+    _inherit = "duragen.guarded"
     _description = "Credit Entry"
     _order = "id desc"
     _rec_name = "kind"

@@ -34,6 +34,7 @@ class GeneratedImage(models.Model):
     """The image of a request; its bytes are in Odoo (`data`), or were left in S3 (`s3_key`)."""
 
     _name = "duragen.generated.image"
+    _inherit = "duragen.guarded"
     _description = "Generated Image"
     _order = "id desc"
     _rec_name = "request_id"

@@ -3,6 +3,7 @@
 import logging
 
 from odoo import api, fields, models
+from odoo.addons.bus.models.bus import channel_with_db, json_dump
 from odoo.exceptions import UserError
 
 from .generation_follow_up import FOLLOWS
@@ -59,14 +60,20 @@ class GenerationErasure(models.Model):
         return True
 
     def action_show_erase_command(self):
-        """What an operator of Duragen runs to erase these there too; for managers."""
+        """What an operator of Duragen runs to erase these there too; for managers.
+
+        Raises UserError when none of them was erased here.
+        """
         self._check_manager()
+        erased = self._owned().filtered("erasure_waits")
+        if not erased:
+            raise UserError(self.env._("None of these waits to be erased at Duragen."))
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
                 "title": self.env._("Run this where Duragen's worker runs"),
-                "message": self._owned()._command_to_erase(),
+                "message": erased._command_to_erase(),
                 "type": "info",
                 "sticky": True,
             },
@@ -113,10 +120,15 @@ class GenerationErasure(models.Model):
         messages = self.env["mail.message"].sudo().search(of_these) | self.record_message_ids
         messages.attachment_ids.unlink()
         messages.unlink()
-        self.activity_ids.unlink()
+        # Also those that are done: Odoo keeps them.
+        about = [("res_model", "=", self._name), ("res_id", "in", self.ids)]
+        activities = self.env["mail.activity"].sudo().with_context(active_test=False)
+        activities.search(about).unlink()
+        users = self.user_id.mapped("partner_id")
+        channels = [json_dump(channel_with_db(self.env.cr.dbname, each)) for each in users]
         self.env.cr.execute(
-            "DELETE FROM bus_bus WHERE message LIKE ANY(%s)",
-            [[f"%{request.request_uuid}%" for request in self]],
+            "DELETE FROM bus_bus WHERE channel = ANY(%s) AND message LIKE ANY(%s)",
+            [channels, [f"%{request.request_uuid}%" for request in self]],
         )
         deliveries = self.env["duragen.webhook.delivery"].sudo()
         answered = [("request_id", "in", self.ids), ("last_answer", "!=", False)]

@@ -68,7 +68,9 @@ class GenerationForm(models.Model):
         accounts = self.env["duragen.account"]
         for request in self:
             price = request.price_now
-            left = accounts._balance_of(request.user_id, request.company_id)
+            left = 0
+            if self._may_see_balance(request):
+                left = accounts._balance_of(request.user_id, request.company_id)
             request.balance = left
             request.submit_label = self.env._(
                 "Generate · %(price)s · you have %(left)s",
@@ -76,13 +78,20 @@ class GenerationForm(models.Model):
                 left=left,
             )
             request.retry_label = self.env._("Try Again · %s", price_in_words(self.env, price))
-            short = request.state == "draft" and request.model_id and left < price
+            short = request.state == "draft" and request.model_id and price and left < price
             request.shortage = short and self.env._(
                 "This costs %(price)s, and you have %(left)s. Choose another model, or ask"
                 " for more.",
                 price=credits_in_words(self.env, price),
                 left=left,
             )
+
+    def _may_see_balance(self, request):
+        """A form may name anybody: it says what is one's own, and managers see all."""
+        manager = self.env.su or self.env.user.has_group("duragen.group_manager")
+        return request.user_id == self.env.user or (
+            manager and request.company_id in self.env.companies
+        )
 
     @api.depends("state")
     def _compute_color(self):

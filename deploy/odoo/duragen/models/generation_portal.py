@@ -57,7 +57,8 @@ class GenerationPortal(models.Model):
             # Not as the user: his outcome is applied even if he has lost a right meanwhile.
             facts = request.sudo().portal_values()
             balance = self.env["duragen.account"]._balance_of(user, request.company_id)
-            user.partner_id._bus_send(BUS_TYPE, {**facts, "balance": balance})
+            of_account = {"balance": balance, "companyId": request.company_id.id}
+            user.partner_id._bus_send(BUS_TYPE, {**facts, **of_account})
 
 
 def iso(moment):

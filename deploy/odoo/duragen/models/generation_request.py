@@ -57,6 +57,7 @@ class GenerationRequest(models.Model):
     """
 
     _name = "duragen.generation.request"
+    _inherit = "duragen.guarded"
     _description = "Image Generation"
     _order = "id desc"
 

@@ -19,6 +19,9 @@ once, in another run."""
 RUN_SECONDS = 60.0
 """Odoo ends a cron that takes two minutes."""
 
+BUSY = timedelta(minutes=10)
+"""When those that another transaction had are looked at again."""
+
 MOST_DAYS = 36_500
 
 
@@ -39,8 +42,11 @@ class GenerationRetention(models.Model):
         while done < len(due) and time.monotonic() < until:
             erased += self._erase_chunk(due[done : done + CHUNK])
             done += CHUNK
+        cron = self.env.ref("duragen.cron_erase").sudo()
         if erased and (done < len(due) or len(due) == BATCH):
-            self.env.ref("duragen.cron_erase").sudo()._trigger()
+            cron._trigger()
+        elif erased < done:
+            cron._trigger(at=fields.Datetime.now() + BUSY)
         self.env["duragen.account"]._close_erasures()
 
     @api.model
@@ -67,7 +73,8 @@ class GenerationRetention(models.Model):
         try:
             return in_own_transaction(self.env.registry, ids, "_erase_if_ended")
         except psycopg2.OperationalError:
-            return 0  # another transaction has one right now; the next run looks again
+            if len(ids) == 1:
+                return 0  # another transaction has it right now; a later run looks again
         except Exception:
             if len(ids) == 1:
                 _logger.exception("request %s was not erased", ids[0])

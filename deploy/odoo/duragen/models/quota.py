@@ -21,6 +21,7 @@ class Quota(models.Model):
     """
 
     _name = "duragen.quota"
+    _inherit = "duragen.guarded"
     _description = "Generation Quota"
     _order = "company_id, period, user_id"
 

@@ -30,7 +30,7 @@ class StartTrouble(models.Model):
 
     _name = "duragen.start.trouble"
     _description = "Trouble with Starts"
-    _inherit = ["mail.thread", "mail.activity.mixin"]
+    _inherit = ["duragen.guarded", "mail.thread", "mail.activity.mixin"]
     _order = "id desc"
 
     began_at = fields.Datetime(

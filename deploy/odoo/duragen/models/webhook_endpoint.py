@@ -39,6 +39,7 @@ class WebhookEndpoint(models.Model):
     """One address of one user. Deliveries follow Standard Webhooks."""
 
     _name = "duragen.webhook.endpoint"
+    _inherit = "duragen.guarded"
     _description = "Webhook"
     _order = "id desc"
     _rec_name = "url"

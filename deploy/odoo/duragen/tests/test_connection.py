@@ -37,11 +37,12 @@ class TestConnection(DuragenCase):
         asked = next(body for _, path, body in gateway.calls if path == "/v1/connection-test")
         return {each["name"]: (each["ok"], each["text"]) for each in found}, asked
 
-    def test_all_is_well(self):
-        """One call, with the ids of the active models and the callback's address."""
+    def test_who_took_the_callback_was_not_this_odoo(self):
+        """All else is well: one call, with the ids of the active models and the address."""
         self.cheap.active = False
         found, asked = self._tries()
-        self.assertEqual({ok for ok, _ in found.values()}, {True}, found)
+        self.assertIn("it was not this Odoo", found["Test callback"][1])
+        self.assertEqual([name for name, (ok, _) in found.items() if not ok], ["Test callback"])
         names = ["Start", "Workers", "Models", "Outcome", "Test callback", "Image store"]
         self.assertEqual(list(found), names)
         self.assertEqual(asked["callbackUrl"], "https://odoo.example/duragen/v1/callback")
@@ -67,7 +68,11 @@ class TestConnection(DuragenCase):
         self.assertIn("temporal operator …", found["Workers"][1])
 
     def test_an_unknown_model(self):
-        """By its name here, and its id."""
+        """By its name here, and its id, however that is spelt."""
+        model = self.env["duragen.ai.model"].search([("model_uuid", "=", FULL)])
+        model.model_uuid = FULL.upper()
+        self.assertFalse(self._tries(unknownModels=[FULL.lower()])[0]["Models"][0])
+        model.model_uuid = FULL
         found, _ = self._tries(unknownModels=[FULL])
         self.assertFalse(found["Models"][0])
         self.assertIn(f"Full ({FULL})", found["Models"][1])
@@ -110,15 +115,16 @@ class TestConnection(DuragenCase):
 
     def test_the_test_event_is_taken_once(self):
         """It changes no request; a second one, a late one and a stranger's are refused."""
-        _, asked = self._tries()
         connection, requests = self.env["duragen.connection"], self.requests
         before = requests.search_count([])
-        event = {"requestId": asked["testId"], "correlationId": asked["correlationId"]}
-        event["status"] = "test"
+        expected = str(uuid.uuid4())
+        with self.own_cursors_are_ours():
+            connection._expect_test(expected)
+        event = {"requestId": expected, "correlationId": str(uuid.uuid4()), "status": "test"}
         with self.assertRaises(AccessError):
             requests.with_user(self.anna).sudo(False).apply_event(event)
         gateway = requests.with_user(self.gateway_user).sudo(False)
-        tested = {"status": "tested", "requestId": asked["testId"]}
+        tested = {"status": "tested", "requestId": expected}
         self.assertEqual(gateway.apply_event(event), tested)
         late = str(uuid.uuid4())
         with self.own_cursors_are_ours():
@@ -127,7 +133,7 @@ class TestConnection(DuragenCase):
             "UPDATE ir_config_parameter SET value = %s WHERE key = %s",
             [str(int(time.time()) - 1), f"duragen.connection_test.{late}"],
         )
-        for refused in (asked["testId"], late, str(uuid.uuid4())):
+        for refused in (expected, late, str(uuid.uuid4())):
             with self.assertRaises(MissingError):
                 gateway.apply_event({**event, "requestId": refused})
         self.assertEqual(requests.search_count([]), before)

@@ -155,7 +155,12 @@ class TestErasure(ErasureCase):
         self.assertFalse(first.erase_command)
         both.action_erase_words()
         self.assertEqual(first.erase_command, f"duragen erase {first.request_uuid} --yes")
-        as_manager = both.with_user(self.manager).sudo(False)
+        other = self._asks()
+        self.deliver(self.failed(other))
+        with self.assertRaisesRegex(UserError, "None of these"):
+            other.with_user(self.manager).sudo(False).action_show_erase_command()
+        # What was not erased here is not erased there either, whatever is selected.
+        as_manager = (both | other).with_user(self.manager).sudo(False)
         shown = as_manager.action_show_erase_command()["params"]["message"]
         self.assertEqual(shown, f"duragen erase {first.request_uuid} {second.request_uuid} --yes")
         as_anna = both.with_user(self.anna).sudo(False)

@@ -1,6 +1,7 @@
 """The backend's form: it offers what the model takes, and says what it costs before it is paid."""
 
-from odoo.tests import Form, tagged
+from odoo.exceptions import AccessError
+from odoo.tests import Form, new_test_user, tagged
 
 from ..exceptions import PriceError
 from .common import CREDITS, DuragenCase
@@ -91,6 +92,45 @@ class TestForm(DuragenCase):
         lower.with_context(shown_price=3).action_submit()
         silent.action_submit()
         self.assertEqual(self.balance(), CREDITS - 5)
+
+    def test_trying_again_holds_the_price_on_the_button(self):
+        """As the portal does."""
+        made = self.asks()
+        self.deliver(self.failed(made))
+        anna = made.with_user(self.anna).sudo(False)
+        self.assertEqual(anna.retry_label, "Try Again · 2 credits")
+        self.cheap.price = 3
+        with self.assertRaises(PriceError):
+            anna.with_context(shown_price=2).action_retry()
+        again = self.requests.browse(anna.with_context(shown_price=3).action_retry()["res_id"])
+        self.assertEqual(again.price, 3)
+
+    def test_a_form_says_nothing_of_others(self):
+        """Whoever is named in it; and who may not open it is not answered at all."""
+        values = {"user_id": self.anna.id, "state": "draft", "model_id": self.cheap.id}
+        asked = [values, ["user_id"], {"balance": {}, "submit_label": {}}]
+        shown = self.requests.with_user(self.bert).sudo(False).onchange(*asked)["value"]
+        self.assertEqual(shown["balance"], 0)
+        guest = new_test_user(self.env, "core_guest", "base.group_portal")
+        for model, spec in {
+            "duragen.generation.request": {"balance": {}},
+            "duragen.grant.credits": {"balance": {}},
+            "duragen.copy.settings": {"secret": {}, "block": {}},
+            "duragen.generated.image": {"prompt": {}},
+        }.items():
+            with self.subTest(model), self.assertRaises(AccessError):
+                self.env[model].with_user(guest).sudo(False).onchange({}, [], spec)
+
+    def test_what_is_free_can_be_had_with_less_than_nothing(self):
+        """A late image may have led there; and a grant need not lead out of it."""
+        self.grant(self.anna, -CREDITS)
+        account = self.env["duragen.account"]._of(self.anna, self.env.company)
+        account._book("capture", -3)
+        self.cheap.price = 0
+        self.assertFalse(self._form().shortage)
+        self.assertEqual(self.asks().state, "requested")
+        self.grant(self.anna, 1)
+        self.assertEqual(self.balance(), -2)
 
     def test_there_is_a_download_when_there_is_an_image(self):
         """Also from the image's own form; pixels are no thousands."""

@@ -198,6 +198,15 @@ class TestErasedNews(NewsCase, ErasureCase):
                 self.assertEqual(self._sent(made), [])
                 self.assertEqual(self._tables(WORDS), set())
 
+    def test_an_activity_that_is_done_goes_too(self):
+        """Odoo keeps it, for its statistics."""
+        self._chooses("activity")
+        made = self.asks(prompt=WORDS)
+        self._ends(made)
+        made.activity_ids.with_user(self.anna).sudo(False).action_feedback()
+        made.action_erase_words()
+        self.assertEqual(self._tables(WORDS), set())
+
     def test_none_is_sent_of_what_was_erased_before(self):
         """The hook after the commit came too late."""
         made = self.asks(prompt=WORDS)

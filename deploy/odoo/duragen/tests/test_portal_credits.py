@@ -109,6 +109,15 @@ class TestPortalCredits(PortalCase):
         self.assertIsNone(ask.get("hidden"))
         self.assertEqual(ask.get("formaction"), "/my/credits/ask")
 
+    def test_without_the_type_of_activity(self):
+        """Somebody has deleted it: pages and grants go on."""
+        self.env.ref("duragen.activity_credits").unlink()
+        self.page()
+        self.grant(self.user, 1)
+        with self.assertRaises(UserError):
+            accounts = self.env["duragen.account"]
+            accounts._ask_for_credits(self.user, self.env.company)
+
     def test_the_price_that_was_shown(self):
         """By the model's own method: what is higher is refused, what is no number too."""
         vals = {"prompt": "a fox", "model_id": self.cheap.id}

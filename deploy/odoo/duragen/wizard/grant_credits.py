@@ -10,6 +10,7 @@ class GrantCredits(models.TransientModel):
     """Credits for one user in one company; a negative number takes credits away."""
 
     _name = "duragen.grant.credits"
+    _inherit = "duragen.guarded"
     _description = "Grant Credits"
 
     user_id = fields.Many2one("res.users", required=True)
@@ -37,7 +38,7 @@ class GrantCredits(models.TransientModel):
         self.check_access("write")
         if not self.credits:
             raise UserError(self.env._("Enter a number of credits other than 0."))
-        if self.balance_after < 0:
+        if self.credits < 0 and self.balance_after < 0:
             left = credits_in_words(self.env, self.balance)
             raise UserError(
                 self.env._("There is not so much to take away: the account has %s.", left)

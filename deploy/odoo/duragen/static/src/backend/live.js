@@ -32,6 +32,7 @@ export class Live extends Component {
         this.loadedAt = Date.now();
         this.isLoading = false;
         this.isWanted = false;
+        this.isLost = false;
         this.onMessage = this.onMessage.bind(this);
         const refresh = () => this.refresh();
         const connected = () => {
@@ -99,7 +100,7 @@ export class Live extends Component {
             return;
         }
         this.state.now = Date.now();
-        if (this.state.now - this.loadedAt >= this.patience) {
+        if (!this.isLost && this.state.now - this.loadedAt >= this.patience) {
             this.refresh();
         }
     }
@@ -126,6 +127,11 @@ export class Live extends Component {
                     await record.load();
                 }
             }
+            this.isLost = false;
+        } catch (error) {
+            // Not again by the clock: each time Odoo would say it in a dialog.
+            this.isLost = true;
+            throw error;
         } finally {
             this.isLoading = false;
         }

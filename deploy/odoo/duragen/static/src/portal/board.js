@@ -9,6 +9,7 @@ export class Board {
     constructor(root) {
         this.root = root;
         this.words = wordsOf(root);
+        this.companyId = Number(root.dataset.company);
         this.known = new Map();
         this.listeners = [];
         this.waiting = new Waiting(root, this.words);

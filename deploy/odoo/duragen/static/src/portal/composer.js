@@ -92,7 +92,7 @@ export class Composer {
         const price = Number(this.model.dataset.price);
         const left = this.balance - price;
         const submit = part(this.form, "submit");
-        const suffices = left >= 0;
+        const suffices = left >= 0 || !price;
         submit.disabled = !suffices;
         submit.classList.toggle("o_duragen_sending", this.isSending);
         const label = _t("Generate · %s", priceLabel(price, words));
@@ -112,7 +112,7 @@ export class Composer {
     reckoned(price, left) {
         const { words } = this.board;
         const balance = creditsLabel(this.balance, words);
-        if (left < 0) {
+        if (left < 0 && price) {
             return _t("This costs %(price)s and you have %(balance)s. Choose another model, or ask for more credits.", {
                 price: creditsLabel(price, words),
                 balance: this.balance,

@@ -66,8 +66,10 @@ export function keepLive(bus, board) {
     listen("WORKER_STATE_UPDATED", ({ detail }) => {
         isConnected = detail === "CONNECTED";
     });
-    bus.subscribe("duragen.generation", ({ balance, ...values }) => {
-        board.setBalance(balance);
+    bus.subscribe("duragen.generation", ({ balance, companyId, ...values }) => {
+        if (companyId === board.companyId) {
+            board.setBalance(balance);
+        }
         if (!board.receive(values)) {
             // Asked also while nobody looks: the tab's title says what is ready.
             ask([values.id]).catch(() => schedule());
