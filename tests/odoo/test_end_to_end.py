@@ -90,7 +90,7 @@ def test_canceling_each_is_no_way_to_free_calls(threaded: Beside) -> None:
                 said = person.rpc.execute(REQUEST, "read", [asked["id"]], ["friendly_message"])
                 assert "was charged" in said[0]["friendly_message"]
                 assert _paid(threaded, asked["correlation_uuid"]) == 1
-            with pytest.raises(odoorpc.error.RPCError, match="images of today"):
+            with pytest.raises(odoorpc.error.RPCError, match="quota of today"):
                 person.submits("another one")
         finally:
             quota.unlink()

@@ -78,7 +78,7 @@ class GenerationForm(models.Model):
                 left=left,
             )
             request.retry_label = self.env._("Try Again · %s", price_in_words(self.env, price))
-            short = request.state == "draft" and request.model_id and price and left < price
+            short = request.state == "draft" and bool(request.model_id) and 0 < price > left
             request.shortage = short and self.env._(
                 "This costs %(price)s, and you have %(left)s. Choose another model, or ask"
                 " for more.",

@@ -45,7 +45,7 @@ class GenerationRetention(models.Model):
         cron = self.env.ref("duragen.cron_erase").sudo()
         if erased and (done < len(due) or len(due) == BATCH):
             cron._trigger()
-        elif erased < done:
+        elif erased < min(done, len(due)):
             cron._trigger(at=fields.Datetime.now() + BUSY)
         self.env["duragen.account"]._close_erasures()
 

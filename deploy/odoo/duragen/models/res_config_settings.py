@@ -75,7 +75,7 @@ class ResConfigSettings(models.TransientModel):
         "Addressing style",
         **_parameter("s3_addressing_style"),
     )
-    duragen_s3_access_key = fields.Char("Access key ID", **_parameter("s3_access_key_id"))
+    duragen_s3_access_key_id = fields.Char("Access key ID", **_parameter("s3_access_key_id"))
     duragen_s3_secret_access_key = fields.Char(
         "Secret access key", **_parameter("s3_secret_access_key")
     )

@@ -98,7 +98,7 @@ class TestQuota(DuragenCase):
         self.asks()
         self.asks()
         refused = self._refused()
-        self.assertIn("all 2 images of today", refused.args[0])
+        self.assertIn("used up (2 of 2)", refused.args[0])
         now = fields.Datetime.now()
         midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         self.assertAlmostEqual(refused.retry_after, (midnight - now).total_seconds(), delta=5)
@@ -259,7 +259,7 @@ class TestRate(DuragenCase):
                     self.set_up(api_rate_per_minute=2)
                     self.asks()
                     first()
-                    with self.assertRaisesRegex(QuotaError, "At most 2 requests") as raised:
+                    with self.assertRaisesRegex(QuotaError, "the limit is 2 a minute") as raised:
                         last()
                     self.assertAlmostEqual(raised.exception.retry_after, 60, delta=10)
 

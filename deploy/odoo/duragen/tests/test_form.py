@@ -110,7 +110,9 @@ class TestForm(DuragenCase):
         values = {"user_id": self.anna.id, "state": "draft", "model_id": self.cheap.id}
         asked = [values, ["user_id"], {"balance": {}, "submit_label": {}}]
         shown = self.requests.with_user(self.bert).sudo(False).onchange(*asked)["value"]
-        self.assertEqual(shown["balance"], 0)
+        self.assertFalse(shown.get("balance"))
+        own = self.requests.with_user(self.anna).sudo(False).onchange(*asked)["value"]
+        self.assertEqual(own["balance"], CREDITS)
         guest = new_test_user(self.env, "core_guest", "base.group_portal")
         for model, spec in {
             "duragen.generation.request": {"balance": {}},

@@ -204,6 +204,7 @@ class TestErasedNews(NewsCase, ErasureCase):
         made = self.asks(prompt=WORDS)
         self._ends(made)
         made.activity_ids.with_user(self.anna).sudo(False).action_feedback()
+        self.assertIn("bus_bus", self._tables(WORDS))
         made.action_erase_words()
         self.assertEqual(self._tables(WORDS), set())
 

@@ -33,7 +33,7 @@ CALLABLE = {
     "duragen.webhook.endpoint": {"action_rotate", "action_show_secret", "action_test"},
     "duragen.webhook.delivery": {"action_redeliver"},
 }
-OF_THE_ORM = {"create", "write", "unlink", "init", "copy", "copy_data", "default_get"}
+OF_THE_ORM = {"create", "write", "unlink", "init", "copy", "copy_data", "default_get", "onchange"}
 
 
 class SecurityCase(TransactionCase):
