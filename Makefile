@@ -8,7 +8,7 @@ OUT ?= build
 TEST_PROCESSES ?= 4
 
 .PHONY: help setup demo demo-odoo up addon readme client format check test test-system test-rabbitmq \
-  test-rabbitmq-full test-n8n test-n8n-full test-developers-full test-odoo test-addon \
+  test-rabbitmq-full test-n8n test-n8n-full test-developers-full test-odoo test-odoo-full test-addon \
   bench plots profile chaos audit lock schemas histories
 
 help: ## List the targets
@@ -95,7 +95,12 @@ test-developers-full: setup ## Gateway and Odoo killed while developers ask: the
 test-odoo: setup ## Tests with a real Odoo 19, which it sets up first (on Debian); or ODOO_SOURCE=a checkout
 	tests/odoo/install
 	tests/rabbitmq/install
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 tests/odoo --ignore tests/odoo/test_rabbitmq_troubles.py
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 -m "not full" tests/odoo --ignore tests/odoo/test_rabbitmq_troubles.py
+
+test-odoo-full: setup ## The same with all that is tried with Odoo as several processes, and RabbitMQ's troubles
+	tests/odoo/install
+	tests/rabbitmq/install
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 900 tests/odoo
 
 # A part: `TAGS=/duragen:TestLedger make test-addon`.
 test-addon: setup ## The addon's own tests alone, inside that Odoo

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from deploy.local.real_odoo.beside import Beside
@@ -60,6 +61,12 @@ def is_logged_in(context: BrowserContext, odoo: RealOdoo, who: Login) -> None:
     with closing(browse(odoo, who)) as http:
         session = {"name": "session_id", "value": http.cookies["session_id"], "url": odoo.url}
     context.add_cookies([session])  # type: ignore[list-item]  # a dict of these is one
+
+
+def axe_findings(page: Page, ours: str) -> list[str]:
+    """What axe-core finds in the parts of the page that the selector `ours` names."""
+    found = Axe().run(page, context={"include": [ours]}).response["violations"]
+    return [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]]
 
 
 class Visitor:

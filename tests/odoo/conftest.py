@@ -33,6 +33,19 @@ TEMPLATE = "with_addon"
 Start = Callable[..., Any]
 
 
+AS_PROCESSES_TOO = {"test_an_image_arrives", "test_the_connection_test_asks_the_workers"}
+"""Of the tests with a stack, what is tried with Odoo as several processes each time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The others are run with several processes by `make test-odoo-full` alone."""
+    for item in items:
+        name, _, how = item.name.partition("[")
+        if "prefork" in how and name not in AS_PROCESSES_TOO:
+            item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture(scope="session")
 def site() -> Iterator[OdooSite]:
     """A database server with Odoo's template, and none of ours yet."""

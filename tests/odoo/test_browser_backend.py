@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from deploy.local.real_odoo.beside import Beside
 from deploy.local.real_odoo.configure import ADMIN, MANAGER, USER, Login, connect, set_parameters
 from deploy.local.sandbox.images.protocols import OPENAI_MODEL_ID
-from tests.odoo.browser import PATIENCE_MS, chromium, is_logged_in
+from tests.odoo.browser import PATIENCE_MS, axe_findings, chromium, is_logged_in
 from tests.odoo.people import Person
 
 WINDOW = {"width": 1400, "height": 900}
@@ -67,7 +66,7 @@ def test_a_generation_is_made_on_the_form(backend: Open, threaded: Beside) -> No
     page = backend(MANAGER, f"{GENERATIONS}/new", _NO_CLOCK)
     page.locator("[name=prompt] textarea").fill("a whale above the clouds")
     _choose_model(page, "flare, else FLUX.2")
-    assert Axe().run(page, context={"include": [".o_duragen_sizes"]}).violations_count == 0
+    assert axe_findings(page, ".o_duragen_sizes") == []
     sizes = page.get_by_role("radiogroup", name="Size").get_by_role("radio")
     sizes.first.focus()
     while _chosen_size(page) != "256x256":

@@ -7,11 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 from deploy.local.real_odoo.beside import Beside
-from tests.odoo.browser import Visit, Visitor
+from tests.odoo.browser import Visit, Visitor, axe_findings
 from tests.odoo.newcomers import admin_of
 
 pytestmark = pytest.mark.timeout(900)  # the first has Odoo and the stack started, assets compiled
@@ -90,16 +89,6 @@ def _speaks(visitor: Visitor, language: str) -> Visitor:
     return visitor
 
 
-def _findings(page: Page) -> list[str]:
-    """What axe finds in what is ours."""
-    results = Axe().run(page, context={"include": [".o_duragen"]}).response
-    return [
-        f"{each['id']}: {node['html'][:160]}"
-        for each in results["violations"]
-        for node in each["nodes"]
-    ]
-
-
 def _picture(page: Page, folder: Path, name: str) -> None:
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=folder / f"{name}.png", full_page=True)
@@ -142,7 +131,7 @@ def test_every_page_at_both_widths(
             where = f"{language} {path} {size['width']}"
             assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), where
             assert page.evaluate(_CLIPPED) == [], where
-            assert _findings(page) == [], where
+            assert axe_findings(page, ".o_duragen") == [], where
             _picture(
                 page, folder, f"{language}-{path.split('/')[2][:6]}-{len(path)}-{size['width']}"
             )
