@@ -97,7 +97,6 @@ class GeneratedImage(models.Model):
             self.thumbnail = base64.b64encode(small)
         return self
 
-    @api.private
     def image(self):
         """The bytes of the image, for other modules: from Odoo, or from the store.
 

@@ -1,7 +1,7 @@
 """News of an outcome for its user: a notification, an email or an activity, as he has chosen."""
 
 from markupsafe import Markup
-from odoo import api, models
+from odoo import models
 
 TODO = "mail.mail_activity_data_todo"
 
@@ -79,17 +79,14 @@ class GenerationNews(models.Model):
     # Odoo's activities write on the chatter of their record. Here is none: it would cost each
     # submission and each outcome several queries, and hold words.
 
-    @api.private
     def message_subscribe(self, *_args, **_kwargs):
         """Nobody follows a request."""
         return True
 
-    @api.private
     def message_notify(self, *_args, **_kwargs):
         """An activity that is given to somebody else is in his list all the same."""
         return self.env["mail.message"]
 
-    @api.private
     def message_post_with_source(self, *_args, **_kwargs):
         """An activity that is done leaves nothing behind."""
         return self.env["mail.message"]

@@ -98,6 +98,23 @@ class TestPortal(PortalCase):
         [chosen] = self.page().xpath("//form[@id='news']//option[@selected]/@value")
         self.assertEqual(chosen, "email")
 
+    def test_more_cards_are_not_more_queries(self):
+        """But for those that no page has twice."""
+
+        def queries():
+            before = self.env.cr.sql_log_count
+            self.page()
+            return self.env.cr.sql_log_count - before
+
+        self.grant(self.user, CREDITS)
+        for _ in range(2):
+            self.deliver(self.completed(self.asks(self.user)))
+        self.page()
+        few = queries()
+        for _ in range(6):
+            self.deliver(self.completed(self.asks(self.user)))
+        self.assertLessEqual(queries(), few + 2)
+
     def test_the_balance_leads_to_the_ledger(self):
         """It explains itself."""
         self.assertEqual(

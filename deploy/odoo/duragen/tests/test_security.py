@@ -21,9 +21,10 @@ CALLABLE = {
         *("action_open_workflow", "submit_generation", "apply_event", "portal_values"),
         *("action_erase_words", "action_show_erase_command", "action_erased_there"),
         *("action_follow_up", "action_open_record", "action_try_now", "action_download"),
+        *("message_subscribe", "message_notify", "message_post_with_source"),
     },
     ACCOUNT: {"action_erase_words"},
-    IMAGE: {"action_download"},
+    IMAGE: {"action_download", "image"},
     "duragen.grant.credits": {"action_grant"},
     "duragen.api": {
         *("authenticate", "check", "estimate", "submit", "status", "list_requests", "cancel"),
