@@ -14,11 +14,11 @@ class AccountErasure(models.Model):
 
     _inherit = "duragen.account"
 
-    erase_until = fields.Datetime(
+    erase_up_to = fields.Integer(
         "Being erased",
         readonly=True,
         copy=False,
-        help="What this user asked for until then is erased, as fast as Odoo can.",
+        help="The requests of this user up to this one (its ID) are erased, as fast as Odoo can.",
     )
 
     def action_erase_words(self):
@@ -46,7 +46,8 @@ class AccountErasure(models.Model):
             found = requests.sudo().search(left, order="id", limit=AT_ONCE + 1)
             found[:AT_ONCE].with_env(self.env).action_erase_words()
             if len(found) > AT_ONCE:
-                account.sudo().erase_until = fields.Datetime.now()
+                newest = requests.sudo().search(left, order="id desc", limit=1)
+                account.sudo().erase_up_to = newest.id
                 self.env.ref("duragen.cron_erase").sudo()._trigger()
         return True
 
@@ -57,14 +58,20 @@ class AccountErasure(models.Model):
     @api.model
     def _erasure_domains(self):
         """For each account that is being erased: its requests."""
-        waiting = self.sudo().search([("erase_until", "!=", False)])
-        return [[*each._theirs(), ("create_date", "<=", each.erase_until)] for each in waiting]
+        return [each._being_erased() for each in self._with_erasures()]
+
+    @api.model
+    def _with_erasures(self):
+        return self.sudo().search([("erase_up_to", ">", 0)])
+
+    def _being_erased(self):
+        return [*self._theirs(), ("id", "<=", self.erase_up_to)]
 
     @api.model
     def _close_erasures(self):
         """Those of which nothing is left to erase."""
         requests = self.env["duragen.generation.request"].sudo()
-        for account in self.sudo().search([("erase_until", "!=", False)]):
-            left = [*account._theirs(), ("create_date", "<=", account.erase_until)]
-            if not requests.search_count([*left, ("erased_at", "=", False)], limit=1):
-                account.erase_until = False
+        for account in self._with_erasures():
+            left = [*account._being_erased(), ("erased_at", "=", False)]
+            if not requests.search_count(left, limit=1):
+                account.erase_up_to = 0
