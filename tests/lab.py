@@ -27,8 +27,9 @@ from contracts.names import (
 from deploy.local.sandbox.images.protocols import FLUX_MODEL_ID, OPENAI_MODEL_ID
 from deploy.local.stack.config import CALLBACK_PATH, TWO_ROUTES_MODEL_ID
 from deploy.local.stack.local_stack import LocalStack
+from workers.clients import health_kept, open_clients, spool_uploaded
 from workers.settings import Settings
-from workers.wiring import build_workers, health_kept, open_clients, spool_uploaded
+from workers.wiring import build_workers
 
 Handle = WorkflowHandle[Any, Outcome]
 

@@ -26,10 +26,11 @@ from contracts.names import (
 from otel.setup import configure
 from peers import temporal
 from peers.settings import SettingsError
+from workers.clients import health_kept, open_clients, spool_uploaded
 from workers.health_server import health_server
 from workers.runtime import logging_runtime
 from workers.settings import Settings
-from workers.wiring import build_workers, health_kept, open_clients, spool_uploaded
+from workers.wiring import build_workers
 
 logger = logging.getLogger(__name__)
 

@@ -1,15 +1,9 @@
-"""The only place that builds clients, and hands them to the activities."""
+"""What each task queue's worker runs: activities with their clients, and workflows."""
 
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import httpx
-from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -19,22 +13,16 @@ from activities.backlog import BacklogActivities
 from activities.collect import CollectActivities
 from activities.cut_off import CutOffActivities
 from activities.deadline import DeadlineActivities
-from activities.keeping import ImageKeeper
-from activities.memory import ImageMemory
 from activities.notify import NotifyActivities
 from activities.odoo.deliver import OdooActivities
-from activities.odoo.gate import OdooGates
 from activities.odoo.recovery import OdooRecovery
-from activities.outcome_messages import OutcomeMessages, PublishActivities
+from activities.outcome_messages import PublishActivities
 from activities.planning import PlanActivities
-from activities.provider_health import CircuitBoard, ProviderReports
 from activities.providers.kind import Parts
 from activities.providers.probing import ProbeActivities
 from activities.providers.registry import kind_of, probes
 from activities.providers.service import JobService
-from activities.spool import Spool
-from activities.spool_uploads import SpoolUploads, StoredActivities
-from activities.storage import ImageStore
+from activities.spool_uploads import StoredActivities
 from activities.submit import SubmitActivities
 from activities.webhooks import WebhookActivities, WebhookSource
 from contracts.generation import FlowRules
@@ -48,9 +36,7 @@ from contracts.names import (
     provider_jobs_queue,
     provider_queue,
 )
-from peers.clients import named_client, public_client
-from peers.rabbitmq_publisher import Publisher
-from peers.store import STORE_THREADS
+from workers.clients import Clients
 from workers.correlating import CorrelationInterceptor
 from workers.odoo_wiring import (
     connection_test,
@@ -59,7 +45,6 @@ from workers.odoo_wiring import (
     odoo_delivery,
 )
 from workers.settings import Settings
-from workers.store_wiring import IMAGE_THREADS, bucket_of
 from workflows.backlog_watch import BacklogWatch
 from workflows.connection import ConnectionTest
 from workflows.generation import Generation
@@ -69,105 +54,6 @@ from workflows.webhook import WebhookDelivery
 
 HEARTBEAT_EVERY = timedelta(seconds=5)
 """At most this long between the heartbeats that reach the server; a third of the timeout."""
-
-
-class Clients(NamedTuple):
-    """What the activities share in one process."""
-
-    http: httpx.AsyncClient
-    """For what the settings name."""
-    public: httpx.AsyncClient
-    """For links from outside."""
-    odoo_http: httpx.AsyncClient
-    """For Odoos: where there is a client certificate, it is shown to them alone."""
-    store: ImageStore
-    images: ImageKeeper
-    spool: Spool
-    threads: ThreadPoolExecutor
-    """The store's own: nothing else waits in them."""
-    memory: ImageMemory
-    reports: ProviderReports
-    board: CircuitBoard
-    gates: OdooGates
-    messages: OutcomeMessages | None
-    """To the broker, where there is one."""
-    closing: AsyncExitStack
-    """Closes what one provider alone has opened."""
-
-
-@asynccontextmanager
-async def open_clients(settings: Settings, *, traced: bool) -> AsyncIterator[Clients]:
-    """Everything that holds sockets and threads, closed at the end."""
-    with (
-        ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store") as threads,
-        ThreadPoolExecutor(IMAGE_THREADS, thread_name_prefix="images") as here,
-    ):
-        process = settings.worker
-        spool = Spool(process.spool_dir, process.spool_bytes, here)
-        proxied = process.use_proxies
-        with_own = partial(
-            named_client, settings.ca_files, own=settings.own_headers, use_proxies=proxied
-        )
-        async with (
-            with_own() as http,
-            with_own(certificate=process.client_certificate) as odoo_http,
-            public_client(use_proxies=proxied) as public,
-        ):
-            if traced:
-                for each in (http, odoo_http, public):
-                    HTTPXClientInstrumentor.instrument_client(each)
-                BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no types
-            store = ImageStore(bucket_of(settings.storage, use_proxies=proxied), threads, here)
-            memory = ImageMemory(process.images_in_memory)
-            board = CircuitBoard(_with_alternatives(settings))
-            gates = OdooGates(odoo.origin for odoo in settings.odoo)
-            reports = ProviderReports()
-            async with AsyncExitStack() as closing:
-                messages = None
-                if settings.rabbitmq:
-                    publisher = Publisher(settings.rabbitmq, "duragen worker")
-                    closing.push_async_callback(publisher.close)
-                    messages = OutcomeMessages(settings.rabbitmq, publisher)
-                yield Clients(
-                    http=http,
-                    public=public,
-                    odoo_http=odoo_http,
-                    store=store,
-                    images=ImageKeeper(store, spool),
-                    spool=spool,
-                    threads=threads,
-                    memory=memory,
-                    reports=reports,
-                    board=board,
-                    gates=gates,
-                    messages=messages,
-                    closing=closing,
-                )
-
-
-@asynccontextmanager
-async def spool_uploaded(client: Client, clients: Clients) -> AsyncIterator[SpoolUploads]:
-    """Bring what is in the spool to the store while the block runs."""
-    uploads = SpoolUploads(clients.spool, clients.store)
-    async with uploads.running(client):
-        yield uploads
-
-
-@asynccontextmanager
-async def health_kept(client: Client, clients: Clients) -> AsyncIterator[None]:
-    """Report calls to the health workflows of providers and Odoos, and keep circuits in view."""
-    async with (
-        clients.reports.reporting(client),
-        clients.board.refreshing(client),
-        clients.gates.watching(client),
-    ):
-        yield
-
-
-def _with_alternatives(settings: Settings) -> set[str]:
-    """Providers of models that have more than one."""
-    shared = [model.routes for model in settings.models.values() if len(model.routes) > 1]
-    return {route.provider for routes in shared for route in routes}
 
 
 def build_workers(client: Client, settings: Settings, clients: Clients) -> list[Worker]:

@@ -17,8 +17,8 @@ from otel.correlation import Correlation, bound
 from tests.activities.http_peer import Peer, listening
 from tests.activities.kube_calls import jobs_at, submission, submitted, waiting
 from tests.activities.kube_server import Kube, kube_server
+from workers.clients import Clients, open_clients
 from workers.settings import Settings
-from workers.wiring import Clients, open_clients
 
 CORRELATION_ID = UUID("4bf92f35-77b3-4da6-a3ce-929d0e0e4736")
 
@@ -55,7 +55,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client as `workers.wiring` builds it, for tests that need no part."""
+    """An HTTP client as `workers.clients` builds it, for tests that need no part."""
     timeout = httpx.Timeout(None, connect=5)
     async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
         yield client

@@ -19,7 +19,7 @@ from contracts.generation import Job, Route
 from contracts.tasks import CollectTask, SubmitTask
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import at_once
-from workers.wiring import Clients
+from workers.clients import Clients
 
 
 def submission(asked: GenerationRequested, number: int = 0, **parameters: Any) -> SubmitTask:

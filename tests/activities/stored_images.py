@@ -5,7 +5,7 @@ from activities.images import Wanted
 from activities.storage import ImageStore
 from contracts.events import GenerationRequested
 from contracts.generation import StoredImage
-from workers.wiring import Clients
+from workers.clients import Clients
 
 SIZE = (128, 96)
 

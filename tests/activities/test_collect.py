@@ -13,7 +13,7 @@ from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer, hang
 from tests.activities.provider_calls import collection, flux
 from tests.activities.stored_images import image_of, stored
-from workers.wiring import Clients
+from workers.clients import Clients
 
 PENDING = answer(200, {"id": "j-1", "status": "Pending", "progress": 0.4})
 

@@ -30,7 +30,7 @@ from tests.activities.http_peer import Peer, answer
 from tests.activities.provider_calls import collection, flux
 from tests.lab import Lab
 from tests.workflows.relay import Relay, Wire
-from workers.wiring import Clients
+from workers.clients import Clients
 
 pytestmark = pytest.mark.usefixtures("worker")
 

@@ -28,8 +28,8 @@ from tests.activities.kube_calls import (
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube, status
 from tests.activities.provider_calls import at_once, refusal
 from tests.activities.stored_images import image_of, stored
+from workers.clients import Clients
 from workers.settings import Settings
-from workers.wiring import Clients
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from tests.activities.http_peer import (
 from tests.activities.kube_calls import jobs_at, submission, submitted, waiting
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import SHORT, refusal
-from workers.wiring import Clients
+from workers.clients import Clients
 
 
 @pytest.fixture

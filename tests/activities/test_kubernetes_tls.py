@@ -12,7 +12,7 @@ from contracts.errors import ErrorCode
 from contracts.events import GenerationRequested
 from tests.activities.kube_calls import jobs_at, submission, submitted
 from tests.activities.kube_server import kube_server
-from workers.wiring import Clients
+from workers.clients import Clients
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys")
 

@@ -23,7 +23,7 @@ from tests.activities.kube_calls import (
 )
 from tests.activities.kube_server import NAMESPACE, TOKEN, Kube
 from tests.activities.provider_calls import SHORT, refusal
-from workers.wiring import Clients
+from workers.clients import Clients
 
 
 async def test_version_too_old(kube: Kube, service: KubernetesJobs, task: CollectTask) -> None:

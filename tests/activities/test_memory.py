@@ -13,7 +13,7 @@ from deploy.local.stack.layout import SandboxOptions
 from deploy.local.stack.local_stack import LocalStack
 from tests.activities.provider_calls import at_once, openai, submission
 from tests.activities.stored_images import image_of, stored
-from workers.wiring import Clients
+from workers.clients import Clients
 
 MODEL = "gpt-image-2.5-flare"
 IMAGE_BYTES = 4_000_000

@@ -11,7 +11,7 @@ from contracts.tasks import Delivered
 from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, Reply, answer, html, raw, refusing_url
-from workers.wiring import Clients
+from workers.clients import Clients
 
 OK = answer(202)
 

@@ -38,8 +38,8 @@ from tests.activities.http_peer import (
     reset,
 )
 from tests.activities.stored_images import stored
+from workers.clients import Clients
 from workers.settings import Settings
-from workers.wiring import Clients
 
 TOKEN = "a-token-of-odoo-0123456789"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

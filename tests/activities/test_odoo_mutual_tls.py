@@ -19,9 +19,9 @@ from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer
 from tests.activities.test_kubernetes_tls import certificate
+from workers.clients import Clients, open_clients
 from workers.odoo_wiring import odoo_delivery
 from workers.settings import OdooSettings, ProcessSettings, Settings
-from workers.wiring import Clients, open_clients
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys")
 

@@ -33,9 +33,9 @@ from tests.activities.http_peer import (
     raw,
     refusing_url,
 )
+from workers.clients import Clients
 from workers.odoo_wiring import rpc_account
 from workers.settings import Settings
-from workers.wiring import Clients
 
 PASSWORD = "a-password-0123456789"
 

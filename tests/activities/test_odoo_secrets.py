@@ -15,7 +15,7 @@ from tests.activities import odoo_events
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, Received, answer
 from tests.deploy.addon import module
-from workers.wiring import Clients
+from workers.clients import Clients
 
 NEW, OLD = "a-new-token-0123456789", "an-old-token-0123456789"
 NEW_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -22,9 +22,9 @@ from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer
 from tests.activities.test_kubernetes_tls import certificate
 from tests.activities.test_odoo_rpc import Odoo, account
+from workers.clients import open_clients
 from workers.odoo_wiring import odoo_delivery
 from workers.settings import OdooSettings, Settings
-from workers.wiring import open_clients
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys")
 

@@ -30,11 +30,11 @@ from tests.activities.test_kubernetes_tls import certificate
 from tests.activities.test_odoo_rpc import Odoo, account
 from tests.activities.test_odoo_tls import behind_tls
 from tests.peers.forward_proxy import ForwardProxy, forward_proxy
+from workers.clients import open_clients
 from workers.doctor.services import proxies
 from workers.odoo_wiring import odoo_delivery
 from workers.settings import OdooSettings, ProcessSettings, Settings
 from workers.store_wiring import bucket_of
-from workers.wiring import open_clients
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 STORE = {"bucket": "images", "access_key_id": "a", "secret_access_key": "b"}

@@ -15,7 +15,7 @@ from activities.providers.service import JobService
 from contracts.events import GenerationRequested, RequestField
 from tests.activities.http_peer import Peer, answer
 from tests.activities.provider_calls import at_once, flux, openai, refusal, submission
-from workers.wiring import Clients
+from workers.clients import Clients
 
 NAMES = {
     RequestField.NEGATIVE_PROMPT: ("negative_prompt", "negativePrompt"),

@@ -23,9 +23,9 @@ from deploy.local.stack.config import BUCKET
 from peers.store import StorageSettings, s3_client
 from tests.activities.http_peer import Peer, answer, refusing_url
 from tests.activities.stored_images import SIZE, image_of, kept_by, stored
+from workers.clients import Clients
 from workers.settings import Settings
 from workers.store_wiring import bucket_of
-from workers.wiring import Clients
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

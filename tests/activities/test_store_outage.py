@@ -12,7 +12,7 @@ from activities.images import Wanted
 from deploy.local.stack.local_stack import LocalStack
 from deploy.local.stack.supervisor import Supervisor
 from tests.activities.stored_images import SIZE
-from workers.wiring import Clients
+from workers.clients import Clients
 
 
 class Noticed(logging.Handler):

@@ -23,8 +23,8 @@ from deploy.local.stack.config import BUCKET
 from peers.store import StorageSettings, s3_client
 from tests.activities.odd_store import Object, OddStore, odd_store
 from tests.activities.stored_images import SIZE, kept_by
+from workers.clients import Clients
 from workers.store_wiring import bucket_of
-from workers.wiring import Clients
 
 KEYS = {"access_key_id": "id", "secret_access_key": "secret"}
 WANTED = ImageId(uuid4(), "0" * 64, "png")

@@ -18,8 +18,8 @@ from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import Peer, answer, hang, raw
 from tests.activities.provider_calls import KEY, SHORT, flux, openai, submission
 from tests.activities.stored_images import image_of, stored
+from workers.clients import Clients
 from workers.settings import Settings
-from workers.wiring import Clients
 
 JOB = Job(id="j-1", polling_url="http://127.0.0.1:1/poll")
 

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageStat
 
 from deploy.local.sandbox.images.broken_images import BOMB_SIDE, bomb, half
 from deploy.local.sandbox.images.painter import FORMATS, Picture, noise, paint
@@ -44,6 +44,15 @@ def test_odd_sizes(prompt: str, size: tuple[int, int]) -> None:
     for seed in range(3):
         picture = Picture(prompt, seed, *size)
         assert _decode(paint(picture)).size == size
+
+
+def test_a_winter_night_is_a_night() -> None:
+    """The hour that the prompt names counts before what lies on the hills."""
+    means = [
+        ImageStat.Stat(_decode(paint(FOX._replace(prompt=prompt))).convert("L")).mean[0]
+        for prompt in ("winter night", "winter")
+    ]
+    assert means[0] < 0.5 * means[1]
 
 
 def test_weighs_what_real_ones_weigh() -> None:

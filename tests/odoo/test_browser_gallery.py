@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -141,20 +142,30 @@ def test_every_page_at_both_widths(
 def test_live_is_as_reloaded(visit: Visit, images_meet: Callable[..., None]) -> None:
     """An item that came by itself has the words and the structure that a reload gives it."""
     visitor = visit()
+    visitor.page.clock.set_fixed_time(datetime.now(UTC))  # "0:00 so far", whenever it is read
     visitor.opens_images()
     done = visitor.asks_for("a red fox in the snow")
     visitor.shows(done)
     expect(visitor.asks_for("something forbidden")).to_have_attribute("data-phase", "failed")
-    images_meet(latency_seconds=20)
-    canceled = visitor.asks_for("a tower of glass")
-    canceled.get_by_role("button", name="Cancel").click()
-    expect(canceled).to_have_attribute("data-phase", "canceled")
+    images_meet(latency_seconds=600)
+    pending = visitor.asks_for("a tower of glass")
+    expect(pending).to_contain_text("is being made")
+    _reload_changes_nothing(visitor, done, pending)
+    pending.get_by_role("button", name="Cancel").click()
+    expect(pending).to_have_attribute("data-phase", "canceled")
     expect(visitor.lines).to_have_count(2)
-    live = [_seen(each) for each in (visitor.page.locator("[data-part=lines]"), done)]
+    _reload_changes_nothing(visitor, done)
+
+
+def _reload_changes_nothing(visitor: Visitor, *cards: Locator) -> None:
+    """Neither of these, nor of the lines above them."""
+    items = [visitor.page.locator("[data-part=lines]"), *cards]
+    live = [_seen(each) for each in items]
     visitor.assert_no_reload()
     visitor.page.reload()
-    again = visitor.page.locator(f"li[data-id='{done.get_attribute('data-id')}']")
-    assert [_seen(each) for each in (visitor.page.locator("[data-part=lines]"), again)] == live
+    expect(visitor.page.locator("body")).not_to_have_class(re.compile("o_lazy_js_waiting"))
+    assert [_seen(each) for each in items] == live
+    visitor.page.evaluate("window.stillTheSamePage = true")
 
 
 def _seen(item: Locator) -> Any:

@@ -13,6 +13,7 @@ from PIL import Image
 from deploy.local.real_odoo.places import OUR_ADDONS
 from deploy.local.real_odoo.server import RealOdoo, Serving
 from deploy.local.real_odoo.site import OdooSite
+from tests.odoo.desk import NOW
 from tests.odoo.lone import REQUEST, Lone, Rpc, RpcError, completed, failed
 
 PAGE = Path(__file__).parents[2] / "docs" / "odoo-modules.md"
@@ -117,7 +118,7 @@ def waits(shop: Lone, request: int) -> dict[str, object]:
 def passes_on(shop: Lone) -> None:
     """The run of the cron, without the pause."""
     shop.sql(
-        "UPDATE duragen_generation_request SET next_follow_at = now() AT TIME ZONE 'UTC'"
+        f"UPDATE duragen_generation_request SET next_follow_at = {NOW}"
         " WHERE next_follow_at IS NOT NULL"
     )
     [cron] = shop.admin("ir.model.data", "search_read", [("name", "=", "cron_follow")], ["res_id"])

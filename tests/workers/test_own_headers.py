@@ -9,8 +9,8 @@ from contracts.alerts import AdminAlert, AlertName, AlertTask, Severity
 from peers.settings import SettingsError
 from tests.activities.activity_runs import Attempt
 from tests.activities.http_peer import answer, listening
+from workers.clients import open_clients
 from workers.settings import Settings
-from workers.wiring import open_clients
 
 SECRET = "headers-very-secret"
 NOBODY = "http://peer.example.com"

@@ -21,9 +21,10 @@ from contracts import names
 from deploy.local.stack.local_stack import LocalStack
 from otel import correlation
 from otel.correlation import Correlation
+from workers.clients import open_clients
 from workers.correlating import CorrelationInterceptor
 from workers.settings import NotifySettings, ProcessSettings, Settings
-from workers.wiring import build_workers, open_clients
+from workers.wiring import build_workers
 
 ACTIVITIES = {
     names.PLAN_ACTIVITY,

@@ -27,8 +27,8 @@ from deploy.local.stack.local_stack import LocalStack
 from tests.lab import Handle, Lab, working
 from tests.workflows.alerting_peer import AlertLog, Key
 from tests.workflows.conftest import time_skipping
+from workers.clients import open_clients
 from workers.settings import Settings
-from workers.wiring import open_clients
 from workflows import options
 from workflows.backlog_watch import BacklogWatch
 

@@ -21,8 +21,8 @@ from contracts.names import SPOOL_NEWS_SIGNAL
 from contracts.tasks import SpoolNews
 from tests.lab import Handle, Lab, working
 from tests.workflows.relay import Relay, Wire
+from workers.clients import open_clients
 from workers.settings import GenerationSettings, Settings
-from workers.wiring import open_clients
 
 
 class Scene(NamedTuple):

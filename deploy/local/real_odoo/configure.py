@@ -83,8 +83,10 @@ def api_key(session: httpx.Client, who: Login) -> str:
     table = "res.users.apikeys.description"
     made = _called(session, table, "create", {"name": "a program of mine"})
     check = _called(session, table, "make_key", [made])
-    proof = {"context": {"password": who.password}}
-    shown = _called(session, check["res_model"], "run_check", [check["res_id"]], **proof)
+    proof = {"password": who.password}
+    if "password" in _called(session, check["res_model"], "fields_get"):  # Odoo 18
+        _called(session, check["res_model"], "write", [check["res_id"]], proof)
+    shown = _called(session, check["res_model"], "run_check", [check["res_id"]], context=proof)
     key: str = shown["context"]["default_key"]
     return key
 

@@ -27,7 +27,6 @@ class Light(NamedTuple):
 
 LIGHTS = {
     "dawn": Light((70, 88, 150), (222, 150, 150), (255, 214, 165), (255, 240, 205), (38, 40, 66)),
-    "day": Light((58, 124, 190), (140, 190, 225), (232, 240, 238), (255, 252, 235), (24, 66, 62)),
     "dusk": Light((44, 36, 88), (178, 72, 98), (250, 160, 92), (255, 222, 160), (30, 18, 46)),
     "night": Light((8, 12, 38), (22, 40, 86), (74, 104, 140), (236, 240, 250), (6, 10, 24), True),
     "snow": Light(
@@ -39,8 +38,9 @@ LIGHTS = {
     "forest": Light(
         (92, 140, 140), (176, 200, 170), (240, 236, 200), (255, 250, 220), (16, 44, 34)
     ),
+    "day": Light((58, 124, 190), (140, 190, 225), (232, 240, 238), (255, 252, 235), (24, 66, 62)),
 }
-"""By the word that asks for it; without one the dice choose."""
+"""By the word that asks for it, the first of these; without one the dice choose."""
 
 _ALSO = {
     "sunrise": "dawn", "morning": "dawn", "sunset": "dusk", "evening": "dusk", "moon": "night",
@@ -75,8 +75,8 @@ def landscape(prompt: str, dice: random.Random, size: tuple[int, int]) -> Image.
 def _light_of(prompt: str, dice: random.Random) -> Light:
     chosen = dice.choice(sorted(LIGHTS))
     words = re.findall(r"[a-z]+", prompt.lower())
-    meant = [_ALSO.get(word, word) for word in words]
-    return LIGHTS[next((name for name in meant if name in LIGHTS), chosen)]
+    meant = {_ALSO.get(word, word) for word in words}
+    return LIGHTS[next((name for name in LIGHTS if name in meant), chosen)]
 
 
 def _sky(

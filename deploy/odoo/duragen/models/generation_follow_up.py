@@ -13,8 +13,9 @@ import psycopg2
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
+from ..after_commit import in_own_transaction
 from .generation_request import _FOR_OPERATORS
-from .generation_start import BATCH, in_own_transaction
+from .generation_start import BATCH
 
 _logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from functools import partial
 from odoo import fields, models
 from odoo.exceptions import UserError
 
+from ..after_commit import clear_quiet, is_quiet, try_after_commit
 from .generation_request import OPEN_STATES
-from .generation_start import clear_quiet, is_quiet, try_after_commit
 
 MOST = 200
 """At once; a run of the outbox takes as many."""

@@ -10,10 +10,10 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 
 from .. import fetching, wire
+from ..after_commit import in_own_transaction
 from ..exceptions import AwayError, SettingsError
 from ..messages import english, rule
 from ..s3 import S3Error
-from .generation_start import in_own_transaction
 
 _logger = logging.getLogger(__name__)
 

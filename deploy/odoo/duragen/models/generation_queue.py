@@ -8,11 +8,11 @@ import psycopg2
 from odoo import api, fields, models
 from odoo.exceptions import MissingError, UserError, ValidationError
 
+from ..after_commit import in_own_transaction
 from ..broker import NoOutcomeError, outcome_of
 from ..exceptions import AwayError, SettingsError
 from ..signatures import UnauthorizedError, check_message
 from ..wire import UUID
-from .generation_start import in_own_transaction
 
 _logger = logging.getLogger(__name__)
 

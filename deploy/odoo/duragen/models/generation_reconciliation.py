@@ -11,9 +11,9 @@ import psycopg2
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..after_commit import in_own_transaction
 from ..messages import english
 from ..wire import POLICY_CODES, Failure, Image, Outcome
-from .generation_start import in_own_transaction
 
 _logger = logging.getLogger(__name__)
 

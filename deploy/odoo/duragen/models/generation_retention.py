@@ -7,8 +7,8 @@ from datetime import timedelta
 import psycopg2
 from odoo import api, fields, models
 
+from ..after_commit import in_own_transaction
 from .generation_request import OPEN_STATES
-from .generation_start import in_own_transaction
 
 _logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from functools import partial
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
+from ..after_commit import start_after_commit
 from ..exceptions import ConflictError, PriceError
 from ..wire import UUID
 from ..wording import price_in_words
 from .generation_request import EDITABLE, OPEN_STATES, ORIGINS, ratio_of
-from .generation_start import start_after_commit
 
 MAX_PROMPT_CHARACTERS = 32_000
 MAX_SEED = 2**63 - 1

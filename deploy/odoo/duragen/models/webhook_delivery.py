@@ -10,16 +10,11 @@ import psycopg2
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
+from ..after_commit import in_own_transaction, is_quiet, try_after_commit
 from ..signatures import signed
 from ..untouched import untouched
 from .connection import PATIENCE_SECONDS
-from .generation_start import (
-    BATCH,
-    PAUSE,
-    in_own_transaction,
-    is_quiet,
-    try_after_commit,
-)
+from .generation_start import BATCH, PAUSE
 
 _logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from odoo.tests import TransactionCase, new_test_user
 
-from ..models import generation_start
+from .. import after_commit
 
 CHEAP, FULL = "0c3a6f7e-5a0b-4b8e-9a55-3d1f0d8b6c01", "0c3a6f7e-5a0b-4b8e-9a55-3d1f0d8b6c02"
 # Not those of the demo data, which may be there or not.
@@ -173,12 +173,12 @@ class DuragenCase(TransactionCase):
     def gateway(self, *answers, after_seconds=0):
         """A gateway that gives these answers, (status, body); the last one again and again."""
         server = Gateway(answers or [(202, None)], after_seconds)
-        generation_start._quiet_until.clear()
+        after_commit._quiet_until.clear()
         with server, server.serving():
             self.set_up(gateway_url=server.url)
             yield server
         self.set_up(gateway_url=UNREACHABLE)
-        generation_start._quiet_until.clear()
+        after_commit._quiet_until.clear()
 
 
 def problem(status, name, detail):

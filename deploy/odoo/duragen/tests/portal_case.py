@@ -3,7 +3,7 @@
 from lxml import html
 from odoo.tests import HttpCase, new_test_user
 
-from ..models import generation_start
+from .. import after_commit
 from .common import UNREACHABLE, DuragenCase
 
 
@@ -14,7 +14,7 @@ class PortalCase(HttpCase, DuragenCase):
         """A portal user with ten credits."""
         super().setUp()
         # No call of a start: nothing listens there.
-        generation_start._quiet_until.clear()
+        after_commit._quiet_until.clear()
         self.set_up(gateway_url=UNREACHABLE)
         self.env["duragen.ai.model"].search([]).filtered(
             lambda model: model not in self.cheap | self.full

@@ -12,11 +12,11 @@ from odoo.tools import mute_logger
 from odoo.tools.safe_eval import safe_eval
 from PIL import Image
 
+from .. import after_commit
 from ..messages import english
-from ..models import generation_start
 from .common import CLOSED, CREDITS, IMAGE, REFUSED, TAKEN_BACK, UNREACHABLE, DuragenCase
 
-STARTS = "odoo.addons.duragen.models.generation_start"
+STARTS = ("odoo.addons.duragen.after_commit", "odoo.addons.duragen.models.generation_start")
 OUTCOMES = "odoo.addons.duragen.models.generation_outcome"
 FAILURES = {"closed": CLOSED, "refused": REFUSED, "taken back": TAKEN_BACK}
 STATES = {
@@ -374,11 +374,11 @@ class TestPages(DuragenCase):
         ):
             with self.subTest(state=state, quiet=quiet), self.gateway(*answers):
                 if quiet:
-                    generation_start._quiet_until[self.env.cr.dbname] = math.inf
+                    after_commit._quiet_until[self.env.cr.dbname] = math.inf
                 made = self.asks()
                 self._messages()
-                with self.own_cursors_are_ours(), mute_logger(STARTS):
-                    generation_start.start_after_commit(self.env.registry, made.id)
+                with self.own_cursors_are_ours(), mute_logger(*STARTS):
+                    after_commit.start_after_commit(self.env.registry, made.id)
                     [message] = self._messages()
                 self.assertEqual(made.state, state)
                 self.assertIn(f'"state":"{state}"', message.replace(" ", ""))
@@ -387,7 +387,7 @@ class TestPages(DuragenCase):
         """Whatever went wrong in it."""
         made = self.asks()
         made.event = 7
-        with self.own_cursors_are_ours(), mute_logger(STARTS):
-            generation_start.start_after_commit(self.env.registry, made.id)
+        with self.own_cursors_are_ours(), mute_logger(*STARTS):
+            after_commit.start_after_commit(self.env.registry, made.id)
             [message] = self._messages()
         self.assertIn('"state":"requested"', message.replace(" ", ""))
