@@ -196,7 +196,20 @@ def _deliveries(beside: Beside) -> list[Figure]:
                 Figure(f"{name}: CPU of Odoo for each", cpu / many * 1_000, "ms"),
                 Figure(f"{name}: SQL queries for each", _queries(odoo, CALLBACK_PATH, many), ""),
             ]
-    return figures
+        return [*figures, _news(odoo)]
+
+
+def _news(odoo: RealOdoo) -> Figure:
+    """The user's notifications of these outcomes, by the cron, which a server runs by itself."""
+    session = connect(odoo, ADMIN)
+    waiting = [("news_waits", "=", True)]
+    many = session.env[REQUESTS].search_count(waiting)
+    began = time.perf_counter()
+    session.env["ir.cron"].method_direct_trigger([session.env.ref("duragen.cron_follow").id])
+    taken = time.perf_counter() - began
+    if session.env[REQUESTS].search_count(waiting):
+        raise RuntimeError("not all news was sent")
+    return Figure("notifications of outcomes, by the cron: in a second", many / taken, "/s")
 
 
 def _reconciliation(beside: Beside) -> list[Figure]:

@@ -93,10 +93,11 @@ def asks(shop: Lone, product_id: int, who: Rpc | None = None) -> int:
 
 
 def delivers(shop: Lone, request: int, data: bytes | None = None) -> None:
-    """The image, or a failure when there is none."""
+    """The image, or a failure when there is none; and what follows it."""
     record = shop.reads(request)
     event = failed(record) if data is None else completed(record, data)
     assert shop.delivers(event).status_code == 200
+    runs_cron(shop)
 
 
 def chatter(shop: Lone, product_id: int) -> list[dict[str, object]]:
@@ -116,11 +117,16 @@ def waits(shop: Lone, request: int) -> dict[str, object]:
 
 
 def passes_on(shop: Lone) -> None:
-    """The run of the cron, without the pause."""
+    """The next run of the cron, without the pause."""
     shop.sql(
         f"UPDATE duragen_generation_request SET next_follow_at = {NOW}"
         " WHERE next_follow_at IS NOT NULL"
     )
+    runs_cron(shop)
+
+
+def runs_cron(shop: Lone) -> None:
+    """It is due at once after each outcome; this Odoo runs none by itself."""
     [cron] = shop.admin("ir.model.data", "search_read", [("name", "=", "cron_follow")], ["res_id"])
     shop.admin("ir.cron", "method_direct_trigger", [cron["res_id"]])
 

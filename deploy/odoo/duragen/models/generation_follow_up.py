@@ -1,13 +1,13 @@
 """What follows an outcome: news for the user, and the module whose record the image is for.
 
-It is noted with the outcome, and done after its commit, in a transaction of its own. So a fault in
-it neither undoes the outcome nor is lost: it is tried again, after a pause that grows.
+It is noted with the outcome, and done by a cron that is due at once, in a transaction of its own.
+So a fault in it neither undoes the outcome nor is lost: it is tried again, after a growing pause.
+And Duragen, which waits for the callback's answer, waits neither for a module nor for Odoo's mail.
 """
 
 import logging
 import time
 from datetime import timedelta
-from functools import partial
 
 import psycopg2
 from odoo import api, fields, models
@@ -15,20 +15,21 @@ from odoo.exceptions import AccessError
 
 from ..after_commit import in_own_transaction
 from .generation_request import _FOR_OPERATORS
-from .generation_start import BATCH
 
 _logger = logging.getLogger(__name__)
 
 FOLLOWS = {"news_waits": "_send_news", "hook_waits": "_call_hook"}
 """What may wait, and what does it; each alone."""
 
-RUN_SECONDS = 60.0
+BATCH, RUN_SECONDS = 1_000, 60.0
+"""What one run of the cron takes; what is left follows at once, in another run."""
+
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
 
 
-def follow_up(registry, request_id):
-    """Do what waits of this request; never raises, for hooks after a commit must not."""
-    for flag in FOLLOWS:
+def follow_up(registry, request_id, flags):
+    """Do what waits of this request; never raises, for others wait behind it."""
+    for flag in flags:
         try:
             in_own_transaction(registry, request_id, "_follow", flag)
         except psycopg2.OperationalError as error:
@@ -77,23 +78,34 @@ class GenerationFollowUp(models.Model):
         now = fields.Datetime.now()
         fresh = {"follow_attempts": 0, "follow_error": False, "next_follow_at": now}
         self.write({**waits, **fresh})
-        self.env.cr.postcommit.add(partial(follow_up, self.env.registry, self.id))
+        self._follow_soon()
+
+    @api.model
+    def _follow_soon(self):
+        """Have the cron run as soon as this is committed."""
+        if cron := self.env.ref("duragen.cron_follow", raise_if_not_found=False):
+            cron.sudo()._trigger()
 
     @api.model
     def _cron_follow(self):
-        """Do what a crash left behind, and what failed, when its pause is over."""
+        """Do what outcomes have noted, and what failed, when its pause is over."""
         until = time.monotonic() + RUN_SECONDS
         due = [("next_follow_at", "<=", fields.Datetime.now())]
-        for request_id in self.search(due, order="next_follow_at, id", limit=BATCH).ids:
+        found = self.search(due, order="next_follow_at, id", limit=BATCH)
+        for request in found:
             if time.monotonic() > until:
+                self._follow_soon()
                 return
-            follow_up(self.env.registry, request_id)
+            waiting = [flag for flag in FOLLOWS if request[flag]]
+            follow_up(self.env.registry, request.id, waiting)
+        if len(found) == BATCH:
+            self._follow_soon()
 
     def action_follow_up(self):
         """Try at once what waits; for managers, when the fault is fixed."""
         self._check_manager()
         self._owned().filtered("next_follow_at").next_follow_at = fields.Datetime.now()
-        self.env.ref("duragen.cron_follow").sudo()._trigger()
+        self._follow_soon()
         return True
 
     def _check_manager(self):

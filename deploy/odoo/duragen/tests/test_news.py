@@ -5,7 +5,7 @@ import json
 from odoo.exceptions import AccessError
 from odoo.tests import new_test_user, tagged
 
-from ..models.generation_follow_up import follow_up
+from ..models import generation_follow_up
 from .common import PAID, DuragenCase
 from .test_erasure import ErasureCase
 
@@ -16,10 +16,10 @@ class NewsCase(DuragenCase):
     """Outcomes, and what follows them."""
 
     def _ends(self, made, event=None):
-        """Deliver it, and do what the hook after the commit does."""
+        """Deliver it, and run the cron, which is due at once."""
         said = self.deliver(event or self.completed(made))
         with self.own_cursors_are_ours():
-            follow_up(self.env.registry, made.id)
+            self.requests._cron_follow()
         return said
 
     def _chooses(self, way, user=None):
@@ -110,6 +110,31 @@ class TestNews(NewsCase):
         self.assertEqual(len(self._sent(made)), 1)
         self._ends(made)
         self.assertEqual(len(self._sent(made)), 2)
+
+    def test_it_is_left_to_the_cron_which_is_due_at_once(self):
+        """Duragen waits for the callback, and not for Odoo's mail; nothing to do is no run."""
+        cron = self.env.ref("duragen.cron_follow")
+        triggers = self.env["ir.cron.trigger"].sudo()
+        for way, more in (("inbox", 1), ("none", 0)):
+            self._chooses(way)
+            made = self.asks()
+            before = triggers.search_count([("cron_id", "=", cron.id)])
+            self.deliver(self.completed(made))
+            with self.subTest(way=way):
+                self.assertEqual(self._sent(made), [])
+                after = triggers.search_count([("cron_id", "=", cron.id)])
+                self.assertEqual(after, before + more)
+
+    def test_a_run_is_bounded(self):
+        """What is left follows in another one, at once."""
+        self.patch(generation_follow_up, "BATCH", 2)
+        many = self.requests.union(*(self.asks() for _ in range(3)))
+        for made in many:
+            self.deliver(self.completed(made))
+        for sent in (2, 3):
+            with self.own_cursors_are_ours():
+                self.requests._cron_follow()
+            self.assertEqual(len(self._sent(many)), sent)
 
     def test_not_of_what_came_by_the_api_nor_what_one_canceled(self):
         """The caller of the API has webhooks; who cancels knows it."""
@@ -209,10 +234,10 @@ class TestErasedNews(NewsCase, ErasureCase):
         self.assertEqual(self._tables(WORDS), set())
 
     def test_none_is_sent_of_what_was_erased_before(self):
-        """The hook after the commit came too late."""
+        """The cron came too late."""
         made = self.asks(prompt=WORDS)
         self.deliver(self.completed(made))
         made.action_erase_words()
         with self.own_cursors_are_ours():
-            follow_up(self.env.registry, made.id)
+            self.requests._cron_follow()
         self.assertEqual(self._sent(made), [])
