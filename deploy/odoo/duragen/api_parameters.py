@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+from dateutil import tz
+from dateutil.parser import isoparse
 from odoo.exceptions import ValidationError
 
 from .wire import UUID
@@ -11,6 +13,12 @@ MAX_REFERENCE_CHARACTERS = 200
 CANCEL_AFTER_SECONDS = (5, 86_400)
 """The least and the most of `cancelAfter`."""
 
+MOST_LISTED = 100
+STATUS = {"requested": "pending", "started": "processing"}
+"""The API's word for a state; the others are the same."""
+
+_STATES = {STATUS.get(state, state): state for state in ("requested", "started")}
+_STATES |= {state: state for state in ("completed", "failed", "canceled")}
 _PARAMETERS = {
     "prompt": "prompt",
     "negativePrompt": "negative_prompt",
@@ -94,3 +102,38 @@ def digest_of(params):
         given["cfgScale"] = float(given["cfgScale"])
     text = json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def limit_of(env, given):
+    """How many a page has. Raises ValidationError."""
+    if given is None:
+        return 20
+    whole = isinstance(given, int) and not isinstance(given, bool)
+    if not whole or not 1 <= given <= MOST_LISTED:
+        raise ValidationError(env._("limit: must be 1 to %s", MOST_LISTED))
+    return given
+
+
+def filters_of(env, filters):
+    """The domain of the filters that narrow the list down."""
+    if (status := filters.get("status")) is not None:
+        if not isinstance(status, str) or status not in _STATES:
+            raise ValidationError(env._("status: must be one of %s", ", ".join(_STATES)))
+        yield ("state", "=", _STATES[status])
+    if (since := filters.get("since")) is not None:
+        yield ("requested_at", ">=", moment_of(env, since))
+    if (model_uuid := filters.get("modelId")) is not None:
+        if not isinstance(model_uuid, str) or not UUID.fullmatch(model_uuid):
+            raise ValidationError(env._("modelId: must be a UUID"))
+        yield ("model_id.model_uuid", "=ilike", model_uuid)
+
+
+def moment_of(env, text):
+    """A moment of ISO 8601, in UTC as Odoo keeps it. Raises ValidationError."""
+    try:
+        moment = isoparse(text if isinstance(text, str) else "")
+        aware = moment.replace(tzinfo=moment.tzinfo or tz.UTC)
+        return aware.astimezone(tz.UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        text = env._("since: must be a moment such as 2026-11-27T08:00:00Z")
+        raise ValidationError(text) from None

@@ -9,12 +9,18 @@ who may not ask for images (403 FORBIDDEN).
 
 from datetime import timedelta
 
-from dateutil import tz
-from dateutil.parser import isoparse
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, ValidationError
 
-from ..api_parameters import digest_of, reference_of, seconds_of, vals_of
+from ..api_parameters import (
+    STATUS,
+    digest_of,
+    filters_of,
+    limit_of,
+    reference_of,
+    seconds_of,
+    vals_of,
+)
 from ..exceptions import ConflictError, CreditsError, QuotaError
 from ..wire import UUID
 
@@ -23,12 +29,6 @@ SCOPE = "duragen"
 
 REFERENCE_LASTS = timedelta(hours=24)
 """So long the same `client_reference` is the same request; afterwards it is free again."""
-
-MOST_LISTED = 100
-
-_STATUS = {"requested": "pending", "started": "processing"}
-_STATES = {_STATUS.get(state, state): state for state in ("requested", "started")}
-_STATES |= {state: state for state in ("completed", "failed", "canceled")}
 
 _REFUSED = {
     CreditsError: ("INSUFFICIENT_CREDITS", 402),
@@ -238,7 +238,7 @@ class Api(models.AbstractModel):
         domain = [
             ("user_id", "=", user.id),
             ("requested_at", "!=", False),
-            *_chosen(self.env, filters),
+            *filters_of(self.env, filters),
         ]
         if after := filters.get("after"):
             last = self._found(user, after)
@@ -280,7 +280,7 @@ class Api(models.AbstractModel):
         return {
             "jobId": seen["requestId"],
             "correlationId": request.correlation_uuid,
-            "status": _STATUS.get(seen["state"], seen["state"]),
+            "status": STATUS.get(seen["state"], seen["state"]),
             "prompt": seen["prompt"],
             "modelId": request.model_id.sudo().model_uuid.lower(),
             "resolution": seen["resolution"],
@@ -308,41 +308,6 @@ class Api(models.AbstractModel):
 def companies_of(user):
     """The ids of a user's companies, first the one that is his own."""
     return [user.company_id.id, *(user.company_ids - user.company_id).ids]
-
-
-def limit_of(env, given):
-    """How many a page has. Raises ValidationError."""
-    if given is None:
-        return 20
-    whole = isinstance(given, int) and not isinstance(given, bool)
-    if not whole or not 1 <= given <= MOST_LISTED:
-        raise ValidationError(env._("limit: must be 1 to %s", MOST_LISTED))
-    return given
-
-
-def _chosen(env, filters):
-    """The domain of the filters that narrow the list down."""
-    if (status := filters.get("status")) is not None:
-        if not isinstance(status, str) or status not in _STATES:
-            raise ValidationError(env._("status: must be one of %s", ", ".join(_STATES)))
-        yield ("state", "=", _STATES[status])
-    if (since := filters.get("since")) is not None:
-        yield ("requested_at", ">=", moment_of(env, since))
-    if (model_uuid := filters.get("modelId")) is not None:
-        if not isinstance(model_uuid, str) or not UUID.fullmatch(model_uuid):
-            raise ValidationError(env._("modelId: must be a UUID"))
-        yield ("model_id.model_uuid", "=ilike", model_uuid)
-
-
-def moment_of(env, text):
-    """A moment of ISO 8601, in UTC as Odoo keeps it. Raises ValidationError."""
-    try:
-        moment = isoparse(text if isinstance(text, str) else "")
-        aware = moment.replace(tzinfo=moment.tzinfo or tz.UTC)
-        return aware.astimezone(tz.UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        text = env._("since: must be a moment such as 2026-11-27T08:00:00Z")
-        raise ValidationError(text) from None
 
 
 def _refused(code, status, message, retry_after=None):

@@ -9,9 +9,10 @@ alone. A delivery is {"id", "messageId", "event", "jobId", "status", "attempts",
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
+from ..api_parameters import limit_of, moment_of
 from ..exceptions import ConflictError
 from ..wire import UUID
-from .api import NotFoundRefusal, companies_of, limit_of, moment_of
+from .api import NotFoundRefusal, companies_of
 from .generation_portal import iso
 from .webhook_endpoint import EVENTS, PREVIOUS_LASTS
 
