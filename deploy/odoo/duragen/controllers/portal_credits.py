@@ -24,7 +24,8 @@ class CreditsPortal(CustomerPortal):
         user, company = request.env.user, request.env.company
         entries = request.env["duragen.credit.entry"]
         # A manager may read everybody's: this page is for one's own.
-        mine = [("user_id", "=", user.id), ("company_id", "=", company.id)]
+        own = [("user_id", "=", user.id), ("company_id", "=", company.id)]
+        mine = [*own, *entries._telling()]
         pager = portal_pager("/my/credits", entries.search_count(mine), page=page, step=PER_PAGE)
         found = entries.search(mine, limit=PER_PAGE, offset=pager["offset"])
         refused = request.session.pop("duragen_refused", None) or {}

@@ -106,6 +106,12 @@ class CreditEntry(models.Model):
             after -= entry.delta
         return lines
 
+    @api.model
+    def _telling(self):
+        """The domain of what its user reads: a hold that became final is one line, not two."""
+        silent = [("kind", "=", "capture"), ("delta", "=", 0), ("note", "in", (False, ""))]
+        return ["!", "&", "&", *silent]
+
     def _in_words(self):
         if self.kind == "grant":
             granted = self.delta >= 0
@@ -113,8 +119,11 @@ class CreditEntry(models.Model):
         if self.kind == "capture":
             held = not self.delta
             return self.env._("Charged, from what was held") if held else self.env._("Charged")
-        known = {"reserve": self.env._("Held for an image"), "release": self.env._("Given back")}
-        return known[self.kind]
+        if self.kind == "release":
+            return self.env._("Given back")
+        if self.request_id.entry_ids.filtered_domain(["!", *self._telling()]):
+            return self.env._("Charged for an image")
+        return self.env._("Held for an image")
 
     @api.ondelete(at_uninstall=False)
     def _never(self):

@@ -5,7 +5,7 @@ from odoo.tests import new_test_user, tagged
 
 from ..exceptions import PriceError, QuotaError
 from ..wording import duration
-from .common import CREDITS
+from .common import CREDITS, PAID
 from .portal_case import PortalCase
 
 
@@ -36,6 +36,28 @@ class TestPortalCredits(PortalCase):
         )
         links = self.page("/my/credits").xpath("//table//a/@href")
         self.assertEqual(links, [f"/my/images/{made.id}"] * 2)
+
+    def test_an_image_is_one_line(self):
+        """That its hold became final moves nothing; why a cancellation is charged is said."""
+        done, late, canceled = (self.asks(self.user, prompt=name) for name in ("a", "b", "c"))
+        self.deliver(self.completed(done))
+        self.deliver(self.failed(late))
+        self.deliver(self.completed(late))
+        canceled.with_user(self.user).sudo(False).action_cancel()
+        self.deliver(self.failed(canceled, PAID))
+        self.assertEqual(
+            [row[0].split(" Cancel")[0] for row in self.rows()],
+            [
+                "Charged, from what was held c",
+                "Charged b",
+                "Given back b",
+                "Held for an image c",
+                "Held for an image b",
+                "Charged for an image a",
+                "Granted Welcome",
+            ],
+        )
+        self.assertEqual(self.rows()[0][1:], ["0", "4"])
 
     def test_its_pages(self):
         """The balance goes on where the page before ended; a page beyond the last is the last."""
