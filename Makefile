@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 4
 
 .PHONY: help setup demo demo-odoo up addon readme client format check test test-system test-rabbitmq \
   test-rabbitmq-full test-n8n test-n8n-full test-developers-full test-odoo test-odoo-full test-addon \
-  bench plots profile chaos audit lock schemas histories check-all check-addon
+  bench plots profile chaos audit lock schemas histories check-code check-addon
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,15 +54,15 @@ format: setup ## Format the code, and fix what the linter can fix by itself
 	$(BIN)/ruff format
 
 check: setup ## Formatter, linters, types, import rules
-	@$(MAKE) --jobs=2 --output-sync=target --no-print-directory check-all check-addon
+	@$(MAKE) --jobs=2 --no-print-directory check-code check-addon
 
-check-all:
+check-code: setup
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check-addon:
+check-addon: setup
 	$(BIN)/pylint --disable consider-merging-classes-inherited deploy/odoo/duragen
 
 test: setup ## All tests that need nothing but PyPI

@@ -95,6 +95,10 @@ class Visitor:
     def opens_images(self) -> None:
         """The page, with its script at work, and with a mark that a reload would wipe off."""
         self.page.goto(f"{self.url}/my/images")
+        self.is_at_work()
+
+    def is_at_work(self) -> None:
+        """Waits until the script of the page runs; see `opens_images`."""
         # The script computes it as soon as it runs.
         expect(self.page.locator("[data-part=reckoning]")).to_contain_text("credit")
         expect(self.page.locator("body")).not_to_have_class(re.compile("o_lazy_js_waiting"))

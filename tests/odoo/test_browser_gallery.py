@@ -163,9 +163,8 @@ def _reload_changes_nothing(visitor: Visitor, *cards: Locator) -> None:
     live = [_seen(each) for each in items]
     visitor.assert_no_reload()
     visitor.page.reload()
-    expect(visitor.page.locator("body")).not_to_have_class(re.compile("o_lazy_js_waiting"))
+    visitor.is_at_work()
     assert [_seen(each) for each in items] == live
-    visitor.page.evaluate("window.stillTheSamePage = true")
 
 
 def _seen(item: Locator) -> Any:

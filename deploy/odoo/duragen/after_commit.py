@@ -1,6 +1,6 @@
-"""Calls of Duragen in hooks after a commit: at once, each in a transaction of its own.
+"""Methods in a transaction of their own, and the calls of Duragen in hooks after a commit.
 
-What fails here is left to the outbox (`models/generation_start.py`).
+What fails in such a hook is left to the outbox (`models/generation_start.py`).
 """
 
 import logging

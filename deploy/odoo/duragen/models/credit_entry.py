@@ -121,9 +121,12 @@ class CreditEntry(models.Model):
             return self.env._("Charged, from what was held") if held else self.env._("Charged")
         if self.kind == "release":
             return self.env._("Given back")
-        if self.request_id.entry_ids.filtered_domain(["!", *self._telling()]):
-            return self.env._("Charged for an image")
-        return self.env._("Held for an image")
+        made = self.request_id
+        final = made.entry_ids.filtered_domain(["!", *self._telling()])
+        if not (final and made.charged):
+            return self.env._("Held for an image")
+        done = made.state == "completed"
+        return self.env._("Charged for an image") if done else self.env._("Charged")
 
     @api.ondelete(at_uninstall=False)
     def _never(self):

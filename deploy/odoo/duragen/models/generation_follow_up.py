@@ -12,6 +12,7 @@ from datetime import timedelta
 import psycopg2
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
+from psycopg2.extensions import TransactionRollbackError
 
 from ..after_commit import in_own_transaction
 from .generation_request import _FOR_OPERATORS
@@ -21,30 +22,44 @@ _logger = logging.getLogger(__name__)
 FOLLOWS = {"news_waits": "_send_news", "hook_waits": "_call_hook"}
 """What may wait, and what does it; each alone."""
 
-BATCH, RUN_SECONDS = 1_000, 60.0
+BATCH, RUN_SECONDS = 1_000, 20.0
 """What one run of the cron takes; what is left follows at once, in another run."""
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
+NOT_BACK = "It did not come back: Odoo ended the process, or it still runs."
 
 
-def follow_up(registry, request_id, flags):
-    """Do what waits of this request; never raises, for others wait behind it."""
-    for flag in flags:
-        try:
-            in_own_transaction(registry, request_id, "_follow", flag)
-        except psycopg2.OperationalError as error:
-            # Two transactions at one row: the next run of the cron looks again.
-            _logger.info("%s of request %s waits: %r", flag, request_id, error)
-        except Exception as error:
-            _logger.exception("%s of request %s failed", flag, request_id)
-            _note_failed(registry, request_id, f"{type(error).__name__}: {error}")
+def follow_up(registry, request_id, flag):
+    """Do one thing that waits of this request; whether it was begun. Never raises.
 
-
-def _note_failed(registry, request_id, why):
+    It is postponed before it begins. So one that ends Odoo's process, or never returns, is not the
+    first again in the next run, in front of all others.
+    """
     try:
-        in_own_transaction(registry, request_id, "_follow_broke_off", why)
+        if not in_own_transaction(registry, request_id, "_claim_follow", flag):
+            return False
+    except TransactionRollbackError:
+        return False
     except psycopg2.Error:
-        _logger.exception("request %s cannot be postponed", request_id)
+        _logger.exception("%s of request %s cannot be begun", flag, request_id)
+        return False
+    try:
+        in_own_transaction(registry, request_id, "_follow", flag)
+    except TransactionRollbackError as error:
+        _logger.info("%s of request %s waits: %r", flag, request_id, error)
+        _note_failed(registry, request_id, error)
+    except Exception as error:
+        _logger.exception("%s of request %s failed", flag, request_id)
+        _note_failed(registry, request_id, error)
+    return True
+
+
+def _note_failed(registry, request_id, error):
+    try:
+        why = f"{type(error).__name__}: {error}"
+        in_own_transaction(registry, request_id, "_note_follow_error", why)
+    except psycopg2.Error:
+        _logger.exception("why request %s failed cannot be noted", request_id)
 
 
 class GenerationFollowUp(models.Model):
@@ -88,17 +103,23 @@ class GenerationFollowUp(models.Model):
 
     @api.model
     def _cron_follow(self):
-        """Do what outcomes have noted, and what failed, when its pause is over."""
+        """Do what outcomes have noted, and what failed, when its pause is over.
+
+        News before hooks, and what has not failed yet before what has: a module that is slow or at
+        fault holds up its own alone.
+        """
         until = time.monotonic() + RUN_SECONDS
         due = [("next_follow_at", "<=", fields.Datetime.now())]
-        found = self.search(due, order="next_follow_at, id", limit=BATCH)
-        for request in found:
+        order = "follow_attempts, next_follow_at, id"
+        found = self.search_fetch(due, list(FOLLOWS), order=order, limit=BATCH)
+        todo = [(request.id, flag) for flag in FOLLOWS for request in found if request[flag]]
+        begun = 0
+        for request_id, flag in todo:
             if time.monotonic() > until:
                 self._follow_soon()
                 return
-            waiting = [flag for flag in FOLLOWS if request[flag]]
-            follow_up(self.env.registry, request.id, waiting)
-        if len(found) == BATCH:
+            begun += follow_up(self.env.registry, request_id, flag)
+        if begun and len(found) == BATCH:
             self._follow_soon()
 
     def action_follow_up(self):
@@ -112,14 +133,29 @@ class GenerationFollowUp(models.Model):
         if not (self.env.su or self.env.user.has_group("duragen.group_manager")):
             raise AccessError(self.env._("Only managers may do this."))
 
+    def _claim_follow(self, flag):
+        """Count the attempt and postpone the next one; False when this waits no more."""
+        if not self._locked_while(flag):
+            return False
+        pause = min(FIRST_PAUSE * 2 ** min(self.follow_attempts, 20), LONGEST_PAUSE)
+        self.write(
+            {
+                "follow_attempts": self.follow_attempts + 1,
+                "next_follow_at": fields.Datetime.now() + pause,
+                "follow_error": NOT_BACK,
+            }
+        )
+        return True
+
     def _follow(self, flag):
         """Do one thing if it still waits; its mark goes in the same transaction."""
         if not self._locked_while(flag):
             return
         self[flag] = False
         getattr(self, FOLLOWS[flag])()
-        if not any(self[each] for each in FOLLOWS):
-            self.write({"next_follow_at": False, "follow_attempts": 0, "follow_error": False})
+        more = any(self[each] for each in FOLLOWS)
+        later = fields.Datetime.now() if more else False
+        self.write({"next_follow_at": later, "follow_attempts": 0, "follow_error": False})
 
     def _locked_while(self, flag):
         """Lock the row; False when this waits no more, or another transaction has it."""
@@ -133,15 +169,7 @@ class GenerationFollowUp(models.Model):
         self.invalidate_recordset()
         return bool(found) and dict(zip(("news_waits", "hook_waits"), found, strict=True))[flag]
 
-    def _follow_broke_off(self, why):
+    def _note_follow_error(self, why):
         self._lock()
-        if not any(self[each] for each in FOLLOWS):
-            return
-        pause = min(FIRST_PAUSE * 2 ** min(self.follow_attempts, 20), LONGEST_PAUSE)
-        self.write(
-            {
-                "follow_attempts": self.follow_attempts + 1,
-                "next_follow_at": fields.Datetime.now() + pause,
-                "follow_error": why[:500],
-            }
-        )
+        if any(self[each] for each in FOLLOWS):
+            self.follow_error = why[:500]

@@ -42,7 +42,7 @@ class GenerationNews(models.Model):
             model=self._name,
             res_id=self.id,
             author_id=self.env.ref("base.partner_root").id,
-            # Not while Duragen waits for its answer: a mail server may be slow.
+            # A slow mail server would hold up the news behind it.
             force_send=False,
         )
         if way == "email":

@@ -36,6 +36,11 @@ class NewsCase(DuragenCase):
         ]
         return found + [("activity", each.user_id.name) for each in made.activity_ids]
 
+    def _runs(self):
+        """How often the cron is due at once."""
+        cron = self.env.ref("duragen.cron_follow")
+        return self.env["ir.cron.trigger"].sudo().search_count([("cron_id", "=", cron.id)])
+
     def _popups(self, made):
         self.env.cr.precommit.run()
         sent = self.env["bus.bus"].sudo().search([("message", "like", "simple_notification")])
@@ -113,17 +118,14 @@ class TestNews(NewsCase):
 
     def test_it_is_left_to_the_cron_which_is_due_at_once(self):
         """Duragen waits for the callback, and not for Odoo's mail; nothing to do is no run."""
-        cron = self.env.ref("duragen.cron_follow")
-        triggers = self.env["ir.cron.trigger"].sudo()
         for way, more in (("inbox", 1), ("none", 0)):
             self._chooses(way)
             made = self.asks()
-            before = triggers.search_count([("cron_id", "=", cron.id)])
+            before = self._runs()
             self.deliver(self.completed(made))
             with self.subTest(way=way):
                 self.assertEqual(self._sent(made), [])
-                after = triggers.search_count([("cron_id", "=", cron.id)])
-                self.assertEqual(after, before + more)
+                self.assertEqual(self._runs(), before + more)
 
     def test_a_run_is_bounded(self):
         """What is left follows in another one, at once."""
@@ -131,10 +133,35 @@ class TestNews(NewsCase):
         many = self.requests.union(*(self.asks() for _ in range(3)))
         for made in many:
             self.deliver(self.completed(made))
-        for sent in (2, 3):
+        for sent, more in ((2, 1), (3, 0)):
+            before = self._runs()
             with self.own_cursors_are_ours():
                 self.requests._cron_follow()
             self.assertEqual(len(self._sent(many)), sent)
+            self.assertEqual(self._runs(), before + more)
+
+    def test_a_run_ends_in_time(self):
+        """As above."""
+        self.patch(generation_follow_up, "RUN_SECONDS", -1)
+        made = self.asks()
+        self.deliver(self.completed(made))
+        before = self._runs()
+        self.requests._cron_follow()
+        self.assertEqual((self._sent(made), self._runs()), ([], before + 1))
+
+    def test_what_ended_the_process_is_not_the_first_again(self):
+        """It was counted before it began, so the others come first; managers see it."""
+        deadly, other = self.asks(), self.asks()
+        self.deliver(self.completed(deadly))
+        self.assertTrue(deadly._claim_follow("news_waits"))  # and here the process died
+        self._ends(other)
+        self.assertEqual((self._sent(deadly), len(self._sent(other))), ([], 1))
+        self.assertIn("did not come back", deadly.follow_error)
+        deadly.with_user(self.manager).sudo(False).action_follow_up()
+        with self.own_cursors_are_ours():
+            self.requests._cron_follow()
+        self.assertEqual(len(self._sent(deadly)), 1)
+        self.assertFalse(deadly.follow_error)
 
     def test_not_of_what_came_by_the_api_nor_what_one_canceled(self):
         """The caller of the API has webhooks; who cancels knows it."""

@@ -5,7 +5,7 @@ from odoo.tests import new_test_user, tagged
 
 from ..exceptions import PriceError, QuotaError
 from ..wording import duration
-from .common import CREDITS, PAID
+from .common import CREDITS, PAID, REFUSED
 from .portal_case import PortalCase
 
 
@@ -58,6 +58,13 @@ class TestPortalCredits(PortalCase):
             ],
         )
         self.assertEqual(self.rows()[0][1:], ["0", "4"])
+
+    def test_a_line_promises_no_image_where_there_is_none(self):
+        """Neither for a refused prompt that is charged, nor for what was given back."""
+        self.set_up(user_errors="capture")
+        refused = self.asks(self.user, prompt="a")
+        self.deliver(self.failed(refused, REFUSED))
+        self.assertEqual([row[0] for row in self.rows()][:-1], ["Charged a"])
 
     def test_its_pages(self):
         """The balance goes on where the page before ended; a page beyond the last is the last."""
