@@ -26,7 +26,7 @@ BATCH, RUN_SECONDS = 1_000, 20.0
 """What one run of the cron takes; what is left follows at once, in another run."""
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
-NOT_BACK = "It did not come back: Odoo ended the process, or it still runs."
+NOT_BACK = "It did not come back: perhaps it ended Odoo's process, or Odoo ended it."
 
 
 def follow_up(registry, request_id, flag):
@@ -134,7 +134,10 @@ class GenerationFollowUp(models.Model):
             raise AccessError(self.env._("Only managers may do this."))
 
     def _claim_follow(self, flag):
-        """Count the attempt and postpone the next one; False when this waits no more."""
+        """Count the attempt and postpone the next one; False when this waits no more.
+
+        An attempt before this one that left no error did not come back.
+        """
         if not self._locked_while(flag):
             return False
         pause = min(FIRST_PAUSE * 2 ** min(self.follow_attempts, 20), LONGEST_PAUSE)
@@ -142,7 +145,7 @@ class GenerationFollowUp(models.Model):
             {
                 "follow_attempts": self.follow_attempts + 1,
                 "next_follow_at": fields.Datetime.now() + pause,
-                "follow_error": NOT_BACK,
+                "follow_error": self.follow_error or (NOT_BACK if self.follow_attempts else False),
             }
         )
         return True

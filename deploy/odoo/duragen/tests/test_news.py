@@ -150,12 +150,17 @@ class TestNews(NewsCase):
         self.assertEqual((self._sent(made), self._runs()), ([], before + 1))
 
     def test_what_ended_the_process_is_not_the_first_again(self):
-        """It was counted before it began, so the others come first; managers see it."""
+        """It was counted before it began, so the others come first; with the next managers see it.
+
+        While the first one is under way there is nothing to see: it may be well.
+        """
         deadly, other = self.asks(), self.asks()
         self.deliver(self.completed(deadly))
         self.assertTrue(deadly._claim_follow("news_waits"))  # and here the process died
+        self.assertFalse(deadly.follow_error)
         self._ends(other)
         self.assertEqual((self._sent(deadly), len(self._sent(other))), ([], 1))
+        self.assertTrue(deadly._claim_follow("news_waits"))
         self.assertIn("did not come back", deadly.follow_error)
         deadly.with_user(self.manager).sudo(False).action_follow_up()
         with self.own_cursors_are_ours():
